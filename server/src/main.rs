@@ -1,0 +1,2 @@
+//! `homing-server`: the reference server.
+fn main() {}
