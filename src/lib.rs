@@ -4,3 +4,4 @@
 //! randomness and the network's state; `web` binds to JavaScript. See ARCHITECTURE.md.
 
 pub mod core;
+pub mod storage;

@@ -1,2 +1,4 @@
 //! The pure half: no async, clock, randomness, browser or storage. Everything here compiles and is
 //! tested natively in seconds, and runs unchanged on the client and on the server.
+
+pub mod error;

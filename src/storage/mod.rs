@@ -1,0 +1,107 @@
+//! Where the journal is kept: the [`Journal`] trait and its implementations.
+//!
+//! Lives here: appending rows, reading them back, replacing segments, atomically. Not here: what the
+//! bytes mean (`core::journal`), when to append or compact (`engine`).
+
+use crate::core::error::Result;
+
+/// Key of the newest journal row; 0 before the first append. Never goes back, also after compaction.
+pub type Head = u64;
+
+/// One journal row: what one commit appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its key: exactly one more than the row before it.
+    pub key: Head,
+    /// UTF-8 JSON of the entries, opaque here.
+    pub bytes: Vec<u8>,
+}
+
+/// What `load` finds: everything except the bytes of the segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Key of the newest row.
+    pub head: Head,
+    /// Every row up to and including this key is folded into the segments.
+    pub compacted: Head,
+    /// The segment index as the last compaction wrote it; empty before the first. Opaque here.
+    pub index: Vec<u8>,
+    /// The rows after `compacted`, oldest first, without gaps.
+    pub tail: Vec<Row>,
+}
+
+/// The answer to an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Durable; this is the new head.
+    At(Head),
+    /// Another tab appended first: nothing was written. Fold its rows, plan again, append again.
+    Stale,
+}
+
+/// Rows another tab appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// The rows after the asked key, oldest first (none: nothing is new).
+    Rows(Vec<Row>),
+    /// Some of them are already folded into segments: load again.
+    Compacted,
+}
+
+/// Bytes of segments, in the order asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// One element per name.
+    Read(Vec<Vec<u8>>),
+    /// The journal was compacted since `load`: load again.
+    Stale,
+}
+
+/// One atomic step of compaction: afterwards the segments hold the fold of all rows up to `through`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compaction {
+    /// `Loaded::compacted` (or the last `through`) as the caller knows it; anything else is stale.
+    pub expected: Head,
+    /// The rows up to here are deleted.
+    pub through: Head,
+    /// Segments to write: name, bytes.
+    pub put: Vec<(String, Vec<u8>)>,
+    /// Segments to delete.
+    pub delete: Vec<String>,
+    /// The new segment index.
+    pub index: Vec<u8>,
+}
+
+/// The answer to a compaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compacted {
+    /// Done, durable.
+    Done,
+    /// Another tab compacted first: nothing was written.
+    Stale,
+}
+
+/// An append-only log with segments, shared by every tab of a database.
+///
+/// Laws, held by the contract suite on every implementation: a resolved `append` survives a kill and is
+/// seen by every other connection; an `append` with an old head writes nothing; a failed call writes
+/// nothing and leaves the journal usable; a compaction is seen whole or not at all; keys have no gaps.
+/// Errors: `storage-full`, `storage-unavailable`, `storage-lost` (deleted underneath), `closed`,
+/// `format-too-new`.
+#[allow(async_fn_in_trait, reason = "single-threaded by design: nothing here is ever Send")]
+pub trait Journal {
+    /// Reads head, index and tail in one consistent view.
+    async fn load(&self) -> Result<Loaded>;
+    /// Reads segments by name, if `compacted` is still what `load` said.
+    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments>;
+    /// Rows after `after`.
+    async fn tail(&self, after: Head) -> Result<Tail>;
+    /// Appends one row as `expected_head + 1`, durable when it resolves.
+    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended>;
+    /// Replaces segments and drops the rows they now hold, in one transaction.
+    async fn compact(&self, step: Compaction) -> Result<Compacted>;
+    /// Releases the connection. Idempotent; later calls answer `closed`.
+    async fn close(&self);
+    /// Deletes the whole database; used by log-out. Closes first.
+    async fn destroy(&self) -> Result<()>;
+}
