@@ -2,3 +2,8 @@
 //! tested natively in seconds, and runs unchanged on the client and on the server.
 
 pub mod error;
+pub mod mutation;
+pub mod protocol;
+pub mod record;
+pub mod schema;
+pub mod stamp;

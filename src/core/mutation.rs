@@ -1,0 +1,179 @@
+//! Mutations: one queued write each, with an id that never changes.
+//!
+//! Lives here: the id, the operation, what a mutation carries. Not here: how they wait and coalesce
+//! (`queue`), what the server makes of them (`authority`).
+
+use crate::core::error::{Code, Error};
+use crate::core::record::{Key, Record};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// `<clientId>:<sequence number>`; also the idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MutationId {
+    /// The database incarnation that made it.
+    pub client: Arc<str>,
+    /// Its place in that client's sequence, from 1.
+    pub seq: u64,
+}
+
+impl MutationId {
+    /// An id from its parts.
+    pub fn new(client: impl Into<Arc<str>>, seq: u64) -> Self {
+        Self { client: client.into(), seq }
+    }
+}
+
+impl fmt::Display for MutationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.client, self.seq)
+    }
+}
+
+impl FromStr for MutationId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = || Error::new(Code::InvalidId, "a mutation id is <clientId>:<number>");
+        let (client, seq) = text.rsplit_once(':').ok_or_else(bad)?;
+        let seq = seq.parse().map_err(|_| bad())?;
+        if client.is_empty() || client.len() > 128 || seq == 0 || client.chars().any(char::is_control) {
+            return Err(bad());
+        }
+        Ok(Self::new(client, seq))
+    }
+}
+
+impl Serialize for MutationId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MutationId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a mutation does to its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Op {
+    Create,
+    Update,
+    Delete,
+    Undelete,
+}
+
+/// A queued write. `R` is the record it carries: [`Record`] in memory, a line number in a journal row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mutation<R = Record> {
+    /// Idempotency key.
+    #[serde(rename = "i")]
+    pub id: MutationId,
+    /// What it does.
+    #[serde(rename = "o")]
+    pub op: Op,
+    /// To which record.
+    #[serde(rename = "k")]
+    pub key: Key,
+    /// The whole new version (a tombstone for `delete`).
+    #[serde(rename = "r")]
+    pub record: R,
+    /// The confirmed version the content was made from (R1): its `_rev`, and itself for merge and diff.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub base_rev: Option<u64>,
+    /// That version's content, where there was one.
+    #[serde(rename = "B", default = "none", skip_serializing_if = "Option::is_none")]
+    pub base: Option<R>,
+    /// The pending mutation of the same record whose content it was made on.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<MutationId>,
+    /// JSON Pointers it changed against what its author saw (only where the policy merges fields).
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    /// Mutations of other records that must take effect first.
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<MutationId>,
+    /// Comes from an import: never beats a version the server has.
+    #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
+    /// The dead letter it retries.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<MutationId>,
+    /// Applied or refused together with the others of this group.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Arc<str>>,
+    /// The conflict it resolves.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub resolves: Option<Arc<str>>,
+    /// Sent at least once: frozen, resent byte-identical until settled (rule *freeze*).
+    #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
+    pub attempted: bool,
+}
+
+fn none<R>() -> Option<R> {
+    None
+}
+
+impl<R> Mutation<R> {
+    /// A plain mutation; everything optional is empty.
+    pub fn new(id: MutationId, op: Op, key: Key, record: R) -> Self {
+        Self {
+            id,
+            op,
+            key,
+            record,
+            base_rev: None,
+            base: None,
+            on: None,
+            changed: Vec::new(),
+            depends_on: Vec::new(),
+            imported: false,
+            retry_of: None,
+            group: None,
+            resolves: None,
+            attempted: false,
+        }
+    }
+
+    /// The same mutation carrying another representation of its records.
+    ///
+    /// # Errors
+    /// Whatever `f` answers.
+    pub fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Mutation<S>, E> {
+        Ok(Mutation {
+            record: f(self.record)?,
+            base: self.base.map(f).transpose()?,
+            id: self.id,
+            op: self.op,
+            key: self.key,
+            base_rev: self.base_rev,
+            on: self.on,
+            changed: self.changed,
+            depends_on: self.depends_on,
+            imported: self.imported,
+            retry_of: self.retry_of,
+            group: self.group,
+            resolves: self.resolves,
+            attempted: self.attempted,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_round_trip_and_bad_ones_are_refused() {
+        let id: MutationId = "a:b:12".parse().unwrap();
+        assert_eq!((id.client.as_ref(), id.seq, id.to_string().as_str()), ("a:b", 12, "a:b:12"));
+        for bad in ["", "x", ":1", "x:0", "x:-1", "x:1e3", "x:99999999999999999999"] {
+            assert!(bad.parse::<MutationId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Records: JSON text with a decoded envelope.
+//!
+//! Lives here: the envelope (`id`, `_updatedAt`, `_deletedAt`, `_rev`), rebuilding a text with another
+//! envelope, the checks every record passes, canonical text and the total order of versions (DESIGN §3).
+//! Not here: fields; bodies stay text until a merge needs them (`merge`).
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::stamp::Stamp;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Longest record, in bytes of JSON.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// Deepest nesting of a record.
+pub const MAX_DEPTH: usize = 100;
+/// Longest id, in UTF-16 units, as JavaScript counts.
+pub const MAX_ID: usize = 128;
+/// The id of a singleton's one record.
+pub const SINGLETON: &str = "$singleton";
+/// Prefix of ids given to rows that came without one.
+pub const ROW_PREFIX: &str = "$row_";
+/// The reserved collection that conflicts and the archive are rows of.
+pub const ARCHIVE: &str = "_conflictArchive";
+
+/// The top-level names Homing owns in every record.
+pub const RESERVED: [&str; 7] = ["id", "_updatedAt", "_deletedAt", "_rev", "_fieldTimes", "_crdt", "_sourceId"];
+
+/// Which record of which collection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// Name of the collection, containers joined by dots: `feed.purchases`.
+    pub collection: Arc<str>,
+    /// Id of the record.
+    pub id: Arc<str>,
+}
+
+impl Key {
+    /// A key from two texts.
+    pub fn new(collection: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
+        Self { collection: collection.into(), id: id.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.collection, self.id)
+    }
+}
+
+/// One version of a record: its JSON text and the decoded envelope. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    text: Arc<str>,
+    id: Arc<str>,
+    updated_at: Stamp,
+    deleted_at: Option<Stamp>,
+    rev: Option<u64>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The envelope to write around a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// `id`.
+    pub id: &'a str,
+    /// `_updatedAt`.
+    pub updated_at: Stamp,
+    /// `_deletedAt`; `None` is written as `null`.
+    pub deleted_at: Option<Stamp>,
+    /// `_rev`; absent until the server confirmed the version.
+    pub rev: Option<u64>,
+}
+
+/// The top-level members of a JSON object, in order, values still text.
+#[derive(Debug)]
+pub struct Fields<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(16);
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push((name, map.next_value()?));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        d.deserialize_map(V)
+    }
+}
+
+// serde decodes `Cow` to owned always; this one borrows where there is nothing to unescape.
+struct Name<'a>(Cow<'a, str>);
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(v.to_owned())))
+            }
+        }
+        d.deserialize_str(V)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Splits an object.
+    ///
+    /// # Errors
+    /// `invalid-record` when the text is no JSON object.
+    pub fn split(text: &'a str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))
+    }
+
+    /// The last member of that name, as JSON text (JavaScript keeps the last of a repeated name).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.get())
+    }
+
+    /// The member decoded, `None` when absent or `null`.
+    ///
+    /// # Errors
+    /// `invalid-record` with the path when it is something else.
+    pub fn decode<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(raw) => serde_json::from_str(raw)
+                .map_err(|_| Error::at(Code::InvalidRecord, format!("/{name}"), format!("{name} has the wrong type"))),
+        }
+    }
+}
+
+impl Record {
+    /// Decodes the envelope of a stored or received record.
+    ///
+    /// # Errors
+    /// `invalid-record` or `invalid-id`, with the path.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fields = Fields::split(text)?;
+        let id: Cow<'_, str> =
+            fields.decode::<Cow<'_, str>>("id")?.ok_or_else(|| Error::at(Code::InvalidId, "/id", "a record needs an id"))?;
+        check_id(&id)?;
+        let updated_at =
+            fields.decode("_updatedAt")?.ok_or_else(|| Error::at(Code::InvalidRecord, "/_updatedAt", "a stored record needs a stamp"))?;
+        let record = Self {
+            id: id.as_ref().into(),
+            updated_at,
+            deleted_at: fields.decode("_deletedAt")?,
+            rev: fields.decode("_rev")?,
+            text: "".into(),
+        };
+        // One line per record is what the journal relies on; a foreign server may have pretty-printed.
+        let text: Arc<str> = if text.contains(['\n', '\r']) { compact(text)?.into() } else { text.into() };
+        Ok(Self { text, ..record })
+    }
+
+    /// Puts an envelope around a body: every member but the four of the envelope, in its order.
+    #[must_use]
+    pub fn build(envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
+        let mut text = String::with_capacity(128 + fields.0.iter().map(|(n, v)| n.len() + v.get().len() + 4).sum::<usize>());
+        text.push_str("{\"id\":");
+        push_string(&mut text, envelope.id);
+        for (at, (name, value)) in fields.0.iter().enumerate() {
+            let again = fields.0.get(at + 1..).is_some_and(|rest| rest.iter().any(|(n, _)| n == name));
+            if !again && !matches!(name.as_ref(), "id" | "_updatedAt" | "_deletedAt" | "_rev") {
+                text.push(',');
+                push_string(&mut text, name);
+                text.push(':');
+                text.push_str(value.get());
+            }
+        }
+        Self::finish(text, envelope)
+    }
+
+    fn finish(mut text: String, e: Envelope<'_>) -> Self {
+        let _ = write!(text, ",\"_updatedAt\":\"{}\",\"_deletedAt\":", e.updated_at);
+        match e.deleted_at {
+            Some(at) => _ = write!(text, "\"{at}\""),
+            None => text.push_str("null"),
+        }
+        if let Some(rev) = e.rev {
+            let _ = write!(text, ",\"_rev\":{rev}");
+        }
+        text.push('}');
+        if text.contains(['\n', '\r']) {
+            text = compact(&text).unwrap_or(text);
+        }
+        Self { id: e.id.into(), updated_at: e.updated_at, deleted_at: e.deleted_at, rev: e.rev, text: text.into() }
+    }
+
+    /// The same body under another envelope (the id stays).
+    ///
+    /// # Errors
+    /// `invalid-record` when the stored text is broken.
+    pub fn with(&self, updated_at: Stamp, deleted_at: Option<Stamp>, rev: Option<u64>) -> Result<Self> {
+        Ok(Self::build(Envelope { id: &self.id, updated_at, deleted_at, rev }, &self.fields()?))
+    }
+
+    /// The version as the server confirmed it.
+    ///
+    /// # Errors
+    /// `invalid-record` when the stored text is broken.
+    pub fn with_rev(&self, rev: u64) -> Result<Self> {
+        self.with(self.updated_at, self.deleted_at, Some(rev))
+    }
+
+    /// The envelope as stored beside the text by the journal, without decoding the text again.
+    #[must_use]
+    pub fn from_parts(text: Arc<str>, id: Arc<str>, updated_at: Stamp, deleted_at: Option<Stamp>, rev: Option<u64>) -> Self {
+        Self { text, id, updated_at, deleted_at, rev }
+    }
+
+    /// The JSON text, on one line.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+    /// `id`.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+    /// `_updatedAt`.
+    #[must_use]
+    pub fn updated_at(&self) -> Stamp {
+        self.updated_at
+    }
+    /// `_deletedAt`.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<Stamp> {
+        self.deleted_at
+    }
+    /// `_rev`.
+    #[must_use]
+    pub fn rev(&self) -> Option<u64> {
+        self.rev
+    }
+    /// Whether this version is a tombstone.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
+    /// The members, values still text.
+    ///
+    /// # Errors
+    /// `invalid-record` when the stored text is broken.
+    pub fn fields(&self) -> Result<Fields<'_>> {
+        Fields::split(&self.text)
+    }
+
+    /// The whole record decoded.
+    ///
+    /// # Errors
+    /// `invalid-record` when the stored text is broken.
+    pub fn value(&self) -> Result<serde_json::Map<String, serde_json::Value>> {
+        serde_json::from_str(&self.text).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))
+    }
+
+    /// RFC 8785 text without reserved members except `_deletedAt` (absent when live): what makes two
+    /// versions equal, and the tie-break between equal stamps.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let Ok(mut value) = self.value() else {
+            return self.text.to_string();
+        };
+        for name in RESERVED {
+            value.shift_remove(name);
+        }
+        if let Some(at) = self.deleted_at {
+            value.insert("_deletedAt".into(), at.to_string().into());
+        }
+        serde_json_canonicalizer::to_string(&value).unwrap_or_else(|_| self.text.to_string())
+    }
+
+    /// Equal content: same stamp, same canonical text.
+    #[must_use]
+    pub fn same(&self, other: &Record) -> bool {
+        self.updated_at == other.updated_at && self.same_content(other)
+    }
+
+    /// Equal canonical text, whatever the stamps.
+    #[must_use]
+    pub fn same_content(&self, other: &Record) -> bool {
+        self.text == other.text || self.canonical() == other.canonical()
+    }
+
+    /// The total order of versions: stamp, then canonical text.
+    #[must_use]
+    pub fn order(&self, other: &Record) -> Ordering {
+        self.updated_at.cmp(&other.updated_at).then_with(|| self.canonical().cmp(&other.canonical()))
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.text).map_err(serde::ser::Error::custom)?;
+        raw.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Record::parse(Box::<RawValue>::deserialize(d)?.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Appends a JSON string literal.
+pub fn push_string(out: &mut String, text: &str) {
+    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
+fn compact(text: &str) -> Result<String> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
+    Ok(value.to_string())
+}
+
+/// Ids: 1–128 characters, no control characters.
+///
+/// # Errors
+/// `invalid-id`.
+pub fn check_id(id: &str) -> Result<()> {
+    if id.is_empty() || id.encode_utf16().count() > MAX_ID || id.chars().any(char::is_control) {
+        return Err(Error::at(Code::InvalidId, "/id", "an id has 1 to 128 characters and no control characters"));
+    }
+    Ok(())
+}
+
+/// What every record passes before it is kept, local or received: size, depth, numbers that survive
+/// JavaScript, well-formed strings, no `__proto__` (R20, RELIABILITY A4).
+///
+/// # Errors
+/// `too-large` or `invalid-record`, with the path of the offending value.
+pub fn check(text: &str) -> Result<()> {
+    if text.len() > MAX_BYTES {
+        return Err(Error::new(Code::TooLarge, format!("a record has at most {MAX_BYTES} bytes, this one {}", text.len())));
+    }
+    let mut walk = Walk { path: Vec::new(), found: None };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let outcome = Node(&mut walk).deserialize(&mut json).and_then(|()| json.end());
+    match (walk.found, outcome) {
+        (Some(error), _) => Err(error),
+        (None, Ok(())) if text.trim_start().starts_with('{') => Ok(()),
+        (None, Ok(())) => Err(Error::new(Code::InvalidRecord, "a record is a JSON object")),
+        (None, Err(e)) => Err(Error::at(Code::InvalidRecord, pointer(&walk.path), format!("not usable JSON: {e}"))),
+    }
+}
+
+struct Walk {
+    path: Vec<String>,
+    found: Option<Error>,
+}
+
+struct Node<'w>(&'w mut Walk);
+
+fn pointer(path: &[String]) -> String {
+    path.iter().fold(String::new(), |mut out, step| {
+        out.push('/');
+        out.push_str(&step.replace('~', "~0").replace('/', "~1"));
+        out
+    })
+}
+
+impl Node<'_> {
+    fn refuse<T, E: serde::de::Error>(self, code: Code, why: &str) -> Result<T, E> {
+        self.0.found = Some(Error::at(code, pointer(&self.0.path), why));
+        Err(E::custom(why))
+    }
+    fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        if self.0.path.len() >= MAX_DEPTH {
+            return Node(self.0).refuse(Code::InvalidRecord, "nested deeper than 100 levels");
+        }
+        Ok(())
+    }
+}
+
+const MAX_SAFE: u64 = (1 << 53) - 1;
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<(), E> {
+        if v > MAX_SAFE {
+            self.refuse(Code::InvalidRecord, "an integer beyond 2^53-1 does not survive JavaScript; send it as a string")
+        } else {
+            Ok(())
+        }
+    }
+    fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<(), E> {
+        self.visit_u64(v.unsigned_abs())
+    }
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<(), E> {
+        if v.fract() == 0.0 && v.abs() > MAX_SAFE as f64 {
+            return self.refuse(Code::InvalidRecord, "an integer beyond 2^53-1 does not survive JavaScript; send it as a string");
+        }
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        self.enter()?;
+        let mut at = 0usize;
+        loop {
+            self.0.path.push(at.to_string());
+            if seq.next_element_seed(Node(self.0))?.is_none() {
+                self.0.path.pop();
+                return Ok(());
+            }
+            self.0.path.pop();
+            at += 1;
+        }
+    }
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        self.enter()?;
+        while let Some(Name(name)) = map.next_key()? {
+            let bad = name == "__proto__";
+            self.0.path.push(name.into_owned());
+            if bad {
+                return self.refuse(Code::InvalidRecord, "the name __proto__ is not allowed");
+            }
+            map.next_value_seed(Node(self.0))?;
+            self.0.path.pop();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(text: &str) -> Record {
+        Record::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_envelope_is_decoded_and_rebuilt() {
+        let r = record(r#"{"id":"a","n":1.50,"_updatedAt":"2025-01-01T00:00:00Z","x":{"y":[1, 2]}}"#);
+        assert_eq!((r.id().as_ref(), r.rev(), r.is_deleted()), ("a", None, false));
+        let confirmed = r.with_rev(7).unwrap();
+        assert_eq!(
+            confirmed.text().as_ref(),
+            r#"{"id":"a","n":1.50,"x":{"y":[1, 2]},"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null,"_rev":7}"#
+        );
+        assert!(confirmed.same(&r));
+        assert_eq!(record(confirmed.text()), confirmed);
+    }
+
+    #[test]
+    fn canonical_text_follows_javascript() {
+        let r = record(r#"{"z":1.0,"id":"a","b":-0.0,"a":1e20,"_rev":3,"_updatedAt":"2025-01-01T00:00:00Z","_deletedAt":null}"#);
+        assert_eq!(r.canonical(), r#"{"a":100000000000000000000,"b":0,"z":1}"#);
+    }
+
+    #[test]
+    fn pretty_printed_text_becomes_one_line() {
+        let r = record("{\n \"id\": \"a\", \"t\": \"x\\ny\",\r\n \"_updatedAt\": \"2025-01-01T00:00:00Z\"}");
+        assert!(!r.text().contains('\n'));
+        assert_eq!(r.value().unwrap().get("t").unwrap(), "x\ny");
+    }
+
+    #[test]
+    fn bad_records_are_refused_with_their_path() {
+        let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+        let very_deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+        for (text, path) in [
+            (r#"{"a":{"b":[0,9007199254740992]}}"#.to_owned(), "/a/b/1"),
+            (r#"{"a":12345678901234567890123}"#.to_owned(), "/a"),
+            (r#"{"a":1e400}"#.to_owned(), "/a"),
+            (r#"{"a":"\ud800"}"#.to_owned(), "/a"),
+            (r#"{"a":{"__proto__":{"x":1}}}"#.to_owned(), "/a/__proto__"),
+            (r#"{"a":{"\u005f_proto__":{"x":1}}}"#.to_owned(), "/a/__proto__"),
+            ("[1]".to_owned(), ""),
+            ("7".to_owned(), ""),
+        ] {
+            let error = check(&text).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRecord, "{text}");
+            assert_eq!(error.path.unwrap_or_default(), path, "{text}");
+        }
+        for text in [format!("{{\"a\":{deep}}}"), format!("{{\"a\":{very_deep}}}")] {
+            assert_eq!(check(&text).unwrap_err().code, Code::InvalidRecord);
+        }
+        assert_eq!(check(&format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BYTES))).unwrap_err().code, Code::TooLarge);
+        assert!(check(r#"{"a":"\ud83d\ude00","n":9007199254740991,"f":95.80078171216883,"constructor":1}"#).is_ok());
+    }
+
+    #[test]
+    fn repeated_names_keep_the_last_as_javascript_does() {
+        let r = record(r#"{"id":"a","n":1,"n":2,"_updatedAt":"2025-01-01T00:00:00Z"}"#);
+        assert_eq!(r.with_rev(1).unwrap().value().unwrap().get("n").unwrap(), 2);
+    }
+}

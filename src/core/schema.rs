@@ -1,0 +1,230 @@
+//! The schema: how each collection merges, who gives ids, what refers to what. One JSON file, loaded by
+//! client and server alike (DESIGN §4, "Policies are shared data").
+//!
+//! Not here: functions an app declares (`label` as a function, `validate`, `migrate`): they stay in JavaScript.
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::record::{ARCHIVE, ROW_PREFIX, SINGLETON};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// How two versions of one record become one. See DESIGN §4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Policy {
+    #[default]
+    Lww,
+    Fields,
+    AppendOnly,
+    Fww,
+    ServerWins,
+    ClientWins,
+    Manual,
+}
+
+/// Who gives ids to new records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Ids {
+    #[default]
+    Client,
+    Server,
+}
+
+/// One collection's declaration. Everything is optional; the default is `lww` with client ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Collection {
+    /// How versions merge; `None`: by the kind of record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Policy>,
+    /// A single record instead of a list.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub singleton: bool,
+    /// Who gives ids.
+    #[serde(skip_serializing_if = "is_client")]
+    pub ids: Ids,
+    /// Field → collection it refers to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, String>,
+    /// `false`: never leaves the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<bool>,
+    /// Fields that never leave the device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local_fields: Vec<String>,
+    /// Loaded only when asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
+    /// Field that names a record in conflict texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What one record is called in conflict texts: `Flock`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+fn is_client(ids: &Ids) -> bool {
+    *ids == Ids::Client
+}
+
+/// Every declared collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Version of the app's data, for migrations.
+    #[serde(default)]
+    pub version: u32,
+    /// Name → declaration, in the order of the file.
+    #[serde(default)]
+    pub collections: IndexMap<String, Collection>,
+}
+
+impl Schema {
+    /// Reads a schema file.
+    ///
+    /// ```
+    /// use homing::core::schema::{Policy, Schema};
+    /// let s = Schema::parse(r#"{"collections": {"auditLog": {"merge": "append-only"}}}"#).unwrap();
+    /// assert_eq!(s.policy("auditLog", "x"), Policy::AppendOnly);
+    /// assert_eq!(s.policy("flocks", "x"), Policy::Lww);
+    /// ```
+    ///
+    /// # Errors
+    /// `invalid-record` naming what is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        let schema: Self = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("schema: {e}")))?;
+        match schema.collections.keys().find(|name| check_name(name).is_err()) {
+            Some(name) => Err(Error::at(Code::InvalidRecord, format!("/collections/{name}"), "not a collection name")),
+            None => Ok(schema),
+        }
+    }
+
+    /// The declaration of a collection, if any.
+    #[must_use]
+    pub fn collection(&self, name: &str) -> Option<&Collection> {
+        self.collections.get(name)
+    }
+
+    /// How versions of this record merge: as declared, else singletons by field, id-less rows
+    /// append-only, all others last-write-wins.
+    #[must_use]
+    pub fn policy(&self, collection: &str, id: &str) -> Policy {
+        match self.collection(collection) {
+            Some(Collection { merge: Some(policy), .. }) => *policy,
+            Some(Collection { singleton: true, .. }) => Policy::Fields,
+            _ if id == SINGLETON => Policy::Fields,
+            _ if id.starts_with(ROW_PREFIX) => Policy::AppendOnly,
+            _ => Policy::Lww,
+        }
+    }
+
+    /// Whether the collection leaves the device.
+    #[must_use]
+    pub fn syncs(&self, collection: &str) -> bool {
+        self.collection(collection).is_none_or(|c| c.sync != Some(false))
+    }
+
+    /// Hash of what client and server must agree on, per declared collection that syncs.
+    #[must_use]
+    pub fn hashes(&self) -> BTreeMap<String, String> {
+        self.collections.iter().filter(|(_, c)| c.sync != Some(false)).map(|(name, c)| (name.clone(), c.hash())).collect()
+    }
+}
+
+impl Collection {
+    /// Hash of the shared half: merge, singleton, ids, references.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let shared =
+            Self { merge: self.merge, singleton: self.singleton, ids: self.ids, references: self.references.clone(), ..Self::default() };
+        digest(&[&serde_json_canonicalizer::to_string(&shared).unwrap_or_default()])
+    }
+}
+
+/// The first 16 bytes of SHA-256 over the parts, in hex: names of archive entries, id-less rows, payloads.
+#[must_use]
+pub fn digest(parts: &[&str]) -> String {
+    let mut sha = Sha256::new();
+    for part in parts {
+        sha.update((part.len() as u64).to_le_bytes());
+        sha.update(part.as_bytes());
+    }
+    sha.finalize().iter().take(16).fold(String::with_capacity(32), |mut out, byte| {
+        let _ = std::fmt::Write::write_fmt(&mut out, format_args!("{byte:02x}"));
+        out
+    })
+}
+
+/// Collection names: 1–128 characters, no control characters, not the archive's.
+///
+/// # Errors
+/// `invalid-record`.
+pub fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) || name == "__proto__" {
+        return Err(Error::new(Code::InvalidRecord, "a collection name has 1 to 128 characters and no control characters"));
+    }
+    if name == ARCHIVE {
+        return Err(Error::new(Code::InvalidRecord, "_conflictArchive is written by Homing only"));
+    }
+    Ok(())
+}
+
+/// `Flock 'Layer Group 3'`: how a conflict names its record.
+#[must_use]
+pub fn label(schema: &Schema, collection: &str, record: Option<&crate::core::record::Record>) -> String {
+    let declared = schema.collection(collection);
+    let title = declared.and_then(|c| c.title.clone()).unwrap_or_else(|| {
+        let last = collection.rsplit('.').next().unwrap_or(collection);
+        let one = last.strip_suffix('s').filter(|s| !s.is_empty()).unwrap_or(last);
+        let mut letters = one.chars();
+        letters.next().map(|c| c.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    });
+    let field = declared.and_then(|c| c.label.as_deref()).unwrap_or("name");
+    let name = record.and_then(|r| {
+        let value = r.value().ok()?;
+        match value.get(field)? {
+            serde_json::Value::String(s) if !s.is_empty() => Some(s.clone()),
+            serde_json::Value::Number(n) => Some(n.to_string()),
+            _ => None,
+        }
+    });
+    match (name, record) {
+        (Some(name), _) => format!("{title} '{name}'"),
+        (None, Some(r)) if r.id().as_ref() != SINGLETON => format!("{title} '{}'", r.id()),
+        _ => title,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::record::Record;
+
+    #[test]
+    fn a_conflict_names_its_record() {
+        let schema = Schema::parse(r#"{"collections":{"dailyProduction":{"title":"Day","label":"date"}}}"#).unwrap();
+        let r = |t: &str| Record::parse(t).unwrap();
+        assert_eq!(
+            label(&schema, "flocks", Some(&r(r#"{"id":"a","name":"Layer Group 3","_updatedAt":"2025-01-01"}"#))),
+            "Flock 'Layer Group 3'"
+        );
+        assert_eq!(
+            label(&schema, "dailyProduction", Some(&r(r#"{"id":"a","date":"2025-02-01","_updatedAt":"2025-01-01"}"#))),
+            "Day '2025-02-01'"
+        );
+        assert_eq!(label(&schema, "feed.purchases", Some(&r(r#"{"id":"a","_updatedAt":"2025-01-01"}"#))), "Purchase 'a'");
+        assert_eq!(label(&schema, "settings", Some(&r(r#"{"id":"$singleton","_updatedAt":"2025-01-01"}"#))), "Setting");
+    }
+
+    #[test]
+    fn only_the_shared_half_is_hashed() {
+        let a = Schema::parse(r#"{"collections":{"x":{"merge":"fields","lazy":true},"pins":{"sync":false}}}"#).unwrap();
+        let b = Schema::parse(r#"{"collections":{"x":{"merge":"fields","label":"n"}}}"#).unwrap();
+        assert_eq!(a.hashes(), b.hashes());
+        assert_ne!(a.hashes(), Schema::parse(r#"{"collections":{"x":{"merge":"lww"}}}"#).unwrap().hashes());
+    }
+}
