@@ -2,6 +2,7 @@
 //! tested natively in seconds, and runs unchanged on the client and on the server.
 
 pub mod error;
+pub mod journal;
 pub mod mutation;
 pub mod protocol;
 pub mod record;
