@@ -3,6 +3,12 @@
 //! Lives here: appending rows, reading them back, replacing segments, atomically. Not here: what the
 //! bytes mean (`core::journal`), when to append or compact (`engine`).
 
+#[doc(hidden)]
+pub mod contract;
+#[cfg(target_arch = "wasm32")]
+pub mod indexeddb;
+pub mod memory;
+
 use crate::core::error::Result;
 
 /// Key of the newest journal row; 0 before the first append. Never goes back, also after compaction.
@@ -86,22 +92,26 @@ pub enum Compacted {
 /// Laws, held by the contract suite on every implementation: a resolved `append` survives a kill and is
 /// seen by every other connection; an `append` with an old head writes nothing; a failed call writes
 /// nothing and leaves the journal usable; a compaction is seen whole or not at all; keys have no gaps.
+/// A call that was polled once runs to its end, also when its future is dropped.
 /// Errors: `storage-full`, `storage-unavailable`, `storage-lost` (deleted underneath), `closed`,
-/// `format-too-new`.
+/// `format-too-new`, `blocked` (another tab does not let go).
 #[allow(async_fn_in_trait, reason = "single-threaded by design: nothing here is ever Send")]
 pub trait Journal {
     /// Reads head, index and tail in one consistent view.
     async fn load(&self) -> Result<Loaded>;
-    /// Reads segments by name, if `compacted` is still what `load` said.
+    /// Reads segments by name, if `compacted` is still what `load` said. A name that the index should not
+    /// have named is `storage-lost`.
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments>;
     /// Rows after `after`.
     async fn tail(&self, after: Head) -> Result<Tail>;
     /// Appends one row as `expected_head + 1`, durable when it resolves.
     async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended>;
-    /// Replaces segments and drops the rows they now hold, in one transaction.
+    /// Replaces segments and drops the rows they now hold, in one transaction. `through` must be the key
+    /// of a row after `expected`; anything else is a bug of the caller, answered `engine-crashed`.
     async fn compact(&self, step: Compaction) -> Result<Compacted>;
-    /// Releases the connection. Idempotent; later calls answer `closed`.
+    /// Releases the connection. Idempotent; calls already under way finish, later ones answer `closed`.
     async fn close(&self);
-    /// Deletes the whole database; used by log-out. Closes first.
+    /// Deletes the whole database; used by log-out. Closes first; works on a closed journal too. Other
+    /// connections answer `storage-lost` from then on.
     async fn destroy(&self) -> Result<()>;
 }

@@ -1,0 +1,170 @@
+//! A connection that can die and be replaced, without ever becoming a connection to something else.
+//!
+//! Browsers close connections by themselves (suspended phones, cleared data, a crashed storage process),
+//! and another tab closes ours when it deletes the database. The next call opens again, once, and checks
+//! that it is still the same incarnation. Not here: requests (`mod.rs`), finding databases (`open`).
+
+use super::error;
+use super::transaction::{Mode, Transaction};
+use super::{open, schema};
+use crate::core::error::{Code, Error, Result};
+use crate::storage::memory::closed;
+use futures_util::lock::Mutex;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::IdbDatabase;
+
+/// A named database, and the way to it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) name: String,
+    /// The third argument of `IDBDatabase.transaction`.
+    options: JsValue,
+    incarnation: String,
+    slot: RefCell<Option<Rc<Handle>>>,
+    shut: Cell<bool>,
+    /// Held while opening, so that calls that meet a dead connection open one new one together.
+    opening: Mutex<()>,
+}
+
+/// A call that was made while the connection was not closed.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    connection: Rc<Connection>,
+    handle: Option<Rc<Handle>>,
+}
+
+/// One open `IDBDatabase`. Dropping it closes it; running transactions still finish.
+#[derive(Debug)]
+struct Handle {
+    db: IdbDatabase,
+    alive: Rc<Cell<bool>>,
+    _gone: Closure<dyn FnMut()>,
+}
+
+impl Connection {
+    /// Opens the database, creating it where there is none.
+    pub(super) async fn open(name: &str, options: JsValue) -> Result<Self> {
+        let (owned, opts) = (name.to_owned(), options.clone());
+        let (handle, incarnation) = open::patiently(async move {
+            let db = match open::find(&owned).await? {
+                Some(db) => db,
+                None => {
+                    schema::create(&owned).await?;
+                    open::find(&owned).await?.ok_or_else(|| lost("it was deleted while it was created"))?
+                }
+            };
+            let handle = Handle::new(db);
+            let incarnation = schema::identify(&handle.db, &opts).await?;
+            Ok((handle, incarnation))
+        })
+        .await?;
+        Ok(Self {
+            name: name.to_owned(),
+            options,
+            incarnation,
+            slot: RefCell::new(Some(Rc::new(handle))),
+            shut: Cell::new(false),
+            opening: Mutex::new(()),
+        })
+    }
+
+    /// Lets a call in. From here on a `close` does not take its connection away.
+    pub(super) fn admit(self: &Rc<Self>) -> Result<Admitted> {
+        Ok(Admitted { handle: self.current()?, connection: Rc::clone(self) })
+    }
+
+    /// Refuses every call from now on. Transactions under way finish.
+    pub(super) fn shut(&self) {
+        self.shut.set(true);
+        self.slot.take();
+    }
+
+    fn current(&self) -> Result<Option<Rc<Handle>>> {
+        if self.shut.get() {
+            return Err(closed());
+        }
+        Ok(self.slot.borrow().as_ref().filter(|handle| handle.alive.get()).map(Rc::clone))
+    }
+
+    async fn handle(&self) -> Result<Rc<Handle>> {
+        if let Some(handle) = self.current()? {
+            return Ok(handle);
+        }
+        let _opening = self.opening.lock().await;
+        if let Some(handle) = self.current()? {
+            return Ok(handle);
+        }
+        let (name, options) = (self.name.clone(), self.options.clone());
+        let (handle, incarnation) = open::patiently(async move {
+            let db = open::find(&name).await?.ok_or_else(|| lost("it is gone"))?;
+            let handle = Handle::new(db);
+            let incarnation = schema::identify(&handle.db, &options).await?;
+            Ok((handle, incarnation))
+        })
+        .await?;
+        if incarnation != self.incarnation {
+            return Err(lost("another one has its name now"));
+        }
+        if self.shut.get() {
+            return Err(closed());
+        }
+        let handle = Rc::new(handle);
+        self.slot.replace(Some(Rc::clone(&handle)));
+        Ok(handle)
+    }
+}
+
+impl Admitted {
+    /// Begins the transaction of this call. A dead connection is replaced, once.
+    pub(super) async fn begin(self, stores: &JsValue, mode: Mode) -> Result<Transaction> {
+        let Self { connection, mut handle } = self;
+        let mut reopened = false;
+        loop {
+            let using = match handle.take().filter(|handle| handle.alive.get()) {
+                Some(handle) => handle,
+                None => connection.handle().await?,
+            };
+            match Transaction::begin(&using.db, stores, mode, &connection.options) {
+                Ok(transaction) => return Ok(transaction),
+                // `transaction` threw, so nothing ran: trying again cannot do anything twice.
+                Err(value) if !reopened && error::connection_is_gone(&value) => {
+                    using.alive.set(false);
+                    reopened = true;
+                }
+                Err(value) => return Err(error::thrown(&value)),
+            }
+        }
+    }
+}
+
+impl Handle {
+    fn new(db: IdbDatabase) -> Self {
+        let alive = Rc::new(Cell::new(true));
+        let gone = Closure::<dyn FnMut()>::new({
+            let (db, alive) = (db.clone(), Rc::clone(&alive));
+            move || {
+                alive.set(false);
+                db.close();
+            }
+        });
+        // Another tab wants to delete it: let go at once, or that tab waits for ever.
+        db.set_onversionchange(Some(gone.as_ref().unchecked_ref()));
+        // The browser closed it: data cleared, disk error, storage process gone.
+        db.set_onclose(Some(gone.as_ref().unchecked_ref()));
+        Self { db, alive, _gone: gone }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.db.set_onversionchange(None);
+        self.db.set_onclose(None);
+        self.db.close();
+    }
+}
+
+fn lost(how: &str) -> Error {
+    Error::new(Code::StorageLost, format!("the database was deleted: {how}"))
+}

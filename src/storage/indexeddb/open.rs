@@ -1,0 +1,81 @@
+//! Finding and deleting a database by name, without ever creating one by accident or waiting for ever.
+//!
+//! Not here: what is inside (`schema`), keeping the connection (`connection`).
+
+use super::error;
+use super::transaction::Answer;
+use crate::core::error::{Code, Error, Result};
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use gloo_timers::future::TimeoutFuture;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{IdbDatabase, IdbFactory, IdbOpenDbRequest};
+
+#[wasm_bindgen]
+extern "C" {
+    /// Window and worker scopes alike; reading it throws where storage is forbidden.
+    #[wasm_bindgen(thread_local_v2, js_name = globalThis)]
+    static GLOBAL: Scope;
+    type Scope;
+    #[wasm_bindgen(method, getter, catch, js_name = indexedDB)]
+    fn indexed_db(this: &Scope) -> Result<Option<IdbFactory>, JsValue>;
+}
+
+/// How long another tab may keep us from opening or deleting, in milliseconds.
+const PATIENCE: u32 = 5_000;
+
+fn factory() -> Result<IdbFactory> {
+    let factory = GLOBAL.with(Scope::indexed_db).map_err(|value| error::thrown(&value))?;
+    factory.ok_or_else(|| Error::new(Code::StorageUnavailable, "this environment has no IndexedDB"))
+}
+
+/// A connection to the database as it is, at whatever version; `None` where there is none.
+pub(super) async fn find(name: &str) -> Result<Option<IdbDatabase>> {
+    let request = factory()?.open(name).map_err(|value| error::thrown(&value))?;
+    let absent = Rc::new(Cell::new(false));
+    // Asked for a new database: taking the upgrade back leaves none behind.
+    let upgrade = Closure::once({
+        let absent = Rc::clone(&absent);
+        move |event: web_sys::Event| {
+            absent.set(true);
+            let request = event.target().map(JsCast::unchecked_into::<IdbOpenDbRequest>);
+            if let Some(transaction) = request.and_then(|request| request.transaction()) {
+                let _ = transaction.abort();
+            }
+        }
+    });
+    request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
+    let opened = Answer::to(Ok(request))?.value().await;
+    if absent.get() { Ok(None) } else { Ok(Some(opened?.unchecked_into())) }
+}
+
+/// Deletes the database; nothing happens where there is none.
+pub(super) async fn delete(name: &str) -> Result<()> {
+    let request = factory()?.delete_database(name).map_err(|value| error::thrown(&value))?;
+    Answer::to(Ok(request))?.value().await.map(drop)
+}
+
+/// Runs `work` to its end in a task of its own, whatever becomes of the caller: no request is dropped in
+/// flight, no transaction is left to commit unchecked.
+pub(super) async fn run<T: 'static>(work: impl Future<Output = Result<T>> + 'static) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    #[allow(clippy::disallowed_methods, reason = "the one place of this room that starts tasks")]
+    wasm_bindgen_futures::spawn_local(async move {
+        // Nobody may be waiting any more; the answer is dropped, a connection in it closes itself.
+        let _ = sender.send(work.await);
+    });
+    receiver.await.unwrap_or_else(|_| Err(Error::new(Code::EngineCrashed, "a storage task ended without an answer")))
+}
+
+/// Like [`run`], answering `blocked` when another tab does not let go in time. The work itself goes on.
+pub(super) async fn patiently<T: 'static>(work: impl Future<Output = Result<T>> + 'static) -> Result<T> {
+    match select(pin!(run(work)), TimeoutFuture::new(PATIENCE)).await {
+        Either::Left((result, _)) => result,
+        Either::Right(_) => Err(Error::new(Code::Blocked, "another tab holds the database and does not let go")),
+    }
+}
