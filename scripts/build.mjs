@@ -4,7 +4,9 @@
 //
 //   node scripts/build.mjs
 
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { setUp } from './setup.mjs'
@@ -30,10 +32,11 @@ const GLUE = ['build/wasm/homing_wasm.js', 'build/wasm/homing_wasm_bg.wasm']
 export async function build() {
   await setUp(['rust', 'wasm', 'packages'])
   const compiled = await buildWasm()
-  await unlessDone('glue', { inputs: ['Cargo.lock'], key: await fileHashKey(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled)) })
+  await unlessDone('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled)) })
   await unlessDone('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', optimiseWasm) })
   await unlessDone('bundles', { inputs: ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm'], key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js'], work: () => progress('bundling', bundle) })
   await unlessDone('types', { inputs: ['src/js', 'tsconfig.json', 'build/wasm/homing_wasm.d.ts'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
+  await copySchemas()
   await printSizes()
 }
 
@@ -86,20 +89,23 @@ async function emitTypes() {
   await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration', '--outDir', 'dist/types'], { cwd: ROOT, quiet: true })
 }
 
-async function fileHashKey(path) {
-  const { createHash } = await import('node:crypto')
+/** The declarations that client and server share go into the package as they are. */
+async function copySchemas() {
+  const folder = join(ROOT, 'src/schemas')
+  for (const name of existsSync(folder) ? await readdir(folder) : []) await copyFile(join(folder, name), join(ROOT, 'dist', name))
+}
+
+async function hashFile(path) {
   return createHash('sha256').update(await readFile(path)).digest('hex')
 }
 
 async function printSizes() {
-  console.log('\nfile              raw      gzip    brotli')
-  const sizes = {}
+  console.log('\nfile               raw      gzip    brotli')
   for (const name of ['homing.wasm', 'homing.js', 'slim.js']) {
     const bytes = await readFile(join(ROOT, 'dist', name))
-    sizes[name] = { raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length, brotli: brotliCompressSync(bytes).length }
-    console.log(name.padEnd(12) + Object.values(sizes[name]).map((size) => String(size).padStart(10)).join(''))
+    const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length]
+    console.log(name.padEnd(12) + sizes.map((size) => String(size).padStart(10)).join(''))
   }
-  await writeFile(join(ROOT, '.cache/sizes.json'), JSON.stringify(sizes))
 }
 
 async function main() {

@@ -32,6 +32,9 @@ const PARTS = {
   packages: [['node_modules', providePackages]],
 }
 
+/** What this process looked at already: one script may call several that set up. */
+const done = new Set()
+
 /**
  * Sets up the named parts, in the order that they need each other.
  *
@@ -41,10 +44,12 @@ export async function setUp(names = Object.keys(PARTS)) {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19)) throw new SetupError(`Node ${process.versions.node} is too old.`, 'Install Node 20.19 or newer: https://nodejs.org')
   for (const [part, steps] of Object.entries(PARTS)) {
-    if (!names.includes(part)) continue
+    if (!names.includes(part) || done.has(part)) continue
     for (const [name, provide] of steps) console.log(`${name}: ${await provide()}`)
+    done.add(part)
   }
 }
+
 
 async function provideChromium() {
   if (chromePath() !== null) return `present (${chromePath()})`

@@ -31,17 +31,24 @@ export class SetupError extends Error {
  *
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, input?: string, timeout?: number, allowFailure?: boolean }} [options]
- *   `timeout` in milliseconds; `allowFailure` resolves with the code instead of rejecting.
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, echo?: boolean, input?: string, timeout?: number, allowFailure?: boolean }} [options]
+ *   `echo` both shows and keeps the output; `timeout` in milliseconds; `allowFailure` resolves with the code instead of rejecting.
  */
 export async function run(command, args, options = {}) {
-  const { cwd, env = process.env, quiet = false, input, timeout, allowFailure = false } = options
+  const { cwd, env = process.env, quiet = false, echo = false, input, timeout, allowFailure = false } = options
   const stdin = input === undefined ? 'ignore' : 'pipe'
-  const child = spawn(command, args, { cwd, env, stdio: [stdin, quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'], timeout, killSignal: 'SIGKILL' })
+  const output = quiet || echo ? 'pipe' : 'inherit'
+  const child = spawn(command, args, { cwd, env, stdio: [stdin, output, output], timeout, killSignal: 'SIGKILL' })
   let stdout = ''
   let stderr = ''
-  child.stdout?.setEncoding('utf8').on('data', (text) => { stdout += text })
-  child.stderr?.setEncoding('utf8').on('data', (text) => { stderr += text })
+  child.stdout?.setEncoding('utf8')
+  child.stderr?.setEncoding('utf8')
+  child.stdout?.on('data', (text) => { stdout += text })
+  child.stderr?.on('data', (text) => { stderr += text })
+  if (echo) {
+    child.stdout.pipe(process.stdout, { end: false })
+    child.stderr.pipe(process.stderr, { end: false })
+  }
   child.stdin?.on('error', () => { /* it ended before it read its input; its exit code says why */ })
   child.stdin?.end(input)
   const name = [command, ...args].join(' ')
