@@ -1,0 +1,116 @@
+#!/usr/bin/env node
+// Builds the package: Rust -> wasm -> glue -> optimised wasm -> bundles and types in `dist/`. A step whose inputs did not change
+// is skipped. The glue in `build/wasm/` is private; `src/js` imports it as `#wasm` (package.json, "imports").
+//
+//   node scripts/build.mjs
+
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, readFile, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { setUp } from './setup.mjs'
+import { ROOT, WASM_TARGET, cargoEnv, targetDirectory, wasmEnv } from './support/environment.mjs'
+import { isMain, progress, run, runMain } from './support/process.mjs'
+import { unlessDone } from './support/stamp.mjs'
+
+const HELP = `Usage: node scripts/build.mjs
+
+Fills dist/ with the npm package:
+  homing.js     the wasm inlined; works without configuration
+  slim.js       the caller passes the wasm
+  homing.wasm   that wasm
+  types/        TypeScript declarations
+and prints the sizes.`
+
+/** What rustc turns on for this target by default; wasm-opt must know, and must not use more (DESIGN, browser floors). */
+const WASM_FEATURES = ['--enable-bulk-memory', '--enable-bulk-memory-opt', '--enable-call-indirect-overlong', '--enable-multivalue', '--enable-mutable-globals', '--enable-nontrapping-float-to-int', '--enable-reference-types', '--enable-sign-ext']
+const BROWSERS = ['chrome96', 'firefox115', 'safari15.4']
+const GLUE = ['build/wasm/homing_wasm.js', 'build/wasm/homing_wasm_bg.wasm']
+
+/** Builds everything that changed. Needs nothing but the source tree: it sets up first. */
+export async function build() {
+  await setUp(['rust', 'wasm', 'packages'])
+  const compiled = await buildWasm()
+  await unlessDone('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled)) })
+  await unlessDone('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', optimiseWasm) })
+  await unlessDone('bundles', { inputs: ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm'], key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js'], work: () => progress('bundling', bundle) })
+  await unlessDone('types', { inputs: ['src/js', 'tsconfig.json', 'build/wasm/homing_wasm.d.ts'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
+  await copySchemas()
+  await printSizes()
+}
+
+/** Builds the reference server; resolves when the binary is there. */
+export async function buildServer() {
+  await setUp(['rust'])
+  await run('cargo', ['build', '--release', '-p', 'homing-server'], { cwd: ROOT, env: cargoEnv() })
+}
+
+/** Cargo knows best what changed, and prints its progress. Resolves to the path of the module. */
+async function buildWasm() {
+  await run('cargo', ['build', '--release', '--target', WASM_TARGET, '-p', 'homing', '--lib'], { cwd: ROOT, env: await wasmEnv() })
+  return join(targetDirectory(), WASM_TARGET, 'release/homing.wasm')
+}
+
+async function bindWasm(compiled) {
+  // Without the default path there is no `new URL('….wasm', import.meta.url)` in the bundle for other bundlers to trip over.
+  const args = ['--target', 'web', '--omit-default-module-path', '--out-dir', 'build/wasm', '--out-name', 'homing_wasm', compiled]
+  await run('wasm-bindgen', args, { cwd: ROOT, env: cargoEnv(), quiet: true })
+}
+
+async function optimiseWasm() {
+  await mkdir(join(ROOT, 'dist'), { recursive: true })
+  await run(process.execPath, ['node_modules/binaryen/bin/wasm-opt', '-O3', ...WASM_FEATURES, GLUE[1], '-o', 'dist/homing.wasm'], { cwd: ROOT, quiet: true })
+}
+
+async function bundle() {
+  const { build: esbuild } = await import('esbuild')
+  const shared = { absWorkingDir: ROOT, bundle: true, format: 'esm', platform: 'browser', target: BROWSERS, logLevel: 'warning', legalComments: 'none' }
+  await esbuild({ ...shared, entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm()] })
+  await esbuild({ ...shared, entryPoints: ['src/js/slim.ts'], outfile: 'dist/slim.js' })
+}
+
+/** `import wasmBytes from 'homing:wasm-bytes'`: a function that decodes the module; importing it does no work. */
+function inlineWasm() {
+  return {
+    name: 'inline-wasm',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^homing:wasm-bytes$/ }, ({ path }) => ({ path, namespace: 'homing' }))
+      onLoad({ filter: /.*/, namespace: 'homing' }, async () => {
+        const base64 = (await readFile(join(ROOT, 'dist/homing.wasm'))).toString('base64')
+        return { loader: 'js', contents: `export default function wasmBytes() { return Uint8Array.from(atob(${JSON.stringify(base64)}), (char) => char.charCodeAt(0)) }` }
+      })
+    },
+  }
+}
+
+async function emitTypes() {
+  await rm(join(ROOT, 'dist/types'), { recursive: true, force: true })
+  await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit', 'false', '--emitDeclarationOnly', '--declaration', '--outDir', 'dist/types'], { cwd: ROOT, quiet: true })
+}
+
+/** The declarations that client and server share go into the package as they are. */
+async function copySchemas() {
+  const folder = join(ROOT, 'src/schemas')
+  for (const name of existsSync(folder) ? await readdir(folder) : []) await copyFile(join(folder, name), join(ROOT, 'dist', name))
+}
+
+async function hashFile(path) {
+  return createHash('sha256').update(await readFile(path)).digest('hex')
+}
+
+async function printSizes() {
+  console.log('\nfile               raw      gzip    brotli')
+  for (const name of ['homing.wasm', 'homing.js', 'slim.js']) {
+    const bytes = await readFile(join(ROOT, 'dist', name))
+    const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length]
+    console.log(name.padEnd(12) + sizes.map((size) => String(size).padStart(10)).join(''))
+  }
+}
+
+async function main() {
+  if (process.argv.includes('--help')) return console.log(HELP)
+  await build()
+}
+
+if (isMain(import.meta)) await runMain(main)

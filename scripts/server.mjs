@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+// `npm run server`: builds the reference server and runs it with defaults for development. What it can do is its own `--help`.
+//
+//   npm run server [-- options of `homing-server serve`]
+//   npm run server -- token --scope farm-1
+
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buildServer } from './build.mjs'
+import { ROOT, serverBinary } from './support/environment.mjs'
+import { isMain, runMain } from './support/process.mjs'
+
+const FOLDER = join(ROOT, '.cache/server')
+
+async function main() {
+  const given = process.argv.slice(2)
+  const command = given[0] === undefined || given[0].startsWith('--') && given[0] !== '--help' ? ['serve', ...given] : given
+  await buildServer()
+  await mkdir(FOLDER, { recursive: true })
+  const defaults = {
+    serve: { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json', '--jwt-secret': await developmentSecret() },
+    token: { '--jwt-secret': await developmentSecret() },
+  }[command[0]] ?? {}
+  const wanted = (flag) => !command.includes('--help') && !command.some((arg) => arg === flag || arg.startsWith(`${flag}=`))
+  const args = [...command, ...Object.entries(defaults).filter(([flag]) => wanted(flag)).flat()]
+  const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit' })
+  // Ctrl-C reaches the server itself; this process waits for its orderly end.
+  process.on('SIGINT', () => {})
+  process.on('SIGTERM', () => child.kill('SIGTERM'))
+  child.once('error', (error) => { console.error(error); process.exitCode = 1 })
+  child.once('exit', (code) => { process.exitCode = code ?? 1 })
+}
+
+/** Kept between runs, so that a token minted once stays valid on this machine. Not for production. */
+async function developmentSecret() {
+  const file = join(FOLDER, 'jwt-secret')
+  try {
+    return await readFile(file, 'utf8')
+  } catch {
+    const secret = randomBytes(32).toString('hex')
+    await writeFile(file, secret, { mode: 0o600 })
+    return secret
+  }
+}
+
+if (isMain(import.meta)) await runMain(main)

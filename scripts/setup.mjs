@@ -1,0 +1,93 @@
+#!/usr/bin/env node
+// Installs what the project needs and this machine lacks, one line per step; a second run only looks. The other scripts call
+// `setUp` first, so nobody has to run this by hand. Where things are is `support/environment.mjs`.
+//
+//   node scripts/setup.mjs [rust] [wasm] [browser] [packages]     no name: everything
+
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { installDebianPackages } from './support/debian.mjs'
+import { ROOT, canInstallDebianPackages, cargoEnv, chromePath, debianRelease, findProgram, npm } from './support/environment.mjs'
+import { SetupError, isMain, progress, run, runMain } from './support/process.mjs'
+import { provideLinker, provideRust, provideWasmBindgen, provideWasmPack, provideWasmStd } from './support/rust.mjs'
+
+export { cargoEnv, chromePath, serverBinary, targetDirectory, wasmEnv } from './support/environment.mjs'
+export { run } from './support/process.mjs'
+
+const HELP = `Usage: node scripts/setup.mjs [part...]
+
+Installs what is missing, one line per step. Parts (default: all):
+  rust      a Rust compiler and a C linker
+  wasm      Rust's standard library for wasm, wasm-bindgen, wasm-pack
+  browser   Chromium and chromedriver
+  packages  node_modules
+
+Environment: CHROME_PATH names the browser to use.`
+
+const PARTS = {
+  rust: [['rust', provideRust], ['C linker', provideLinker]],
+  wasm: [['wasm std', provideWasmStd], ['wasm-bindgen', provideWasmBindgen], ['wasm-pack', provideWasmPack]],
+  browser: [['chromium', provideChromium], ['chromedriver', provideChromedriver]],
+  packages: [['node_modules', providePackages]],
+}
+
+/** What this process looked at already: one script may call several that set up. */
+const done = new Set()
+
+/**
+ * Sets up the named parts, in the order that they need each other.
+ *
+ * @param {readonly (keyof typeof PARTS)[]} [names]
+ */
+export async function setUp(names = Object.keys(PARTS)) {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major < 20 || (major === 20 && minor < 19)) throw new SetupError(`Node ${process.versions.node} is too old.`, 'Install Node 20.19 or newer: https://nodejs.org')
+  for (const [part, steps] of Object.entries(PARTS)) {
+    if (!names.includes(part) || done.has(part)) continue
+    for (const [name, provide] of steps) console.log(`${name}: ${await provide()}`)
+    done.add(part)
+  }
+}
+
+
+async function provideChromium() {
+  if (chromePath() !== null) return `present (${chromePath()})`
+  if (process.env.CHROME_PATH) throw new SetupError(`CHROME_PATH is ${process.env.CHROME_PATH}, which is not a program.`, 'Let it name Chrome or Chromium, or unset it.')
+  if (!canInstallDebianPackages()) {
+    const how = debianRelease() ? 'Run: sudo apt-get install -y chromium chromium-driver' : 'Install Google Chrome (https://www.google.com/chrome) or Chromium, or let CHROME_PATH name it.'
+    throw new SetupError('There is no Chrome or Chromium.', how)
+  }
+  await progress('installing chromium and chromedriver', () => installDebianPackages(['chromium', 'chromium-driver']))
+  return `installed (${chromePath()})`
+}
+
+async function provideChromedriver() {
+  if (findProgram('chromedriver') !== null) return 'present'
+  if (!canInstallDebianPackages()) return 'absent; wasm-pack will download one'
+  await progress('installing chromedriver', () => installDebianPackages(['chromium-driver']))
+  return 'installed'
+}
+
+/** `npm ci` when the lock file is not the one that node_modules was made from. */
+async function providePackages() {
+  const lock = await readFile(join(ROOT, 'package-lock.json'))
+  const hash = createHash('sha256').update(lock).digest('hex')
+  const stamp = join(ROOT, 'node_modules/.homing-lock')
+  if (await readFile(stamp, 'utf8').catch(() => '') === hash) return 'present'
+  const [command, ...first] = npm()
+  await progress('installing node_modules', () => run(command, [...first, 'ci', '--no-audit', '--no-fund'], { cwd: ROOT, env: cargoEnv(), quiet: true }))
+  await mkdir(join(ROOT, 'node_modules'), { recursive: true })
+  await writeFile(stamp, hash)
+  return 'installed'
+}
+
+async function main() {
+  const names = process.argv.slice(2)
+  if (names.includes('--help')) return console.log(HELP)
+  const unknown = names.find((name) => !(name in PARTS))
+  if (unknown !== undefined) throw new SetupError(`There is no part "${unknown}".`, HELP)
+  await setUp(names.length === 0 ? undefined : names)
+}
+
+if (isMain(import.meta)) await runMain(main)
