@@ -189,7 +189,8 @@ async fn after_commit_there_is_no_abort() {
         tx.objectStore('s').add(0); tx.commit();
         let name = ''; try { tx.abort(); } catch (e) { name = e.name; }
         db.close(); return name + ',' + await over;
-    ").await;
+    ")
+    .await;
     assert_eq!(seen, "InvalidStateError,complete");
 }
 
@@ -225,7 +226,8 @@ async fn a_value_is_cloned_before_add_returns() {
         await drop('idb-clone'); const db = await auto('idb-clone'); const bytes = new Uint8Array([1, 2]);
         const tx = db.transaction('s', 'readwrite'); tx.objectStore('s').add(bytes); bytes[0] = 9; await end(tx);
         const [row] = await wait(db.transaction('s').objectStore('s').getAll()); db.close(); return row.join();
-    ").await;
+    ")
+    .await;
     assert_eq!(seen, "1,2");
 }
 
@@ -258,7 +260,8 @@ async fn durability_is_taken_and_told() {
         await drop('idb-durability'); const db = await auto('idb-durability');
         const of = (durability) => db.transaction('s', 'readwrite', durability && { durability }).durability;
         const all = [of('strict'), of('relaxed'), of()]; db.close(); return all.join();
-    ").await;
+    ")
+    .await;
     assert_eq!(seen, "strict,relaxed,default");
 }
 
@@ -272,6 +275,7 @@ async fn a_promise_between_requests_keeps_the_transaction_alive_and_a_timer_does
           try { tx.objectStore('s').add(0); seen.push('ok'); } catch (e) { seen.push(e.name); }
         }
         db.close(); return seen.join();
-    ").await;
+    ")
+    .await;
     assert_eq!(seen, "ok,InvalidStateError");
 }

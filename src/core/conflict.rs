@@ -5,7 +5,7 @@
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::record::{ARCHIVE, Envelope, Fields, Key, Record};
-use crate::core::schema::{Policy, digest};
+use crate::core::schema::{Policy, Schema, digest, label};
 use crate::core::stamp::Stamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -87,6 +87,37 @@ impl Conflict {
     #[must_use]
     pub fn name(key: &Key, loser: &Record) -> String {
         format!("arc_{}", digest(&[&key.collection, &key.id, &loser.updated_at().to_string(), &loser.canonical()]))
+    }
+
+    /// An entry the client writes itself, for what the server never judges: `mine` met `theirs` on this device.
+    #[must_use]
+    pub fn local(
+        schema: &Schema,
+        key: &Key,
+        kind: Kind,
+        mine: Option<&Record>,
+        theirs: Option<&Record>,
+        status: Status,
+        at: Stamp,
+    ) -> Self {
+        let id = mine.or(theirs).map(|loser| Self::name(key, loser)).unwrap_or_default();
+        Self {
+            id,
+            collection: key.collection.to_string(),
+            record_id: key.id.to_string(),
+            label: label(schema, &key.collection, mine.or(theirs)),
+            kind,
+            paths: Vec::new(),
+            base: None,
+            mine: mine.cloned(),
+            theirs: theirs.cloned(),
+            winner: Winner::Theirs,
+            policy: schema.policy(&key.collection, &key.id),
+            mine_by: None,
+            theirs_by: None,
+            at,
+            status,
+        }
     }
 
     /// The record it is about.

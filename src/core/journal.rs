@@ -36,6 +36,9 @@ pub enum Entry<R = Record> {
     /// These mutations are about to be sent: frozen from now on.
     #[serde(rename = "attempt")]
     Attempt(Vec<Range>),
+    /// The next sync fetches everything again (a full sync).
+    #[serde(rename = "forget")]
+    Forget,
     /// A server's answer: one page of rows, the results, the cursor.
     #[serde(rename = "response")]
     Response(Box<Response<R>>),
@@ -256,6 +259,19 @@ impl<R> Settled<R> {
     }
 }
 
+impl Response {
+    /// Whether folding it would change nothing but the time of the last sync.
+    #[must_use]
+    pub fn nothing_new(&self, standing: &crate::core::replica::Standing) -> bool {
+        self.results.is_empty()
+            && self.changes.iter().all(|p| p.rows.is_empty())
+            && self.quarantined.is_empty()
+            && !self.reset
+            && self.offset.is_none()
+            && standing.cursor.as_deref() == Some(self.cursor.as_str())
+    }
+}
+
 fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Vec<S>, E> {
     list.into_iter().map(f).collect()
 }
@@ -289,6 +305,7 @@ impl<R> Entry<R> {
             Entry::Open { client, format } => Entry::Open { client, format },
             Entry::Write(changes) => Entry::Write(changes.into_iter().map(|c| c.try_map(f)).collect::<Result<_, E>>()?),
             Entry::Attempt(ids) => Entry::Attempt(ids),
+            Entry::Forget => Entry::Forget,
             Entry::Response(r) => {
                 let r = *r;
                 let mut changes = Vec::with_capacity(r.changes.len());

@@ -257,7 +257,8 @@ pub async fn two_connections_compacting_at_once_do_it_once<D: Databases>(databas
     let here = databases.create().await?;
     let there = databases.connect(&here).await?;
     append(&here, 0, "one").await?;
-    let (left, right) = join(here.compact(step(0, 1, &[("a", "left")], &[], "left")), there.compact(step(0, 1, &[("a", "right")], &[], "right"))).await;
+    let (left, right) =
+        join(here.compact(step(0, 1, &[("a", "left")], &[], "left")), there.compact(step(0, 1, &[("a", "right")], &[], "right"))).await;
     let winner = match (left?, right?) {
         (Compacted::Done, Compacted::Stale) => "left",
         (Compacted::Stale, Compacted::Done) => "right",

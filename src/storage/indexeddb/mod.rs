@@ -190,7 +190,9 @@ impl Journal for IndexedDbJournal {
 /// The `compacted` mark and the rows after `after` (all, if `None`), checked to be without gaps.
 async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, after: Option<Head>) -> Result<(Head, Vec<Row>)> {
     let range = match after {
-        Some(after) => IdbKeyRange::lower_bound_with_open(&JsValue::from(after as f64), true).map_err(|value| error::thrown(&value))?.into(),
+        Some(after) => {
+            IdbKeyRange::lower_bound_with_open(&JsValue::from(after as f64), true).map_err(|value| error::thrown(&value))?.into()
+        }
         None => JsValue::UNDEFINED,
     };
     let compacted = Answer::to(meta.get(&COMPACTED.into()))?;

@@ -1,0 +1,77 @@
+//! Resolving a conflict: a mutation of the record, based on the server's version (R8, R9).
+
+use super::{Choice, Context, Plan, check_key, enqueue, patched};
+use crate::core::conflict::{Conflict, Status};
+use crate::core::error::{Code, Error, Result};
+use crate::core::journal::{Change, Range};
+use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::record::{ARCHIVE, Envelope, Key, Record};
+use crate::core::replica::Replica;
+use crate::core::stamp::Stamp;
+use std::sync::Arc;
+
+pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context: &Context) -> Result<Plan> {
+    let row = replica.view(&Key::new(ARCHIVE, id.clone())).ok_or_else(|| Error::new(Code::NotFound, format!("no conflict '{id}'")))?;
+    let conflict = Conflict::from_record(&row)?;
+    if conflict.status != Status::Unresolved {
+        return Err(Error::new(Code::NotFound, format!("conflict '{id}' is already settled")));
+    }
+    let key = conflict.about();
+    let held = replica.hold(&key).filter(|h| h.conflict == *id);
+    let mine = held.map(|h| h.mine.clone()).or_else(|| conflict.mine.clone());
+    let theirs = replica.confirmed(&key).cloned();
+    let mut plan = Plan { ids: vec![key.id.clone()], ..Plan::default() };
+    if held.is_some() {
+        plan.changes.push(Change::Unhold { key: key.clone() });
+    }
+    let mut seq = replica.seq();
+    if let Choice::Both(new_id) = choice {
+        check_key(&key.collection, new_id)?;
+        let copy = content(&mine)?;
+        let at = Stamp::next(context.now, Some(copy.updated_at()));
+        let copy = Record::build(Envelope { id: new_id, updated_at: at, deleted_at: None, rev: None }, &copy.fields()?);
+        seq += 1;
+        let copy_key = Key { collection: key.collection.clone(), id: new_id.clone() };
+        plan.changes.push(Change::Add(Mutation::new(MutationId::new(replica.client().clone(), seq), Op::Create, copy_key, copy)));
+        plan.ids = vec![new_id.clone()];
+    }
+    let at = Stamp::next(context.now, [&mine, &theirs].into_iter().flatten().map(Record::updated_at).max());
+    let record = match choice {
+        Choice::Mine => {
+            let mine = content(&mine)?;
+            mine.with(at, mine.is_deleted().then_some(at), None)?
+        }
+        // What is accepted is not a new version; only the conflict's status changes.
+        Choice::Theirs | Choice::Both(_) => match &theirs {
+            Some(theirs) => theirs.with(theirs.updated_at(), theirs.deleted_at(), None)?,
+            None => content(&mine)?.with(at, Some(at), None)?,
+        },
+        Choice::Patch { set, unset } => {
+            let below = theirs.clone().filter(|t| !t.is_deleted()).map_or_else(|| content(&mine), Ok)?;
+            match patched(&below, set, unset, at)? {
+                Some(record) => record,
+                None => below.with(at, None, None)?,
+            }
+        }
+    };
+    let op = match (&theirs, record.is_deleted()) {
+        (_, true) => Op::Delete,
+        (None, false) => Op::Create,
+        (Some(t), false) if t.is_deleted() => Op::Undelete,
+        _ => Op::Update,
+    };
+    let (record, changed) = match &theirs {
+        Some(t) if matches!(choice, Choice::Mine | Choice::Patch { .. }) => enqueue::stamped(replica, &key, record, t)?,
+        _ => (record, Vec::new()),
+    };
+    let mut m = Mutation::new(MutationId::new(replica.client().clone(), seq + 1), op, key, record);
+    m.base_rev = theirs.as_ref().and_then(Record::rev);
+    (m.base, m.changed, m.resolves) = (theirs, changed, Some(id.clone()));
+    plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
+    plan.changes.push(Change::Add(m));
+    Ok(plan)
+}
+
+fn content(mine: &Option<Record>) -> Result<Record> {
+    mine.clone().ok_or_else(|| Error::new(Code::NotFound, "this conflict has no version of mine"))
+}

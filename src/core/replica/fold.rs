@@ -1,0 +1,200 @@
+//! Folding entries: what each kind does to the state. Server answers are in `response`.
+
+use super::undo::Step;
+use super::{DeadLetter, Folded, Hold, Replica, Undo};
+use crate::core::error::{Code, Error};
+use crate::core::journal::{Change, Entry, FORMAT};
+use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::record::{Key, Record};
+
+impl Replica {
+    /// Folds one entry.
+    ///
+    /// # Errors
+    /// `format-too-new` for an entry of a later version.
+    pub fn fold(&mut self, entry: &Entry) -> Folded {
+        match entry {
+            Entry::Open { client, format } => {
+                if *format > FORMAT {
+                    return Err(Error::new(Code::FormatTooNew, format!("stored format {format}, this version reads up to {FORMAT}")));
+                }
+                self.client = client.clone();
+            }
+            Entry::Write(changes) => _ = self.write(changes),
+            Entry::Attempt(ranges) => {
+                for id in ranges.iter().flat_map(|r| r.ids().collect::<Vec<_>>()) {
+                    if let Some(place) = self.places.get(&id).copied()
+                        && let Some(mut m) = self.queue.get(&place).cloned()
+                    {
+                        m.attempted = true;
+                        self.queue_put(place, m);
+                    }
+                }
+            }
+            Entry::Forget => self.standing.cursor = None,
+            Entry::Response(response) => self.answer(response),
+        }
+        Ok(())
+    }
+
+    /// Folds a local write and says how to take it back.
+    pub fn write(&mut self, changes: &[Change]) -> Undo {
+        let mut undo = Undo { steps: vec![Step::Counters { seq: self.seq, place: self.place }] };
+        for change in changes {
+            self.change(change, &mut undo.steps);
+        }
+        undo
+    }
+
+    fn change(&mut self, change: &Change, undo: &mut Vec<Step>) {
+        match change {
+            Change::Creates { collection, first, records, imported } => {
+                let from = self.place + 1;
+                for (record, n) in records.iter().zip(0u64..) {
+                    let id = MutationId { client: first.client.clone(), seq: first.seq.saturating_add(n) };
+                    let key = Key { collection: collection.clone(), id: record.id().clone() };
+                    let mut m = Mutation::new(id, Op::Create, key, record.clone());
+                    m.imported = *imported;
+                    self.append(m);
+                }
+                undo.push(Step::Creates { collection: collection.clone(), first: from, count: self.place + 1 - from });
+            }
+            Change::Add(m) => {
+                self.append(m.clone());
+                undo.push(Step::Queue { place: self.place, old: None });
+            }
+            Change::Swap(m) => {
+                if let Some(place) = self.places.get(&m.id).copied() {
+                    let old = self.queue_put(place, m.clone());
+                    undo.push(Step::Queue { place, old: old.map(Box::new) });
+                }
+            }
+            Change::Drop { id, .. } => {
+                if let Some(place) = self.places.get(id).copied() {
+                    let old = self.queue_remove(place);
+                    undo.push(Step::Queue { place, old: old.map(Box::new) });
+                }
+            }
+            Change::Mine { key, record } => {
+                let old = self.slot(key).and_then(|s| s.hold.clone());
+                if let Some(hold) = old.clone() {
+                    self.set_hold(key, Some(Hold { mine: record.clone(), ..hold }));
+                    undo.push(Step::Hold { key: key.clone(), old });
+                }
+            }
+            Change::Unhold { key } => {
+                let old = self.slot(key).and_then(|s| s.hold.clone());
+                self.set_hold(key, None);
+                undo.push(Step::Hold { key: key.clone(), old });
+            }
+            Change::DeadEdit(m) => {
+                if let Some(old) = self.dead.get(&m.id).cloned() {
+                    self.dead_put(DeadLetter { mutation: m.clone(), ..old.clone() });
+                    undo.push(Step::Dead { id: m.id.clone(), old: Some(Box::new(old)) });
+                }
+            }
+            Change::Undead { id } => {
+                let old = self.dead_remove(id);
+                undo.push(Step::Dead { id: id.clone(), old: old.map(Box::new) });
+            }
+            Change::Redepend { from, to } => {
+                let waiting: Vec<u64> = self.queue.iter().filter(|(_, m)| m.depends_on.contains(from)).map(|(place, _)| *place).collect();
+                for place in waiting {
+                    let Some(mut m) = self.queue.get(&place).cloned() else { continue };
+                    for id in m.depends_on.iter_mut().filter(|id| *id == from) {
+                        *id = to.clone();
+                    }
+                    let old = self.queue_put(place, m);
+                    undo.push(Step::Queue { place, old: old.map(Box::new) });
+                }
+            }
+            Change::Local { collection, record } => {
+                let key = Key { collection: collection.clone(), id: record.id().clone() };
+                let old = self.set_confirmed(&key, Some(record.clone()));
+                undo.push(Step::Confirmed { key, old });
+            }
+        }
+    }
+
+    fn append(&mut self, m: Mutation) {
+        self.place += 1;
+        if m.id.client == self.client {
+            self.seq = self.seq.max(m.id.seq);
+        }
+        self.queue_put(self.place, m);
+    }
+
+    // The setters below are the only places that change state: they keep the indexes, what readers are
+    // told and what compaction has to write in step.
+
+    pub(crate) fn queue_put(&mut self, place: u64, m: Mutation) -> Option<Mutation> {
+        let slot = self.slot_mut(&m.key);
+        if let Err(at) = slot.pending.binary_search(&place) {
+            slot.pending.insert(at, place);
+        }
+        self.touch(&m.key);
+        self.touch_queue();
+        self.dirty_chunks.insert(place / super::segments::CHUNK);
+        self.places.insert(m.id.clone(), place);
+        self.queue.insert(place, m)
+    }
+
+    pub(crate) fn queue_remove(&mut self, place: u64) -> Option<Mutation> {
+        let m = self.queue.remove(&place)?;
+        self.places.remove(&m.id);
+        self.slot_mut(&m.key).pending.retain(|p| *p != place);
+        self.touch(&m.key);
+        self.touch_queue();
+        self.dirty_chunks.insert(place / super::segments::CHUNK);
+        Some(m)
+    }
+
+    pub(crate) fn set_hold(&mut self, key: &Key, hold: Option<Hold>) {
+        self.slot_mut(key).hold = hold;
+        self.touch(key);
+    }
+
+    pub(crate) fn dead_put(&mut self, letter: DeadLetter) -> Option<DeadLetter> {
+        let (id, key) = (letter.mutation.id.clone(), letter.mutation.key.clone());
+        self.slot_mut(&key).dead = Some(id.clone());
+        self.touch(&key);
+        self.touch_dead();
+        self.dead.insert(id, letter)
+    }
+
+    pub(crate) fn dead_remove(&mut self, id: &MutationId) -> Option<DeadLetter> {
+        let letter = self.dead.shift_remove(id)?;
+        let key = letter.mutation.key.clone();
+        let slot = self.slot_mut(&key);
+        if slot.dead.as_ref() == Some(id) {
+            slot.dead = None;
+        }
+        self.touch(&key);
+        self.touch_dead();
+        Some(letter)
+    }
+
+    pub(crate) fn set_confirmed(&mut self, key: &Key, record: Option<Record>) -> Option<Record> {
+        let old = std::mem::replace(&mut self.slot_mut(key).confirmed, record);
+        self.dirty_row(key);
+        old
+    }
+
+    pub(crate) fn set_provisional(&mut self, key: &Key, record: Option<Record>) {
+        match record {
+            Some(_) => _ = self.provisional.insert(key.clone()),
+            None => _ = self.provisional.swap_remove(key),
+        }
+        self.slot_mut(key).provisional = record;
+        self.dirty_row(key);
+    }
+
+    fn dirty_row(&mut self, key: &Key) {
+        self.touch(key);
+        let Some(table) = self.tables.get_mut(&key.collection) else { return };
+        match table.slots.get(&key.id).and_then(|s| s.segment) {
+            Some(segment) => _ = table.dirty.insert(segment),
+            None => _ = table.fresh.insert(key.id.clone()),
+        }
+    }
+}

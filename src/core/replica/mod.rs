@@ -1,0 +1,347 @@
+//! The replica: everything a client knows, as the fold of its journal.
+//!
+//! Lives here: records (confirmed and provisional), the queue, dead letters, held conflicts, where the
+//! client stands; what the app sees of them ([`Replica::view`]). Not here: how a write is planned
+//! (`plan`), I/O (`engine`). Invariant: state changes only by folding an [`Entry`] (`fold`) or by taking
+//! a not yet durable write back ([`Undo`]).
+
+mod fold;
+mod response;
+mod segments;
+mod touched;
+mod undo;
+
+pub use segments::{SegmentPlan, Snapshot};
+pub use touched::{CollectionChange, Source, Touched};
+pub use undo::Undo;
+
+use crate::core::error::Result;
+use crate::core::journal::Quarantined;
+use crate::core::merge;
+use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::schema::{Policy, Schema};
+use crate::core::stamp::Stamp;
+use indexmap::{IndexMap, IndexSet};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// A mutation the server refused for good, kept until the app retries or discards it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+pub struct DeadLetter<R = Record> {
+    /// What was refused.
+    pub mutation: Mutation<R>,
+    /// The server's code.
+    pub code: String,
+    /// The server's message.
+    pub message: String,
+    /// Where in the record.
+    pub path: Option<String>,
+    /// When.
+    pub at: Stamp,
+}
+
+/// The local version of a record whose conflict waits for the user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// The conflict.
+    pub conflict: Arc<str>,
+    /// What this device shows meanwhile.
+    pub mine: Record,
+}
+
+/// Everything known of one record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) confirmed: Option<Record>,
+    pub(crate) provisional: Option<Record>,
+    pub(crate) pending: Vec<u64>,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) dead: Option<MutationId>,
+    pub(crate) segment: Option<u32>,
+    pub(crate) shown: bool,
+}
+
+impl Slot {
+    /// The newest version the server is known to have.
+    pub(crate) fn known(&self) -> Option<&Record> {
+        match (&self.confirmed, &self.provisional) {
+            (Some(c), Some(p)) if c.rev() >= p.rev() => Some(c),
+            (_, Some(p)) => Some(p),
+            (c, None) => c.as_ref(),
+        }
+    }
+}
+
+/// The records of one collection, in order of arrival.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) slots: IndexMap<Arc<str>, Slot>,
+    pub(crate) dirty: HashSet<u32>,
+    pub(crate) fresh: IndexSet<Arc<str>>,
+}
+
+/// A replacement sync under way: what it has not listed by its end is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sweep {
+    pub(crate) epoch: bool,
+    pub(crate) first: bool,
+    pub(crate) remaining: HashSet<Key>,
+}
+
+/// Where the client stands with the server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Opaque; `None` before the first sync.
+    pub cursor: Option<String>,
+    /// Incarnation of the server's data.
+    pub epoch: Option<Arc<str>>,
+    /// Scope the server took from the first token.
+    pub scope: Option<Arc<str>>,
+    /// Server clock minus local clock, in milliseconds, once known.
+    pub offset: Option<i64>,
+    /// When the last answer was folded, on the server's clock.
+    pub synced_at: Option<Stamp>,
+    pub(crate) sweep: Option<Sweep>,
+}
+
+/// What folding an answer means to those who wait for it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A mutation left the queue with this result.
+    Settled(Box<crate::core::journal::Settled>),
+    /// A conflict waits for the user.
+    Conflict(Arc<str>),
+    /// A dead letter came.
+    Dead(MutationId),
+}
+
+/// The fold of a journal.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) client: Arc<str>,
+    pub(crate) seq: u64,
+    pub(crate) place: u64,
+    pub(crate) tables: IndexMap<Arc<str>, Table>,
+    pub(crate) queue: BTreeMap<u64, Mutation>,
+    pub(crate) places: HashMap<MutationId, u64>,
+    pub(crate) dead: IndexMap<MutationId, DeadLetter>,
+    pub(crate) provisional: IndexSet<Key>,
+    pub(crate) standing: Standing,
+    pub(crate) quarantined: Vec<Quarantined>,
+    pub(crate) dirty_chunks: HashSet<u64>,
+    pub(crate) stored_chunks: HashSet<u64>,
+    pub(crate) next_segment: u32,
+    pub(crate) stored_segments: IndexMap<u32, Arc<str>>,
+    touched: Touched,
+    outputs: Vec<Output>,
+}
+
+impl Replica {
+    /// The state before any entry.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Self {
+            schema,
+            client: "".into(),
+            seq: 0,
+            place: 0,
+            tables: IndexMap::new(),
+            queue: BTreeMap::new(),
+            places: HashMap::new(),
+            dead: IndexMap::new(),
+            provisional: IndexSet::new(),
+            standing: Standing::default(),
+            quarantined: Vec::new(),
+            dirty_chunks: HashSet::new(),
+            stored_chunks: HashSet::new(),
+            next_segment: 0,
+            stored_segments: IndexMap::new(),
+            touched: Touched::default(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The declaration everything is folded under.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+    /// This database incarnation.
+    #[must_use]
+    pub fn client(&self) -> &Arc<str> {
+        &self.client
+    }
+    /// The number of the last mutation made here.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+    /// Where the client stands with the server.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+    /// Pending mutations, oldest first.
+    pub fn queue(&self) -> impl DoubleEndedIterator<Item = &Mutation> {
+        self.queue.values()
+    }
+    /// How many mutations are pending.
+    #[must_use]
+    pub fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+    /// One pending mutation.
+    #[must_use]
+    pub fn pending(&self, id: &MutationId) -> Option<&Mutation> {
+        self.queue.get(self.places.get(id)?)
+    }
+    /// Pending mutations of one record, oldest first.
+    pub fn pending_of(&self, key: &Key) -> impl DoubleEndedIterator<Item = &Mutation> {
+        self.slot(key).map(|s| s.pending.as_slice()).unwrap_or_default().iter().filter_map(|place| self.queue.get(place))
+    }
+    /// Refused mutations, oldest first.
+    pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
+        self.dead.values()
+    }
+    /// One refused mutation.
+    #[must_use]
+    pub fn dead_letter(&self, id: &MutationId) -> Option<&DeadLetter> {
+        self.dead.get(id)
+    }
+    /// The dead letter of a record, if it has one.
+    #[must_use]
+    pub fn dead_letter_of(&self, key: &Key) -> Option<&DeadLetter> {
+        self.dead.get(self.slot(key)?.dead.as_ref()?)
+    }
+    /// The local version kept while the record's conflict waits for the user.
+    #[must_use]
+    pub fn hold(&self, key: &Key) -> Option<&Hold> {
+        self.slot(key)?.hold.as_ref()
+    }
+    /// Received rows that could not be used.
+    #[must_use]
+    pub fn quarantined(&self) -> &[Quarantined] {
+        &self.quarantined
+    }
+    /// Names of all collections that ever had a record.
+    pub fn collections(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.tables.keys()
+    }
+    /// The newest version the server is known to have.
+    #[must_use]
+    pub fn confirmed(&self, key: &Key) -> Option<&Record> {
+        self.slot(key)?.known()
+    }
+    /// How versions of this record merge.
+    #[must_use]
+    pub fn policy(&self, key: &Key) -> Policy {
+        self.schema.policy(&key.collection, &key.id)
+    }
+
+    pub(crate) fn slot(&self, key: &Key) -> Option<&Slot> {
+        self.tables.get(&key.collection)?.slots.get(&key.id)
+    }
+    pub(crate) fn slot_mut(&mut self, key: &Key) -> &mut Slot {
+        self.tables.entry(key.collection.clone()).or_default().slots.entry(key.id.clone()).or_default()
+    }
+
+    /// What the app sees: the confirmed version with everything pending on top (rule *ontop*), tombstones
+    /// included.
+    #[must_use]
+    pub fn view(&self, key: &Key) -> Option<Record> {
+        self.view_slot(&key.collection, &key.id, self.slot(key)?)
+    }
+
+    fn view_slot(&self, collection: &str, id: &str, slot: &Slot) -> Option<Record> {
+        if let Some(hold) = &slot.hold {
+            return Some(hold.mine.clone());
+        }
+        let dead = slot.dead.as_ref().and_then(|id| self.dead.get(id)).map(|d| &d.mutation);
+        let pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
+        let mut view = slot.known().cloned();
+        if slot.pending.is_empty() && dead.is_none() {
+            return view;
+        }
+        let policy = self.schema.policy(collection, id);
+        for m in dead.into_iter().chain(pending) {
+            view = Some(overlay(view.as_ref(), m, policy));
+        }
+        view
+    }
+
+    /// The visible (not deleted) records of a collection, in order.
+    pub fn list<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
+        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
+        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).filter(|r| !r.is_deleted())
+    }
+
+    /// The visible tombstones of a collection.
+    pub fn deleted<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
+        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
+        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).filter(Record::is_deleted)
+    }
+
+    /// Every conflict and archive entry as its record (`core::conflict` decodes it).
+    pub fn archive(&self) -> impl Iterator<Item = Record> + '_ {
+        self.list(ARCHIVE)
+    }
+
+    /// What changed since the last call, for those who show it.
+    pub fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// What the last folds mean to those who wait.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Everything durable, spelled out in a fixed order: equal states have equal digests. For the check
+    /// `fold(journal) == memory` (DESIGN §10.6).
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut lines = vec![
+            format!("client {} seq {}", self.client, self.seq),
+            format!("standing {:?} {:?} {:?} {:?}", self.standing.cursor, self.standing.epoch, self.standing.scope, self.standing.offset),
+            format!(
+                "sweep {:?}",
+                self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
+            ),
+            format!("quarantined {:?}", self.quarantined),
+        ];
+        lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));
+        lines.extend(self.dead.values().map(|d| format!("dead {d:?}")));
+        let mut rows = Vec::new();
+        for (name, table) in &self.tables {
+            for (id, slot) in &table.slots {
+                if slot.confirmed.is_some() || slot.provisional.is_some() || slot.hold.is_some() {
+                    rows.push(format!("row {name}/{id} {:?} {:?} {:?}", slot.confirmed, slot.provisional, slot.hold));
+                }
+            }
+        }
+        rows.sort();
+        lines.extend(rows);
+        lines.join("\n")
+    }
+}
+
+/// A pending version on top of what is below it. A broken body (which no write can make) shows as it is.
+pub(crate) fn overlay(below: Option<&Record>, m: &Mutation, policy: Policy) -> Record {
+    if policy != Policy::Fields || below.is_none() || matches!(m.op, Op::Delete | Op::Undelete) {
+        return m.record.clone();
+    }
+    merge::overlay(below, m.op, &m.record, &m.changed, policy).unwrap_or_else(|_| m.record.clone())
+}
+
+/// The clock of a write: local time moved by the learned offset.
+#[must_use]
+pub fn server_now(local: Stamp, offset: Option<i64>) -> Stamp {
+    Stamp(local.0.saturating_add(offset.unwrap_or(0)))
+}
+
+/// Shorthand of this module's fallible functions.
+pub type Folded = Result<()>;

@@ -1,0 +1,278 @@
+//! Folding a server's answer: first the changes, then the results (R6).
+//!
+//! Rules by name from DESIGN §8: *cas*, *reset*, *through*, *ontop*, *oneflight*, *dlorder*, *delserver*.
+
+use super::{DeadLetter, Hold, Output, Replica, Sweep, overlay};
+use crate::core::conflict::{Conflict, Kind, Status};
+use crate::core::journal::{Response, Settled};
+use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::protocol::Outcome;
+use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::schema::Policy;
+use crate::core::stamp::Stamp;
+use std::sync::Arc;
+
+impl Replica {
+    pub(super) fn answer(&mut self, response: &Response) {
+        let adopted = self.changes(response);
+        for result in &response.results {
+            self.settle(result, response.at);
+        }
+        // A result's row stood in until the stream delivered that record, or said that it is past it.
+        let delivered = adopted && !response.has_more;
+        for key in self.provisional.iter().cloned().collect::<Vec<_>>() {
+            let Some(slot) = self.slot(&key) else { continue };
+            let rev = slot.provisional.as_ref().and_then(Record::rev);
+            if slot.confirmed.as_ref().and_then(Record::rev) >= rev || delivered && rev.is_some_and(|r| r <= response.rev) {
+                self.set_provisional(&key, None);
+            }
+        }
+        if response.offset.is_some() {
+            self.standing.offset = response.offset;
+        }
+        self.standing.synced_at = Some(response.at);
+        if self.standing.scope.is_none() {
+            self.standing.scope = Some(response.scope.clone());
+        }
+    }
+
+    /// Folds the rows and adopts the cursor, if the request asked from where the fold stands (*cas*).
+    fn changes(&mut self, response: &Response) -> bool {
+        if response.asked != self.standing.cursor {
+            return false;
+        }
+        let new_epoch = self.standing.epoch.as_ref().is_some_and(|e| *e != response.epoch);
+        if response.reset || response.asked.is_none() {
+            self.begin_sweep(new_epoch, response.asked.is_none() && !response.reset, response.at);
+        }
+        self.standing.epoch = Some(response.epoch.clone());
+        for page in &response.changes {
+            for row in &page.rows {
+                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, row, response.at);
+            }
+        }
+        self.quarantined.extend(response.quarantined.iter().cloned());
+        self.standing.cursor = Some(response.cursor.clone());
+        if !response.has_more {
+            self.finish_sweep(response);
+        }
+        true
+    }
+
+    fn begin_sweep(&mut self, epoch: bool, first: bool, at: Stamp) {
+        if epoch {
+            for key in self.provisional.iter().cloned().collect::<Vec<_>>() {
+                if let Some(row) = self.slot(&key).and_then(|s| s.provisional.clone()) {
+                    self.keep_taken(&key, &row, None, at);
+                }
+            }
+        }
+        if !first {
+            for key in self.provisional.iter().cloned().collect::<Vec<_>>() {
+                self.set_provisional(&key, None);
+            }
+            self.quarantined.clear();
+        }
+        let mut remaining = std::collections::HashSet::new();
+        for (name, table) in &self.tables {
+            for (id, slot) in &table.slots {
+                if slot.confirmed.as_ref().is_some_and(|c| c.rev().is_some()) {
+                    remaining.insert(Key { collection: name.clone(), id: id.clone() });
+                }
+            }
+        }
+        self.standing.sweep = Some(Sweep { epoch, first, remaining });
+    }
+
+    fn finish_sweep(&mut self, response: &Response) {
+        let Some(sweep) = self.standing.sweep.take() else { return };
+        let mut gone: Vec<Key> = sweep.remaining.into_iter().collect();
+        gone.sort();
+        for key in gone {
+            let Some(old) = self.slot(&key).and_then(|s| s.confirmed.clone()) else { continue };
+            if sweep.first && old.rev().is_some_and(|rev| rev > response.rev) {
+                continue;
+            }
+            self.set_confirmed(&key, None);
+            if sweep.epoch && !old.is_deleted() {
+                self.keep_taken(&key, &old, None, response.at);
+            }
+        }
+    }
+
+    fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
+        let old = self.slot(&key).and_then(|s| s.confirmed.clone());
+        let listed = self.standing.sweep.as_mut().is_some_and(|s| s.remaining.remove(&key));
+        if listed {
+            let epoch = self.standing.sweep.as_ref().is_some_and(|s| s.epoch);
+            if let Some(old) = old.filter(|old| epoch && old.rev() != row.rev() && !old.same(row)) {
+                self.keep_taken(&key, &old, Some(row), at);
+            }
+        } else if old.is_some_and(|old| old.rev() >= row.rev()) {
+            return;
+        }
+        self.set_confirmed(&key, Some(row.clone()));
+        if key.collection.as_ref() == ARCHIVE {
+            self.conflict_arrived(row);
+        }
+    }
+
+    /// A conflict that another device resolved lets go of the record here (R8): what was written on it
+    /// since becomes a waiting edit based on the conflict's `theirs`.
+    fn conflict_arrived(&mut self, row: &Record) {
+        let Some(conflict) = Conflict::from_record(row).ok().filter(|c| c.status != Status::Unresolved) else { return };
+        let key = conflict.about();
+        let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.conflict.as_ref() == row.id().as_ref()) else { return };
+        self.set_hold(&key, None);
+        if conflict.mine.as_ref().is_some_and(|mine| mine.same_content(&hold.mine)) {
+            return;
+        }
+        let base = conflict.theirs.clone();
+        let op = match (&base, hold.mine.is_deleted()) {
+            (_, true) => Op::Delete,
+            (None, false) => Op::Create,
+            (Some(theirs), false) if theirs.is_deleted() => Op::Undelete,
+            _ => Op::Update,
+        };
+        let mut m = Mutation::new(MutationId::new(self.client.clone(), self.seq + 1), op, key, hold.mine);
+        m.base_rev = base.as_ref().and_then(Record::rev);
+        m.base = base;
+        self.seq += 1;
+        self.place += 1;
+        self.queue_put(self.place, m);
+    }
+
+    /// A confirmed version that a new epoch takes away goes to the local archive: no server judged it.
+    fn keep_taken(&mut self, key: &Key, taken: &Record, now: Option<&Record>, at: Stamp) {
+        let conflict = Conflict::local(&self.schema, key, Kind::EditEdit, Some(taken), now, Status::Automatic, at);
+        if let Ok(row) = conflict.to_record(at) {
+            self.set_confirmed(&Key::new(ARCHIVE, row.id().clone()), Some(row));
+        }
+    }
+
+    fn settle(&mut self, result: &Settled, at: Stamp) {
+        if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
+            return;
+        }
+        let Some(m) = self.places.get(&result.id).copied().and_then(|place| self.queue_remove(place)) else { return };
+        let key = m.key.clone();
+        if let Some(row) = &result.archived {
+            self.stand_in(&Key::new(ARCHIVE, row.id().clone()), row.clone());
+        }
+        self.outputs.push(Output::Settled(Box::new(result.clone())));
+        if result.status == Outcome::Rejected {
+            return self.bury(m, result, at);
+        }
+        let row = result.record.clone().or_else(|| match (result.status, result.rev) {
+            (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
+            _ => None,
+        });
+        match &row {
+            Some(row) => self.stand_in(&key, row.clone()),
+            None if result.status == Outcome::Conflict => {
+                let passed = self.slot(&key).and_then(|s| s.confirmed.as_ref()).is_some_and(|c| c.rev() <= result.rev);
+                if passed {
+                    self.set_confirmed(&key, None);
+                }
+                self.set_provisional(&key, None);
+            }
+            None => {}
+        }
+        match result.status {
+            Outcome::Applied => {
+                self.rebase(&m.id, &key, row.as_ref());
+                if let Some(letter) = m.retry_of.as_ref().filter(|_| m.op != Op::Create) {
+                    self.dead_remove(letter);
+                }
+            }
+            Outcome::Conflict => self.collide(m, result, row, at),
+            Outcome::Expired if !row.as_ref().is_some_and(|r| r.same(&m.record)) && self.policy(&key) != Policy::AppendOnly => {
+                self.collide(m, result, row, at)
+            }
+            _ => {}
+        }
+    }
+
+    /// A row that came with a result stands in until the stream delivers it (*through*).
+    fn stand_in(&mut self, key: &Key, row: Record) {
+        if self.slot(key).and_then(|s| s.known()).is_none_or(|known| known.rev() < row.rev()) {
+            self.set_provisional(key, Some(row));
+        }
+    }
+
+    /// The waiting edit made on acknowledged content takes the acknowledged version as its base (R1).
+    fn rebase(&mut self, settled: &MutationId, key: &Key, row: Option<&Record>) {
+        let places = self.slot(key).map(|s| s.pending.clone()).unwrap_or_default();
+        for place in places {
+            if let Some(mut waiting) = self.queue.get(&place).filter(|w| w.on.as_ref() == Some(settled)).cloned() {
+                waiting.base_rev = row.and_then(Record::rev);
+                waiting.base = row.cloned();
+                waiting.on = None;
+                self.queue_put(place, waiting);
+            }
+        }
+    }
+
+    fn bury(&mut self, mut m: Mutation, result: &Settled, at: Stamp) {
+        if m.op == Op::Create {
+            // What waited behind a refused create goes with it (*dlorder*).
+            for place in self.slot(&m.key).map(|s| s.pending.clone()).unwrap_or_default() {
+                if let Some(later) = self.queue_remove(place) {
+                    m.record = later.record;
+                }
+            }
+        }
+        self.outputs.push(Output::Dead(m.id.clone()));
+        self.dead_put(DeadLetter {
+            mutation: m,
+            code: result.code.clone().unwrap_or_else(|| "rejected".into()),
+            message: result.message.clone().unwrap_or_default(),
+            path: result.path.clone(),
+            at,
+        });
+    }
+
+    /// The local version and everything written on top of it wait for the user, visible, unsent.
+    fn collide(&mut self, m: Mutation, result: &Settled, theirs: Option<Record>, at: Stamp) {
+        let key = m.key.clone();
+        let policy = self.policy(&key);
+        let mut mine = m.record.clone();
+        for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
+            if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
+                mine = overlay(Some(&mine), &later, policy);
+                self.queue_remove(place);
+            }
+        }
+        if let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.mine.order(&mine).is_gt()) {
+            mine = hold.mine;
+        }
+        let conflict = match &result.archived {
+            Some(row) => row.id().clone(),
+            None => self.local_conflict(&key, &m, theirs.as_ref(), at),
+        };
+        // A custom server may call a conflict what it has settled itself; then nobody has to choose.
+        let settled =
+            result.archived.as_ref().and_then(|row| Conflict::from_record(row).ok()).is_some_and(|c| c.status != Status::Unresolved);
+        if !settled {
+            self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine }));
+            self.outputs.push(Output::Conflict(conflict));
+        }
+    }
+
+    fn local_conflict(&mut self, key: &Key, m: &Mutation, theirs: Option<&Record>, at: Stamp) -> Arc<str> {
+        let kind = match (m.record.is_deleted(), theirs.is_none_or(Record::is_deleted)) {
+            (true, false) => Kind::EditDelete,
+            (false, true) => Kind::DeleteEdit,
+            _ if m.op == Op::Create => Kind::CreateCreate,
+            _ => Kind::EditEdit,
+        };
+        let mut conflict = Conflict::local(&self.schema, key, kind, Some(&m.record), theirs, Status::Unresolved, at);
+        conflict.mine_by = Some(m.id.client.clone());
+        conflict.base = m.base.clone();
+        let id = Arc::<str>::from(conflict.id.as_str());
+        if let Ok(row) = conflict.to_record(at) {
+            self.set_confirmed(&Key::new(ARCHIVE, id.clone()), Some(row));
+        }
+        id
+    }
+}

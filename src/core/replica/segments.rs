@@ -1,0 +1,452 @@
+//! The snapshot: the fold as stored segments, and back.
+//!
+//! Records are kept in segments of one collection, in order; pending mutations in chunks of the queue;
+//! everything else in the index. Only what changed since the last snapshot is written again. Not here:
+//! when (`engine::compact`), where (`storage`).
+
+use super::{DeadLetter, Hold, Replica, Standing, Sweep};
+use crate::core::error::{Code, Error, Result};
+use crate::core::journal::{Change, Entry, FORMAT, Quarantined, Range, read_lines, write_lines};
+use crate::core::mutation::Mutation;
+use crate::core::record::{Key, Record};
+use crate::core::schema::Schema;
+use crate::core::stamp::Stamp;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Places of the queue per stored chunk.
+pub(crate) const CHUNK: u64 = 512;
+/// A segment of at least this many bytes takes no more new records.
+const FULL: usize = 128 * 1024;
+
+/// One segment to write; encoded later, in steps.
+#[derive(Clone, Debug)]
+pub enum SegmentPlan {
+    /// Records of one collection.
+    Records {
+        /// Its number.
+        number: u32,
+        /// Confirmed and provisional versions, in order.
+        rows: Vec<(Option<Record>, Option<Record>)>,
+    },
+    /// A chunk of the queue.
+    Queue {
+        /// Its number.
+        chunk: u64,
+        /// Place and mutation.
+        mutations: Vec<(u64, Mutation)>,
+    },
+}
+
+/// What a compaction writes.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Segments to write.
+    pub put: Vec<SegmentPlan>,
+    /// Names of segments to delete.
+    pub delete: Vec<String>,
+    /// The index, encoded.
+    pub index: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Index {
+    format: u32,
+    client: Arc<str>,
+    seq: u64,
+    place: u64,
+    cursor: Option<String>,
+    epoch: Option<Arc<str>>,
+    scope: Option<Arc<str>>,
+    offset: Option<i64>,
+    synced_at: Option<Stamp>,
+    sweep: Option<(bool, bool, Vec<Key>)>,
+    dead: Vec<DeadLetter<u32>>,
+    holds: Vec<(Key, Arc<str>, u32)>,
+    quarantined: Vec<Quarantined>,
+    next_segment: u32,
+    segments: IndexMap<u32, Arc<str>>,
+    chunks: Vec<u64>,
+}
+
+/// Envelope of one stored version: id, stamp, deleted, rev.
+type Head = (Arc<str>, i64, Option<i64>, Option<u64>);
+
+#[derive(Serialize, Deserialize)]
+struct RecordsHead {
+    rows: Vec<(Option<Head>, Option<Head>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct QueueHead {
+    places: Vec<(u64, u64)>,
+    entries: Vec<Entry<u32>>,
+}
+
+impl SegmentPlan {
+    /// Where it is stored.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            SegmentPlan::Records { number, .. } => format!("s{number}"),
+            SegmentPlan::Queue { chunk, .. } => format!("q{chunk}"),
+        }
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// `invalid-record` when it cannot be written (never for states the fold makes).
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        match self {
+            SegmentPlan::Records { rows, .. } => {
+                let mut head = |r: &Record| {
+                    lines.push(r.text().clone());
+                    (r.id().clone(), r.updated_at().0, r.deleted_at().map(|d| d.0), r.rev())
+                };
+                let rows = rows.iter().map(|(c, p)| (c.as_ref().map(&mut head), p.as_ref().map(&mut head))).collect();
+                write_all(&RecordsHead { rows }, &lines)
+            }
+            SegmentPlan::Queue { mutations, .. } => {
+                let (places, entries) = queue_entries(mutations);
+                let mut numbered = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    numbered.push(entry.try_map(&mut |r: Record| number(&mut lines, &r))?);
+                }
+                write_all(&QueueHead { places, entries: numbered }, &lines)
+            }
+        }
+    }
+}
+
+fn number(lines: &mut Vec<Arc<str>>, record: &Record) -> Result<u32> {
+    lines.push(record.text().clone());
+    u32::try_from(lines.len() - 1).map_err(|_| Error::new(Code::TooLarge, "too many records in one segment"))
+}
+
+fn write_all<T: Serialize>(head: &T, lines: &[Arc<str>]) -> Result<Vec<u8>> {
+    write_lines(head, lines, lines.iter().map(|l| l.len() + 1).sum())
+}
+
+fn plain(m: &Mutation) -> bool {
+    let mut bare = Mutation::new(m.id.clone(), crate::core::mutation::Op::Create, m.key.clone(), m.record.clone());
+    (bare.imported, bare.attempted) = (m.imported, m.attempted);
+    bare == *m
+}
+
+fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>) {
+    let mut places: Vec<(u64, u64)> = Vec::new();
+    let mut changes: Vec<Change> = Vec::new();
+    let mut attempted = Vec::new();
+    for (place, m) in mutations {
+        let follows = match places.last_mut() {
+            Some((first, n)) if *first + *n == *place => {
+                *n += 1;
+                true
+            }
+            _ => {
+                places.push((*place, 1));
+                false
+            }
+        };
+        if m.attempted {
+            attempted.push(m.id.clone());
+        }
+        match changes.last_mut() {
+            Some(Change::Creates { collection, first, records, imported })
+                if follows
+                    && plain(m)
+                    && *collection == m.key.collection
+                    && *imported == m.imported
+                    && first.client == m.id.client
+                    && first.seq + records.len() as u64 == m.id.seq =>
+            {
+                records.push(m.record.clone());
+            }
+            _ if plain(m) => changes.push(Change::Creates {
+                collection: m.key.collection.clone(),
+                first: m.id.clone(),
+                records: vec![m.record.clone()],
+                imported: m.imported,
+            }),
+            _ => changes.push(Change::Add(Mutation { attempted: false, ..m.clone() })),
+        }
+    }
+    (places, vec![Entry::Write(changes), Entry::Attempt(Range::runs(&attempted))])
+}
+
+impl Replica {
+    /// What has to be written so that the stored segments hold this state. Cheap: bodies are shared.
+    ///
+    /// # Errors
+    /// `invalid-record` when the index cannot be written.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut out = Snapshot::default();
+        let names: Vec<Arc<str>> = self.tables.keys().cloned().collect();
+        for name in names {
+            self.assign(&name);
+            let Some(table) = self.tables.get_mut(&name) else { continue };
+            let dirty = std::mem::take(&mut table.dirty);
+            if dirty.is_empty() {
+                continue;
+            }
+            let mut plans: IndexMap<u32, Vec<(Option<Record>, Option<Record>)>> = dirty.iter().map(|n| (*n, Vec::new())).collect();
+            for slot in table.slots.values_mut() {
+                let Some(rows) = slot.segment.and_then(|n| plans.get_mut(&n)) else { continue };
+                if slot.confirmed.is_none() && slot.provisional.is_none() {
+                    slot.segment = None;
+                } else {
+                    rows.push((slot.confirmed.clone(), slot.provisional.clone()));
+                }
+            }
+            for (number, rows) in plans {
+                if rows.is_empty() {
+                    self.stored_segments.shift_remove(&number);
+                    out.delete.push(format!("s{number}"));
+                } else {
+                    self.stored_segments.insert(number, name.clone());
+                    out.put.push(SegmentPlan::Records { number, rows });
+                }
+            }
+        }
+        self.snapshot_queue(&mut out);
+        out.index = self.index()?;
+        Ok(out)
+    }
+
+    /// Gives new records a segment: the collection's last one until it is full, then a new one.
+    fn assign(&mut self, name: &Arc<str>) {
+        let Some(table) = self.tables.get_mut(name) else { return };
+        if table.fresh.is_empty() {
+            return;
+        }
+        let fresh = std::mem::take(&mut table.fresh);
+        let last = self.stored_segments.iter().filter(|(_, t)| *t == name).map(|(n, _)| *n).max();
+        let mut open = last.map(|n| {
+            let used = table.slots.values().filter(|s| s.segment == Some(n)).map(size).sum::<usize>();
+            (n, used)
+        });
+        for id in fresh {
+            let Some(slot) = table.slots.get_mut(&id) else { continue };
+            if slot.segment.is_some() || slot.confirmed.is_none() && slot.provisional.is_none() {
+                continue;
+            }
+            let (number, used) = match open {
+                Some((n, used)) if used < FULL => (n, used),
+                _ => {
+                    self.next_segment += 1;
+                    (self.next_segment, 0)
+                }
+            };
+            slot.segment = Some(number);
+            table.dirty.insert(number);
+            open = Some((number, used + size(slot)));
+        }
+    }
+
+    fn snapshot_queue(&mut self, out: &mut Snapshot) {
+        for chunk in std::mem::take(&mut self.dirty_chunks) {
+            let mutations: Vec<(u64, Mutation)> =
+                self.queue.range(chunk * CHUNK..(chunk + 1) * CHUNK).map(|(p, m)| (*p, m.clone())).collect();
+            if !mutations.is_empty() {
+                self.stored_chunks.insert(chunk);
+                out.put.push(SegmentPlan::Queue { chunk, mutations });
+            } else if self.stored_chunks.remove(&chunk) {
+                out.delete.push(format!("q{chunk}"));
+            }
+        }
+    }
+
+    fn index(&self) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        let mut dead = Vec::with_capacity(self.dead.len());
+        for d in self.dead.values() {
+            let mutation = d.mutation.clone().try_map(&mut |r: Record| number(&mut lines, &r))?;
+            dead.push(DeadLetter { mutation, code: d.code.clone(), message: d.message.clone(), path: d.path.clone(), at: d.at });
+        }
+        let mut holds = Vec::new();
+        for (name, table) in &self.tables {
+            for (id, slot) in &table.slots {
+                if let Some(hold) = &slot.hold {
+                    holds.push((Key { collection: name.clone(), id: id.clone() }, hold.conflict.clone(), number(&mut lines, &hold.mine)?));
+                }
+            }
+        }
+        let s = &self.standing;
+        let mut chunks: Vec<u64> = self.stored_chunks.iter().copied().collect();
+        chunks.sort_unstable();
+        let index = Index {
+            format: FORMAT,
+            client: self.client.clone(),
+            seq: self.seq,
+            place: self.place,
+            cursor: s.cursor.clone(),
+            epoch: s.epoch.clone(),
+            scope: s.scope.clone(),
+            offset: s.offset,
+            synced_at: s.synced_at,
+            sweep: s.sweep.as_ref().map(|w| (w.epoch, w.first, w.remaining.iter().cloned().collect())),
+            dead,
+            holds,
+            quarantined: self.quarantined.clone(),
+            next_segment: self.next_segment,
+            segments: self.stored_segments.clone(),
+            chunks,
+        };
+        write_all(&index, &lines)
+    }
+
+    /// A snapshot that was not written: everything in it is still to be written.
+    pub fn unsnapshot(&mut self, snapshot: &Snapshot) {
+        for plan in &snapshot.put {
+            match plan {
+                SegmentPlan::Queue { chunk, .. } => _ = self.dirty_chunks.insert(*chunk),
+                SegmentPlan::Records { number, .. } => self.redirty(*number),
+            }
+        }
+        for name in &snapshot.delete {
+            match (name.strip_prefix('q').and_then(|n| n.parse().ok()), name.strip_prefix('s').and_then(|n| n.parse().ok())) {
+                (Some(chunk), _) => {
+                    self.stored_chunks.insert(chunk);
+                    self.dirty_chunks.insert(chunk);
+                }
+                (_, Some(number)) => self.redirty(number),
+                _ => {}
+            }
+        }
+    }
+
+    fn redirty(&mut self, number: u32) {
+        if let Some(table) = self.stored_segments.get(&number).and_then(|name| self.tables.get_mut(name)) {
+            table.dirty.insert(number);
+        }
+    }
+
+    /// Names of the segments an index refers to, in the order [`Replica::restore`] wants their bytes.
+    ///
+    /// # Errors
+    /// `storage-lost` when the index is unreadable, `format-too-new` when it is of a later version.
+    pub fn stored(index: &[u8]) -> Result<Vec<String>> {
+        if index.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (index, _) = read_index(index)?;
+        Ok(index.segments.keys().map(|n| format!("s{n}")).chain(index.chunks.iter().map(|c| format!("q{c}"))).collect())
+    }
+
+    /// The state a snapshot holds.
+    ///
+    /// # Errors
+    /// `storage-lost` when something is unreadable, `format-too-new` when it is of a later version.
+    pub fn restore(schema: Arc<Schema>, index: &[u8], segments: &[Vec<u8>]) -> Result<Self> {
+        let mut replica = Self::new(schema);
+        if index.is_empty() {
+            return Ok(replica);
+        }
+        let (index, lines) = read_index(index)?;
+        let line = |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse(t));
+        let mut bytes = segments.iter();
+        for (number, name) in &index.segments {
+            replica.restore_records(*number, name, bytes.next().ok_or_else(|| lost("a segment is missing"))?)?;
+        }
+        for _ in &index.chunks {
+            replica.restore_chunk(bytes.next().ok_or_else(|| lost("a part of the queue is missing"))?)?;
+        }
+        for d in index.dead {
+            let mutation = d.mutation.try_map(&mut |n| line(n))?;
+            replica.dead_put(DeadLetter { mutation, code: d.code, message: d.message, path: d.path, at: d.at });
+        }
+        for (key, conflict, n) in index.holds {
+            replica.set_hold(&key, Some(Hold { conflict, mine: line(n)? }));
+        }
+        replica.client = index.client;
+        (replica.seq, replica.place) = (index.seq, index.place);
+        replica.standing = Standing {
+            cursor: index.cursor,
+            epoch: index.epoch,
+            scope: index.scope,
+            offset: index.offset,
+            synced_at: index.synced_at,
+            sweep: index.sweep.map(|(epoch, first, keys)| Sweep { epoch, first, remaining: keys.into_iter().collect() }),
+        };
+        replica.quarantined = index.quarantined;
+        replica.next_segment = index.next_segment;
+        replica.stored_segments = index.segments;
+        replica.stored_chunks = index.chunks.into_iter().collect();
+        replica.dirty_chunks.clear();
+        for table in replica.tables.values_mut() {
+            table.dirty.clear();
+            table.fresh.clear();
+        }
+        Ok(replica)
+    }
+
+    fn restore_records(&mut self, number: u32, name: &Arc<str>, bytes: &[u8]) -> Result<()> {
+        let (head, lines): (RecordsHead, _) = read_lines(bytes)?;
+        let mut lines = lines.into_iter();
+        let mut record = |head: Option<Head>| -> Result<Option<Record>> {
+            let Some((id, updated, deleted, rev)) = head else { return Ok(None) };
+            let text = lines.next().ok_or_else(|| lost("a segment is cut short"))?;
+            Ok(Some(Record::from_parts(text.into(), id, Stamp(updated), deleted.map(Stamp), rev)))
+        };
+        for (confirmed, provisional) in head.rows {
+            let (confirmed, provisional) = (record(confirmed)?, record(provisional)?);
+            let Some(id) = confirmed.as_ref().or(provisional.as_ref()).map(|r| r.id().clone()) else { continue };
+            let key = Key { collection: name.clone(), id };
+            if provisional.is_some() {
+                self.provisional.insert(key.clone());
+            }
+            let slot = self.slot_mut(&key);
+            (slot.confirmed, slot.provisional, slot.segment) = (confirmed, provisional, Some(number));
+        }
+        Ok(())
+    }
+
+    fn restore_chunk(&mut self, bytes: &[u8]) -> Result<()> {
+        let (head, lines): (QueueHead, _) = read_lines(bytes)?;
+        let mut read = |n: u32| -> Result<Record> {
+            lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse(t))
+        };
+        let mut places = head.places.into_iter().flat_map(|(first, n)| first..first.saturating_add(n));
+        for entry in head.entries {
+            match entry.try_map(&mut read)? {
+                Entry::Write(changes) => {
+                    for change in changes {
+                        let Some(next) = places.next() else { return Err(lost("the queue is cut short")) };
+                        self.place = next - 1;
+                        if let Change::Creates { records, .. } = &change {
+                            for _ in 1..records.len() {
+                                places.next();
+                            }
+                        }
+                        self.write(std::slice::from_ref(&change));
+                    }
+                }
+                other => self.fold(&other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(slot: &super::Slot) -> usize {
+    [&slot.confirmed, &slot.provisional].into_iter().flatten().map(|r| r.text().len() + 64).sum()
+}
+
+fn lost(why: &str) -> Error {
+    Error::new(Code::StorageLost, why)
+}
+
+fn read_index(bytes: &[u8]) -> Result<(Index, Vec<&str>)> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let (Format { format }, _) = read_lines(bytes)?;
+    if format > FORMAT {
+        return Err(Error::new(Code::FormatTooNew, format!("stored format {format}, this version reads up to {FORMAT}")));
+    }
+    read_lines(bytes)
+}

@@ -1,0 +1,267 @@
+//! Appending: group commit, catching up with other tabs, what a failed append means.
+
+use super::{Durable, Engine, Failed, Memory, Verdict, load};
+use crate::core::error::{Code, Error, Result};
+use crate::core::journal::{Change, Entry, decode, encode};
+use crate::core::record::Key;
+use crate::core::replica::{Output, Source};
+use crate::platform::Platform;
+use crate::storage::{Appended, Journal, Tail};
+use crate::transport::Transport;
+use std::collections::HashSet;
+
+impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
+    /// Appends everything speculative, group by group, until nothing is left.
+    pub(super) async fn flush(&self) {
+        loop {
+            let turn = self.inner.turn.lock().await;
+            let group = {
+                let mut memory = self.inner.memory.borrow_mut();
+                let count = memory.speculative.len();
+                if count == 0 || memory.closed {
+                    memory.flushing = false;
+                    break;
+                }
+                memory.encode_group(count).map(|bytes| (count, memory.head, bytes))
+            };
+            let outcome = match group {
+                Ok((count, head, bytes)) => self.append_group(count, head, bytes).await,
+                Err(error) => {
+                    let all = self.inner.memory.borrow().speculative.len();
+                    self.refuse(all, &error);
+                    Ok(())
+                }
+            };
+            drop(turn);
+            self.inner.platform.notify();
+            if let Err(error) = outcome {
+                self.log_error("append", &error);
+            }
+        }
+        self.written();
+    }
+
+    async fn append_group(&self, count: usize, head: u64, bytes: Vec<u8>) -> Result<()> {
+        let size = bytes.len() as u64;
+        match self.inner.journal.append(head, bytes).await {
+            Ok(Appended::At(new)) => {
+                self.inner.memory.borrow_mut().appended(new, size, count);
+                self.inner.platform.appended(new);
+                Ok(())
+            }
+            Ok(Appended::Stale) => match self.catch_up_in_turn().await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    self.refuse(count, &error);
+                    Err(error)
+                }
+            },
+            Err(error) => {
+                self.refuse(count, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first `count` speculative writes failed: they leave memory, and later writes on the same
+    /// records with them.
+    fn refuse(&self, count: usize, error: &Error) {
+        let now = self.inner.platform.now();
+        let mut memory = self.inner.memory.borrow_mut();
+        let mut aside: Vec<_> = std::mem::take(&mut memory.speculative).into();
+        for s in aside.iter_mut().rev() {
+            let keys = s.keys();
+            memory.take_back(s);
+            s.touched = keys;
+        }
+        let mut lost: HashSet<Key> = HashSet::new();
+        for (at, s) in aside.into_iter().enumerate() {
+            if at < count || s.touched.iter().any(|k| lost.contains(k)) {
+                lost.extend(s.touched.iter().cloned());
+                memory.report.failed.push(Failed { ticket: s.ticket, error: error.clone() });
+                continue;
+            }
+            match memory.speculate(s, now, &self.inner.options) {
+                Ok(s) => memory.speculative.push_back(s),
+                Err((s, error)) => memory.report.failed.push(Failed { ticket: s.ticket, error }),
+            }
+        }
+        memory.collect(Source::Local);
+    }
+
+    /// Appends one entry of the engine's own and folds it below the speculative writes.
+    ///
+    /// `Ok(false)`: another tab appended first; its rows are folded now, plan again.
+    pub(super) async fn append_entry(&self, entry: &Entry, source: Source) -> Result<bool> {
+        let _turn = self.inner.turn.lock().await;
+        self.check_open()?;
+        let head = self.inner.memory.borrow().head;
+        let bytes = encode(std::slice::from_ref(entry))?;
+        let size = bytes.len() as u64;
+        match self.inner.journal.append(head, bytes).await? {
+            Appended::At(new) => {
+                let now = self.inner.platform.now();
+                let mut memory = self.inner.memory.borrow_mut();
+                memory.collect(Source::Local);
+                memory.beneath(now, &self.inner.options, |m| m.replica.fold(entry))?;
+                (memory.head, memory.tail_bytes) = (new, memory.tail_bytes + size);
+                memory.tell();
+                memory.collect(source);
+                drop(memory);
+                self.inner.platform.appended(new);
+                self.inner.platform.notify();
+                Ok(true)
+            }
+            Appended::Stale => {
+                self.catch_up_in_turn().await?;
+                self.inner.platform.notify();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Folds what other tabs appended.
+    ///
+    /// # Errors
+    /// Those of storage.
+    pub async fn catch_up(&self) -> Result<()> {
+        let _turn = self.inner.turn.lock().await;
+        self.check_open()?;
+        let outcome = self.catch_up_in_turn().await;
+        self.inner.platform.notify();
+        outcome
+    }
+
+    async fn catch_up_in_turn(&self) -> Result<()> {
+        let head = self.inner.memory.borrow().head;
+        match self.inner.journal.tail(head).await? {
+            Tail::Rows(rows) => {
+                let mut entries = Vec::new();
+                for row in &rows {
+                    entries.extend(decode(&row.bytes)?);
+                }
+                let now = self.inner.platform.now();
+                let mut memory = self.inner.memory.borrow_mut();
+                memory.collect(Source::Local);
+                memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|e| m.replica.fold(e)))?;
+                memory.dropped(&entries);
+                memory.tail_bytes += rows.iter().map(|r| r.bytes.len() as u64).sum::<u64>();
+                memory.head = rows.last().map_or(head, |r| r.key);
+                memory.tell();
+                memory.collect(Source::Tab);
+                Ok(())
+            }
+            Tail::Compacted => self.reload_in_turn().await,
+        }
+    }
+
+    /// Another tab compacted what this one had not read: the stored state is the state.
+    pub(super) async fn reload_in_turn(&self) -> Result<()> {
+        let schema = self.inner.memory.borrow().replica.schema.clone();
+        let fold = load(&self.inner.journal, &schema).await?;
+        let now = self.inner.platform.now();
+        let mut memory = self.inner.memory.borrow_mut();
+        memory.beneath(now, &self.inner.options, |m| {
+            m.settled_elsewhere(&fold.replica);
+            m.replica = fold.replica;
+            m.replica.mark_all_shown();
+            m.replica.take_outputs();
+        });
+        (memory.head, memory.compacted) = (fold.head, fold.compacted);
+        (memory.tail_bytes, memory.segment_bytes) = (fold.tail_bytes, fold.segment_bytes);
+        memory.report.everything = true;
+        memory.collect(Source::Tab);
+        Ok(())
+    }
+}
+
+impl super::Speculation {
+    /// The records it touches, as planned.
+    fn keys(&self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for change in self.plans.iter().flat_map(|p| &p.changes) {
+            match change {
+                Change::Creates { collection, records, .. } => {
+                    keys.extend(records.iter().map(|r| Key { collection: collection.clone(), id: r.id().clone() }));
+                }
+                Change::Add(m) | Change::Swap(m) | Change::DeadEdit(m) => keys.push(m.key.clone()),
+                Change::Mine { key, .. } | Change::Unhold { key } => keys.push(key.clone()),
+                Change::Local { collection, record } => keys.push(Key { collection: collection.clone(), id: record.id().clone() }),
+                Change::Drop { .. } | Change::Undead { .. } | Change::Redepend { .. } => {}
+            }
+        }
+        keys
+    }
+}
+
+impl Memory {
+    fn encode_group(&self, count: usize) -> Result<Vec<u8>> {
+        let entries: Vec<Entry> = self
+            .speculative
+            .iter()
+            .take(count)
+            .flat_map(|s| s.plans.iter())
+            .filter(|p| !p.changes.is_empty())
+            .map(|p| Entry::Write(p.changes.clone()))
+            .collect();
+        encode(&entries)
+    }
+
+    /// The first `count` speculative writes are durable.
+    fn appended(&mut self, head: u64, size: u64, count: usize) {
+        (self.head, self.tail_bytes) = (head, self.tail_bytes + size);
+        for s in self.speculative.drain(..count.min(self.speculative.len())).collect::<Vec<_>>() {
+            for change in s.plans.iter().flat_map(|p| &p.changes) {
+                self.drop_verdict(change);
+            }
+            self.report.durable.push(Durable { ticket: s.ticket, mutations: s.plans.into_iter().map(|p| p.mutations).collect() });
+        }
+    }
+
+    fn drop_verdict(&mut self, change: &Change) {
+        if let Change::Drop { id, discarded } = change {
+            self.report.settled.push((id.clone(), if *discarded { Verdict::Discarded } else { Verdict::Cancelled }));
+        }
+    }
+
+    fn dropped(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if let Entry::Write(changes) = entry {
+                changes.iter().for_each(|c| self.drop_verdict(c));
+            }
+        }
+    }
+
+    /// Mutations that a reload no longer finds were settled by another tab; what became of them is not
+    /// known any more, only that the server has them.
+    fn settled_elsewhere(&mut self, fresh: &crate::core::replica::Replica) {
+        let gone: Vec<_> = self.replica.queue().filter(|m| fresh.pending(&m.id).is_none()).map(|m| (m.id.clone(), m.key.clone())).collect();
+        for (id, key) in gone {
+            let verdict = match (fresh.dead_letter(&id), fresh.hold(&key)) {
+                (Some(letter), _) => Verdict::Rejected(Error::new(Code::Rejected, letter.message.clone())),
+                (None, Some(hold)) => Verdict::Conflict { conflict: hold.conflict.clone() },
+                (None, None) => {
+                    Verdict::Applied { rev: fresh.confirmed(&key).and_then(crate::core::record::Record::rev).unwrap_or(0), conflict: None }
+                }
+            };
+            self.report.settled.push((id, verdict));
+        }
+    }
+
+    /// Tells those who wait what the last fold meant.
+    pub(super) fn tell(&mut self) {
+        for output in self.replica.take_outputs() {
+            match output {
+                Output::Settled(result) => {
+                    self.in_flight.remove(&result.id);
+                    self.attempts.remove(&result.id);
+                    self.not_before.remove(&result.id);
+                    let verdict = Verdict::of(&result);
+                    self.report.settled.push((result.id, verdict));
+                }
+                Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),
+                Output::Dead(id) => self.report.notices.push(super::Notice::Dead(id)),
+            }
+        }
+    }
+}

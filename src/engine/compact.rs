@@ -1,0 +1,94 @@
+//! Compaction: when, and in steps that never hold the thread for long.
+
+use super::Engine;
+use crate::core::error::Result;
+use crate::core::replica::Snapshot;
+use crate::platform::Platform;
+use crate::storage::{Compacted, Compaction, Journal};
+use crate::transport::Transport;
+
+/// Encoding pauses after this many bytes.
+const STEP_BYTES: usize = 512 * 1024;
+/// A tail smaller than this is never worth a compaction.
+const SMALL_TAIL: u64 = 64 * 1024;
+
+impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
+    /// Starts a compaction in the background when the tail has grown.
+    pub(super) fn compact_when_due(&self) {
+        {
+            let mut memory = self.inner.memory.borrow_mut();
+            let rows = memory.head - memory.compacted.min(memory.head);
+            let grown = memory.tail_bytes >= SMALL_TAIL && memory.tail_bytes * 2 >= memory.segment_bytes;
+            if memory.closed || memory.compacting || !(rows >= self.inner.options.compact_rows || rows >= 16 && grown) {
+                return;
+            }
+            memory.compacting = true;
+        }
+        let engine = self.clone();
+        self.inner.platform.spawn(Box::pin(async move {
+            if let Err(error) = engine.compact().await {
+                engine.log_error("compact", &error);
+            }
+        }));
+    }
+
+    /// Folds the tail into the segments.
+    ///
+    /// # Errors
+    /// Those of storage; the journal is as it was then.
+    pub async fn compact(&self) -> Result<()> {
+        self.inner.memory.borrow_mut().compacting = true;
+        let outcome = self.compact_once().await;
+        self.inner.memory.borrow_mut().compacting = false;
+        outcome
+    }
+
+    async fn compact_once(&self) -> Result<()> {
+        let (snapshot, expected, through, tail) = {
+            // Between two appends memory is exactly the fold up to the head, once what is not durable is aside.
+            let _turn = self.inner.turn.lock().await;
+            self.check_open()?;
+            let now = self.inner.platform.now();
+            let mut memory = self.inner.memory.borrow_mut();
+            let snapshot = memory.beneath(now, &self.inner.options, |m| m.replica.snapshot())?;
+            (snapshot, memory.compacted, memory.head, memory.tail_bytes)
+        };
+        let outcome = self.write_segments(&snapshot, expected, through).await;
+        match outcome {
+            Ok((Compacted::Done, written)) => {
+                let mut memory = self.inner.memory.borrow_mut();
+                memory.compacted = through;
+                memory.tail_bytes -= tail.min(memory.tail_bytes);
+                memory.segment_bytes = memory.segment_bytes.max(written) + tail.min(written) / 2;
+                Ok(())
+            }
+            Ok((Compacted::Stale, _)) => {
+                let _turn = self.inner.turn.lock().await;
+                self.check_open()?;
+                self.reload_in_turn().await?;
+                self.inner.platform.notify();
+                Ok(())
+            }
+            Err(error) => {
+                self.inner.memory.borrow_mut().replica.unsnapshot(&snapshot);
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_segments(&self, snapshot: &Snapshot, expected: u64, through: u64) -> Result<(Compacted, u64)> {
+        let mut put = Vec::with_capacity(snapshot.put.len());
+        let (mut step, mut written) = (0, 0);
+        for plan in &snapshot.put {
+            let bytes = plan.encode()?;
+            (step, written) = (step + bytes.len(), written + bytes.len() as u64);
+            put.push((plan.name(), bytes));
+            if step >= STEP_BYTES {
+                step = 0;
+                self.inner.platform.sleep(0).await;
+            }
+        }
+        let step = Compaction { expected, through, put, delete: snapshot.delete.clone(), index: snapshot.index.clone() };
+        Ok((self.inner.journal.compact(step).await?, written))
+    }
+}

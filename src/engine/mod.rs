@@ -1,0 +1,326 @@
+//! The engine: writes become durable entries, the server's answers too; both in one order.
+//!
+//! Lives here: everything that waits. Not here: decisions about records (`core`), browsers (`web`).
+//!
+//! A write is planned against memory, visible at once and durable later: until its entry is appended it
+//! is *speculative* and can be taken back. Entries of others (another tab's rows, a server's answer) are
+//! folded below the speculative writes, which are then planned again. One append is under way at a time;
+//! no borrow is ever held while waiting or while calling out.
+
+mod append;
+mod compact;
+mod machine;
+mod receive;
+mod report;
+mod schedule;
+mod sync;
+mod view;
+mod write;
+
+pub use machine::{Event, State};
+pub use report::{Drained, Durable, Failed, Notice, Verdict};
+pub use sync::SyncReport;
+pub use view::{RecordState, Status};
+pub use write::{Receipt, Request};
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::journal::{Entry, FORMAT, decode};
+use crate::core::mutation::MutationId;
+use crate::core::plan::{Context, Intent, Plan};
+use crate::core::replica::{Replica, Undo};
+use crate::core::schema::Schema;
+use crate::core::stamp::Stamp;
+use crate::platform::Platform;
+use crate::storage::{Head, Journal, Segments};
+use crate::transport::Transport;
+use futures_util::lock::Mutex;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What the app chose. Defaults: DESIGN §11.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Most pending mutations.
+    pub max_queue: usize,
+    /// Whether a server is configured.
+    pub sync: bool,
+    /// Whether syncing starts by itself.
+    pub auto: bool,
+    /// Milliseconds between a write and the sync it starts.
+    pub debounce: u64,
+    /// Milliseconds between polls while visible.
+    pub poll_interval: u64,
+    /// Most mutations of one request.
+    pub batch_mutations: usize,
+    /// Most bytes of records of one request.
+    pub batch_bytes: usize,
+    /// Most rows of one answer.
+    pub page: usize,
+    /// Journal rows after which a compaction is due.
+    pub compact_rows: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_queue: 100_000,
+            sync: true,
+            auto: true,
+            debounce: 250,
+            poll_interval: 60_000,
+            batch_mutations: 500,
+            batch_bytes: 512 * 1024,
+            page: 1000,
+            compact_rows: 1000,
+        }
+    }
+}
+
+/// A write that is visible but not yet durable.
+#[derive(Debug)]
+struct Speculation {
+    ticket: u64,
+    intents: Vec<Intent>,
+    group: Option<Arc<str>>,
+    depends_on: Vec<MutationId>,
+    plans: Vec<Plan>,
+    undo: Vec<Undo>,
+    seq_before: u64,
+    touched: Vec<crate::core::record::Key>,
+}
+
+/// Everything that changes.
+struct Memory {
+    replica: Replica,
+    head: Head,
+    compacted: Head,
+    tail_bytes: u64,
+    segment_bytes: u64,
+    speculative: VecDeque<Speculation>,
+    next_ticket: u64,
+    flushing: bool,
+    compacting: bool,
+    closed: bool,
+    state: State,
+    status_error: Option<Error>,
+    until: Option<Stamp>,
+    failures: u32,
+    in_flight: HashSet<MutationId>,
+    attempts: HashMap<MutationId, u32>,
+    not_before: HashMap<MutationId, Stamp>,
+    best_rtt: Option<i64>,
+    report: report::Buffer,
+}
+
+/// One opened database.
+pub struct Engine<J: Journal, T: Transport, P: Platform> {
+    inner: Rc<Inner<J, T, P>>,
+}
+
+impl<J: Journal, T: Transport, P: Platform> Clone for Engine<J, T, P> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<J: Journal, T: Transport, P: Platform> std::fmt::Debug for Engine<J, T, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+struct Inner<J, T, P> {
+    journal: J,
+    transport: T,
+    platform: P,
+    options: Options,
+    memory: RefCell<Memory>,
+    turn: Mutex<()>,
+    cycle: Mutex<()>,
+    cycles: Cell<u64>,
+    last_cycle: RefCell<Option<Result<SyncReport>>>,
+    wake: schedule::Wake,
+}
+
+impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
+    /// Opens the database: reads the journal and folds it. Waits for storage only, never for the network.
+    ///
+    /// # Errors
+    /// `storage-unavailable`, `storage-lost`, `format-too-new`.
+    pub async fn open(journal: J, transport: T, platform: P, schema: Schema, options: Options) -> Result<Self> {
+        let schema = Arc::new(schema);
+        let mut loaded = load(&journal, &schema).await?;
+        if loaded.replica.client().is_empty() {
+            let open = Entry::Open { client: platform.uuid().into(), format: FORMAT };
+            match journal.append(loaded.head, crate::core::journal::encode(std::slice::from_ref(&open))?).await? {
+                crate::storage::Appended::At(head) => {
+                    loaded.replica.fold(&open)?;
+                    loaded.head = head;
+                }
+                // Another tab was first: it is the one database, with that tab's client id.
+                crate::storage::Appended::Stale => loaded = load(&journal, &schema).await?,
+            }
+        }
+        loaded.replica.take_outputs();
+        loaded.replica.mark_all_shown();
+        let state = if options.sync { State::Idle } else { State::Paused };
+        let memory = Memory {
+            replica: loaded.replica,
+            head: loaded.head,
+            compacted: loaded.compacted,
+            tail_bytes: loaded.tail_bytes,
+            segment_bytes: loaded.segment_bytes,
+            speculative: VecDeque::new(),
+            next_ticket: 1,
+            flushing: false,
+            compacting: false,
+            closed: false,
+            state,
+            status_error: None,
+            until: None,
+            failures: 0,
+            in_flight: HashSet::new(),
+            attempts: HashMap::new(),
+            not_before: HashMap::new(),
+            best_rtt: None,
+            report: report::Buffer::default(),
+        };
+        let inner = Inner {
+            journal,
+            transport,
+            platform,
+            options,
+            memory: RefCell::new(memory),
+            turn: Mutex::new(()),
+            cycle: Mutex::new(()),
+            cycles: Cell::new(0),
+            last_cycle: RefCell::new(None),
+            wake: schedule::Wake::default(),
+        };
+        let engine = Self { inner: Rc::new(inner) };
+        engine.start();
+        Ok(engine)
+    }
+
+    /// This database incarnation.
+    #[must_use]
+    pub fn client_id(&self) -> Arc<str> {
+        self.inner.memory.borrow().replica.client().clone()
+    }
+
+    /// Reads the fold. `f` must not call back into the engine.
+    pub fn read<R>(&self, f: impl FnOnce(&Replica) -> R) -> R {
+        f(&self.inner.memory.borrow().replica)
+    }
+
+    /// Resolves when everything written so far is durable or failed.
+    pub async fn durable(&self) {
+        loop {
+            let turn = self.inner.turn.lock().await;
+            if self.inner.memory.borrow().speculative.is_empty() {
+                return;
+            }
+            drop(turn);
+            self.flush().await;
+        }
+    }
+
+    /// Waits for durable writes, then releases everything. Idempotent.
+    pub async fn close(&self) {
+        if self.inner.memory.borrow().closed {
+            return;
+        }
+        self.durable().await;
+        self.end();
+        self.inner.journal.close().await;
+    }
+
+    /// Deletes the database.
+    ///
+    /// # Errors
+    /// `pending-work` while something is unsent and `discard_pending` is false.
+    pub async fn destroy(&self, discard_pending: bool) -> Result<()> {
+        self.durable().await;
+        {
+            let memory = self.inner.memory.borrow();
+            let pending = memory.replica.queue_len() + memory.replica.dead_letters().count();
+            if pending > 0 && !discard_pending {
+                return Err(Error::new(Code::PendingWork, format!("{pending} writes did not reach the server yet")));
+            }
+        }
+        self.end();
+        self.inner.journal.destroy().await
+    }
+
+    /// Late answers find a closed engine and are dropped.
+    fn end(&self) {
+        {
+            let mut memory = self.inner.memory.borrow_mut();
+            memory.closed = true;
+            memory.state = State::Closed;
+            memory.report.status = true;
+            let waiting: Vec<u64> = memory.speculative.drain(..).map(|s| s.ticket).collect();
+            for ticket in waiting {
+                memory.report.failed.push(Failed { ticket, error: Error::new(Code::Closed, "the database was closed") });
+            }
+        }
+        self.inner.transport.abort();
+        self.inner.wake.now();
+        self.inner.platform.notify();
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.inner.memory.borrow().closed {
+            true => Err(Error::new(Code::Closed, "the database is closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+struct Fold {
+    replica: Replica,
+    head: Head,
+    compacted: Head,
+    tail_bytes: u64,
+    segment_bytes: u64,
+}
+
+/// The fold of what is stored. Another tab may compact between the two reads: then once more.
+async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
+    for _ in 0..16 {
+        let loaded = journal.load().await?;
+        let names = Replica::stored(&loaded.index)?;
+        let segments = match names.is_empty() {
+            true => Vec::new(),
+            false => match journal.segments(loaded.compacted, &names).await? {
+                Segments::Read(bytes) => bytes,
+                Segments::Stale => continue,
+            },
+        };
+        let mut replica = Replica::restore(schema.clone(), &loaded.index, &segments)?;
+        let mut tail_bytes = 0;
+        for row in &loaded.tail {
+            tail_bytes += row.bytes.len() as u64;
+            for entry in decode(&row.bytes)? {
+                replica.fold(&entry)?;
+            }
+        }
+        let segment_bytes = segments.iter().map(|s| s.len() as u64).sum();
+        return Ok(Fold { replica, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_bytes });
+    }
+    Err(Error::new(Code::StorageUnavailable, "the journal is compacted faster than it can be read"))
+}
+
+impl Memory {
+    fn context(&self, now: Stamp, options: &Options, group: Option<Arc<str>>, depends_on: Vec<MutationId>) -> Context {
+        let max_queue = if options.sync { options.max_queue } else { usize::MAX };
+        Context { now: crate::core::replica::server_now(now, self.replica.standing().offset), max_queue, group, depends_on }
+    }
+
+    /// The number of the last mutation that is durable: speculative ones may still be taken back.
+    fn durable_seq(&self) -> u64 {
+        self.speculative.front().map_or(self.replica.seq(), |s| s.seq_before)
+    }
+}

@@ -1,0 +1,114 @@
+//! What happened since somebody last asked: changes, durable and failed writes, verdicts, notices.
+
+use super::Engine;
+use crate::core::error::{Code, Error};
+use crate::core::journal::{Range, Settled};
+use crate::core::mutation::MutationId;
+use crate::core::protocol::Outcome;
+use crate::core::replica::CollectionChange;
+use crate::platform::Platform;
+use crate::storage::Journal;
+use crate::transport::Transport;
+use std::sync::Arc;
+
+/// A write that is durable now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Durable {
+    /// As in its receipt.
+    pub ticket: u64,
+    /// Per intent: its mutations, none where nothing had to be queued.
+    pub mutations: Vec<Option<Range>>,
+}
+
+/// A write that was taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    /// As in its receipt.
+    pub ticket: u64,
+    /// Why.
+    pub error: Error,
+}
+
+/// What became of a mutation.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Verdict {
+    Applied { rev: u64, conflict: Option<Arc<str>> },
+    Merged { rev: u64, conflict: Option<Arc<str>> },
+    Superseded { rev: u64, conflict: Option<Arc<str>> },
+    Conflict { conflict: Arc<str> },
+    Rejected(Error),
+    Cancelled,
+    Discarded,
+}
+
+impl Verdict {
+    pub(super) fn of(result: &Settled) -> Self {
+        let rev = result.rev.unwrap_or(0);
+        let conflict = result.archived.as_ref().map(|a| a.id().clone());
+        match result.status {
+            Outcome::Merged => Verdict::Merged { rev, conflict },
+            Outcome::Superseded => Verdict::Superseded { rev, conflict },
+            Outcome::Conflict => Verdict::Conflict { conflict: conflict.unwrap_or_else(|| "".into()) },
+            Outcome::Rejected => {
+                let message = result.message.clone().unwrap_or_else(|| "the server refused this write".into());
+                Verdict::Rejected(Error { code: Code::Rejected, message, path: result.path.clone() })
+            }
+            Outcome::Applied | Outcome::Expired | Outcome::Blocked | Outcome::Retry => Verdict::Applied { rev, conflict },
+        }
+    }
+}
+
+/// Something an app may want to know at once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A conflict waits for the user.
+    Conflict(Arc<str>),
+    /// A mutation was refused for good.
+    Dead(MutationId),
+    /// A cycle ended well.
+    Synced(Box<super::SyncReport>),
+    /// The server wants another token.
+    Auth(Error),
+    /// Something else went wrong.
+    Error(Error),
+}
+
+/// Everything since the last drain.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Changed records.
+    pub changes: Vec<CollectionChange>,
+    /// Every collection may have changed.
+    pub everything: bool,
+    /// Writes that are durable now.
+    pub durable: Vec<Durable>,
+    /// Writes that were taken back.
+    pub failed: Vec<Failed>,
+    /// Mutations that left the queue.
+    pub settled: Vec<(MutationId, Verdict)>,
+    /// Notices, in order.
+    pub notices: Vec<Notice>,
+    /// The status changed.
+    pub status: bool,
+    /// The queue changed.
+    pub queue: bool,
+    /// Dead letters changed.
+    pub dead: bool,
+    /// Conflicts or the archive changed.
+    pub conflicts: bool,
+}
+
+pub(super) type Buffer = Drained;
+
+impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
+    /// Takes everything that happened since the last call.
+    #[must_use]
+    pub fn drain(&self) -> Drained {
+        std::mem::take(&mut self.inner.memory.borrow_mut().report)
+    }
+
+    pub(super) fn log_error(&self, phase: &str, error: &Error) {
+        self.inner.platform.log("warn", &error.to_string(), &format!("{{\"phase\":\"{phase}\",\"code\":\"{}\"}}", error.code.as_str()));
+    }
+}

@@ -1,0 +1,211 @@
+//! When a cycle starts by itself: after writes (debounced), when the network or the page comes back, by
+//! polling, after a failure (exponential backoff with full jitter).
+
+use super::{Engine, Event, State};
+use crate::core::stamp::Stamp;
+use crate::platform::Platform;
+use crate::storage::Journal;
+use crate::transport::Transport;
+use futures_util::future::{Either, select};
+use std::cell::{Cell, RefCell};
+use std::task::{Poll, Waker};
+
+const FIRST_BACKOFF_MS: f64 = 1000.0;
+const MAX_BACKOFF_MS: f64 = 60_000.0;
+/// A debounced sync waits for a pause between writes, but never longer than this.
+const MAX_DEBOUNCE_MS: i64 = 2000;
+
+/// The next time something is due, and whoever waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Wake {
+    due: Cell<Option<i64>>,
+    first_write: Cell<Option<i64>>,
+    changed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    pub(super) visible: Cell<Option<bool>>,
+}
+
+impl Wake {
+    /// Something has to be looked at now.
+    pub(super) fn now(&self) {
+        self.changed.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+    fn at(&self, ms: i64) {
+        if self.due.get().is_none_or(|due| ms < due) {
+            self.due.set(Some(ms));
+            self.now();
+        }
+    }
+    async fn changed(&self) {
+        std::future::poll_fn(|cx| {
+            if self.changed.replace(false) {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// How long to wait after that many failures in a row: full jitter between half a beat and the whole.
+pub(super) fn backoff_ms(failures: u32, random: f64) -> i64 {
+    let most = (FIRST_BACKOFF_MS * f64::from(2u32.saturating_pow(failures.saturating_sub(1).min(16)))).min(MAX_BACKOFF_MS);
+    (random * most).max(100.0) as i64
+}
+
+impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
+    pub(super) fn start(&self) {
+        if !self.inner.options.sync || !self.inner.options.auto {
+            return;
+        }
+        self.inner.wake.at(self.now());
+        let engine = self.clone();
+        self.inner.platform.spawn(Box::pin(async move { engine.run().await }));
+    }
+
+    fn now(&self) -> i64 {
+        self.inner.platform.now().0
+    }
+
+    async fn run(&self) {
+        loop {
+            if self.inner.memory.borrow().closed {
+                return;
+            }
+            let now = self.now();
+            match self.inner.wake.due.get() {
+                Some(due) if due <= now => {
+                    self.inner.wake.due.set(None);
+                    self.inner.wake.first_write.set(None);
+                    let state = self.inner.memory.borrow().state;
+                    if matches!(state, State::Idle | State::Backoff | State::BreakerOpen) {
+                        // What went wrong is in the status; the next time is already planned.
+                        let _ = self.sync(false).await;
+                    }
+                    self.plan_next();
+                }
+                Some(due) => {
+                    // Clocks jump: wait in slices, look again.
+                    let wait = u64::try_from((due - now).clamp(1, 60_000)).unwrap_or(1);
+                    match select(self.inner.platform.sleep(wait), Box::pin(self.inner.wake.changed())).await {
+                        Either::Left(_) | Either::Right(_) => {}
+                    }
+                }
+                None => self.inner.wake.changed().await,
+            }
+        }
+    }
+
+    fn plan_next(&self) {
+        let (state, until, pending) = {
+            let memory = self.inner.memory.borrow();
+            (memory.state, memory.until, memory.sendable())
+        };
+        match (state, until) {
+            (State::Idle, _) if pending => self.inner.wake.at(self.now() + self.retry_after().max(1)),
+            (State::Backoff | State::BreakerOpen, Some(until)) => self.inner.wake.at(until.0),
+            (State::Idle, _) if self.inner.wake.visible.get() != Some(false) && self.inner.options.poll_interval > 0 => {
+                self.inner.wake.at(self.now() + i64::try_from(self.inner.options.poll_interval).unwrap_or(i64::MAX / 4));
+            }
+            _ => {}
+        }
+    }
+
+    fn retry_after(&self) -> i64 {
+        let memory = self.inner.memory.borrow();
+        let now = self.inner.platform.now();
+        memory.not_before.values().map(|at| at.0 - now.0).min().unwrap_or(0)
+    }
+
+    /// Writes became durable: send them soon, compact when due.
+    pub(super) fn written(&self) {
+        if self.inner.memory.borrow().closed {
+            return;
+        }
+        self.compact_when_due();
+        if self.inner.options.sync && self.inner.options.auto && self.inner.memory.borrow().replica.queue_len() > 0 {
+            let now = self.now();
+            let first = self.inner.wake.first_write.get().unwrap_or(now);
+            self.inner.wake.first_write.set(Some(first));
+            let debounce = i64::try_from(self.inner.options.debounce).unwrap_or(0);
+            let due = (now + debounce).min(first + MAX_DEBOUNCE_MS);
+            // A later write moves the due time on; a planned poll is only ever brought forward.
+            if self.inner.wake.due.get().is_none_or(|d| d > due || d >= first) {
+                self.inner.wake.due.set(Some(due));
+                self.inner.wake.now();
+            }
+        }
+    }
+
+    /// The platform says whether there is a network. A hint: an explicit sync tries anyway.
+    pub fn online(&self, yes: bool) {
+        self.transition(if yes { Event::CameOnline } else { Event::WentOffline });
+        if yes {
+            self.inner.wake.at(self.now());
+        }
+    }
+
+    /// The page was shown or hidden.
+    pub fn visible(&self, yes: bool) {
+        self.inner.wake.visible.set(Some(yes));
+        if yes {
+            self.inner.wake.at(self.now());
+        }
+    }
+
+    /// A hint that the server has something new: sync soon.
+    pub fn poke(&self) {
+        self.inner.wake.at(self.now());
+    }
+
+    /// Stops syncing until [`Engine::resume`].
+    pub fn pause(&self) {
+        self.transition(Event::Pause);
+    }
+
+    /// Starts syncing again.
+    pub fn resume(&self) {
+        self.transition(Event::Resume);
+        self.inner.wake.at(self.now());
+    }
+
+    /// Moves the state machine; an event that cannot happen here is counted by tests and ignored.
+    pub(super) fn transition(&self, event: Event) {
+        {
+            let mut memory = self.inner.memory.borrow_mut();
+            match memory.state.next(event) {
+                Some(state) if state != memory.state => {
+                    memory.state = state;
+                    if !matches!(state, State::Backoff | State::BreakerOpen) {
+                        memory.until = None;
+                    }
+                    memory.report.status = true;
+                }
+                _ => return,
+            }
+        }
+        self.inner.platform.notify();
+    }
+
+    /// The state, and until when it holds.
+    #[must_use]
+    pub fn state(&self) -> (State, Option<Stamp>) {
+        let memory = self.inner.memory.borrow();
+        (memory.state, memory.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::backoff_ms;
+
+    #[test]
+    fn backoff_grows_to_a_cap_and_is_never_zero() {
+        assert_eq!([1, 2, 3, 7, 40].map(|n| backoff_ms(n, 1.0)), [1000, 2000, 4000, 60_000, 60_000]);
+        assert_eq!(backoff_ms(5, 0.0), 100);
+    }
+}

@@ -1,0 +1,137 @@
+//! What an app asks about: the state of a record, of the queue, of syncing.
+
+use super::{Engine, Memory, State};
+use crate::core::error::Error;
+use crate::core::mutation::MutationId;
+use crate::core::record::{ARCHIVE, Key};
+use crate::core::stamp::Stamp;
+use crate::platform::Platform;
+use crate::storage::Journal;
+use crate::transport::Transport;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RecordState {
+    Local,
+    Synced,
+    Queued,
+    Syncing,
+    Conflict,
+    Failed,
+}
+
+impl RecordState {
+    /// The word that crosses to JavaScript.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecordState::Local => "local",
+            RecordState::Synced => "synced",
+            RecordState::Queued => "queued",
+            RecordState::Syncing => "syncing",
+            RecordState::Conflict => "conflict",
+            RecordState::Failed => "failed",
+        }
+    }
+}
+
+/// Where syncing stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The machine's state.
+    pub state: State,
+    /// Until when it holds.
+    pub until: Option<Stamp>,
+    /// What went wrong last, until something went well.
+    pub error: Option<Error>,
+    /// When the last answer was folded.
+    pub last_synced_at: Option<Stamp>,
+    /// Whether a first sync ever completed.
+    pub ever_synced: bool,
+    /// Pending mutations.
+    pub pending: usize,
+    /// Dead letters.
+    pub dead_letters: usize,
+    /// Conflicts that wait for the user.
+    pub conflicts: usize,
+}
+
+impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
+    /// Where a record stands.
+    #[must_use]
+    pub fn record_state(&self, key: &Key) -> RecordState {
+        let memory = self.inner.memory.borrow();
+        let r = &memory.replica;
+        if r.dead_letter_of(key).is_some() {
+            return RecordState::Failed;
+        }
+        if memory.in_conflict(key) {
+            return RecordState::Conflict;
+        }
+        let mut pending = r.pending_of(key).peekable();
+        if pending.peek().is_some() {
+            return match pending.any(|m| memory.in_flight.contains(&m.id)) {
+                _ if !self.inner.options.sync => RecordState::Local,
+                true => RecordState::Syncing,
+                false => RecordState::Queued,
+            };
+        }
+        match r.confirmed(key) {
+            Some(c) if c.rev().is_some() => RecordState::Synced,
+            _ => RecordState::Local,
+        }
+    }
+
+    /// Where syncing stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let memory = self.inner.memory.borrow();
+        let standing = memory.replica.standing();
+        Status {
+            state: memory.state,
+            until: memory.until,
+            error: memory.status_error.clone(),
+            last_synced_at: standing.synced_at,
+            ever_synced: standing.cursor.is_some(),
+            pending: memory.replica.queue_len(),
+            dead_letters: memory.replica.dead_letters().count(),
+            conflicts: memory.unresolved().count(),
+        }
+    }
+
+    /// Ids of the conflicts that wait for the user.
+    #[must_use]
+    pub fn unresolved(&self) -> Vec<std::sync::Arc<str>> {
+        self.inner.memory.borrow().unresolved().map(|(id, _)| id).collect()
+    }
+
+    /// How often a mutation was sent in this session, and when it may be sent again.
+    #[must_use]
+    pub fn attempts(&self, id: &MutationId) -> (u32, Option<Stamp>, bool) {
+        let memory = self.inner.memory.borrow();
+        (memory.attempts.get(id).copied().unwrap_or(0), memory.not_before.get(id).copied(), memory.in_flight.contains(id))
+    }
+}
+
+impl Memory {
+    /// Unresolved conflicts that no queued decision settles: id and record.
+    fn unresolved(&self) -> impl Iterator<Item = (std::sync::Arc<str>, Key)> + '_ {
+        let decided: std::collections::HashSet<_> = self.replica.queue().filter_map(|m| m.resolves.clone()).collect();
+        self.replica.archive().filter_map(move |row| {
+            // Most of an archive is settled: a text search spares decoding those.
+            if !row.text().contains("\"unresolved\"") || decided.contains(row.id()) {
+                return None;
+            }
+            let conflict = crate::core::conflict::Conflict::from_record(&row).ok()?;
+            (conflict.status == crate::core::conflict::Status::Unresolved).then(|| (row.id().clone(), conflict.about()))
+        })
+    }
+
+    fn in_conflict(&self, key: &Key) -> bool {
+        if key.collection.as_ref() == ARCHIVE {
+            return false;
+        }
+        self.replica.hold(key).is_some() || self.unresolved().any(|(_, about)| about == *key)
+    }
+}

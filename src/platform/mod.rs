@@ -1,0 +1,31 @@
+//! Time, randomness, waiting and the network's state, as arguments.
+//!
+//! Lives here: the [`Platform`] trait and its implementations. Not here: what is done with them.
+
+use crate::core::stamp::Stamp;
+use futures_util::future::LocalBoxFuture;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod manual;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
+
+/// What the engine needs of its surroundings.
+pub trait Platform: 'static {
+    /// The local wall clock; may jump.
+    fn now(&self) -> Stamp;
+    /// A number in `[0, 1)`.
+    fn random(&self) -> f64;
+    /// A random UUID v4.
+    fn uuid(&self) -> String;
+    /// Resolves after that many milliseconds. Dropping it cancels the timer.
+    fn sleep(&self, ms: u64) -> LocalBoxFuture<'static, ()>;
+    /// Runs a task on this thread; never at once, always in a later turn.
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>);
+    /// Something is there to be drained: tell whoever shows it. Called outside every borrow.
+    fn notify(&self);
+    /// The journal grew to this head: tell other tabs.
+    fn appended(&self, head: u64);
+    /// A line for the app's logger; `data` is JSON.
+    fn log(&self, level: &'static str, message: &str, data: &str);
+}

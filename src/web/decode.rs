@@ -1,0 +1,131 @@
+//! From the shell's JSON to what the engine takes.
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::mutation::MutationId;
+use crate::core::plan::{Choice, Intent, Seen};
+use crate::core::record::{Fields, Key, ROW_PREFIX};
+use crate::core::stamp::Stamp;
+use crate::engine::Request;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Batch<'a> {
+    #[serde(borrow)]
+    ops: Vec<Op<'a>>,
+    #[serde(default)]
+    atomic: bool,
+    #[serde(default)]
+    depends_on: Vec<MutationId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Op<'a> {
+    op: String,
+    collection: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default, borrow)]
+    record: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    records: Vec<&'a RawValue>,
+    #[serde(default, borrow)]
+    set: Option<&'a RawValue>,
+    #[serde(default)]
+    unset: Vec<String>,
+    #[serde(default)]
+    idless: bool,
+    #[serde(default)]
+    base: Option<String>,
+    #[serde(default)]
+    base_rev: Option<u64>,
+}
+
+/// A batch of writes; `uuid` names records that come without an id.
+pub(super) fn batch(text: &str, uuid: impl Fn() -> String) -> Result<Request> {
+    let batch: Batch<'_> = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a batch: {e}")))?;
+    let intents = batch.ops.into_iter().map(|op| intent(op, &uuid)).collect::<Result<_>>()?;
+    Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on })
+}
+
+fn intent(op: Op<'_>, uuid: &impl Fn() -> String) -> Result<Intent> {
+    let collection: Arc<str> = op.collection.into();
+    let id = op.id;
+    let key = |collection: &Arc<str>| -> Result<Key> {
+        let id = id.as_deref().ok_or_else(|| Error::at(Code::InvalidId, "/id", "a record is named by its id"))?;
+        Ok(Key::new(collection.clone(), id))
+    };
+    Ok(match op.op.as_str() {
+        "insert" => {
+            let mut records = Vec::with_capacity(op.records.len());
+            for (at, raw) in op.records.iter().enumerate() {
+                let given = given_id(raw.get()).map_err(|e| Error { path: Some(format!("/{at}/id")), ..e })?;
+                let id = match given {
+                    Some(id) => id,
+                    None if op.idless => format!("{ROW_PREFIX}{}", uuid()),
+                    None => uuid(),
+                };
+                records.push((id.into(), raw.get().into()));
+            }
+            Intent::Insert { collection, records }
+        }
+        "import" => Intent::Import { collection, records: op.records.iter().map(|r| r.get().into()).collect() },
+        "update" => Intent::Update { key: key(&collection)?, set: members(op.set)?, unset: op.unset },
+        "put" => {
+            let raw = op.record.ok_or_else(|| Error::new(Code::InvalidRecord, "put needs a record"))?;
+            let id = given_id(raw.get())?.ok_or_else(|| Error::at(Code::InvalidId, "/id", "put needs a record with an id"))?;
+            let fields = Fields::split(raw.get())?;
+            let mut seen = Seen { stamp: fields.decode("_updatedAt").unwrap_or(None), rev: fields.decode("_rev").unwrap_or(None) };
+            if let Some(base) = op.base.as_deref() {
+                seen = Seen { stamp: Stamp::parse(base).ok(), rev: op.base_rev };
+            }
+            Intent::Put { key: Key::new(collection, id), text: raw.get().into(), seen }
+        }
+        "delete" => Intent::Delete { key: key(&collection)? },
+        "undelete" => Intent::Undelete { key: key(&collection)? },
+        other => return Err(Error::new(Code::InvalidRecord, format!("no such operation: {other}"))),
+    })
+}
+
+fn given_id(text: &str) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Id<'a> {
+        #[serde(default, borrow)]
+        id: Option<&'a RawValue>,
+    }
+    let Id { id } = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))?;
+    match id {
+        None => Ok(None),
+        Some(raw) => serde_json::from_str(raw.get()).map(Some).map_err(|_| Error::at(Code::InvalidId, "/id", "an id is a string")),
+    }
+}
+
+fn members(raw: Option<&RawValue>) -> Result<Vec<(String, Box<RawValue>)>> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
+    let fields = Fields::split(raw.get())?;
+    Ok(fields.0.into_iter().map(|(name, value)| (name.into_owned(), value.to_owned())).collect())
+}
+
+/// `mine`, `theirs`, `both` (quoted or not), or a patch `{"set": {…}, "unset": […]}`.
+pub(super) fn choice(text: &str, uuid: impl Fn() -> String) -> Result<Choice> {
+    #[derive(Deserialize)]
+    struct Patch<'a> {
+        #[serde(default, borrow)]
+        set: Option<&'a RawValue>,
+        #[serde(default)]
+        unset: Vec<String>,
+    }
+    let bad = |why: String| Error::new(Code::InvalidRecord, format!("not a choice: {why}"));
+    match text.trim_matches(|c: char| c == '"' || c.is_whitespace()) {
+        "mine" => Ok(Choice::Mine),
+        "theirs" => Ok(Choice::Theirs),
+        "both" => Ok(Choice::Both(uuid().into())),
+        patch => {
+            let patch: Patch<'_> = serde_json::from_str(patch).map_err(|e| bad(e.to_string()))?;
+            Ok(Choice::Patch { set: members(patch.set)?, unset: patch.unset })
+        }
+    }
+}

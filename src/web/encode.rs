@@ -1,0 +1,197 @@
+//! From what the engine says to the shell's JSON.
+
+use super::WebEngine;
+use crate::core::conflict::{Conflict, Status};
+use crate::core::error::{Code, Error};
+use crate::core::journal::Range;
+use crate::core::mutation::Mutation;
+use crate::core::record::{ARCHIVE, Key, Record, push_string};
+use crate::core::replica::{DeadLetter, Replica};
+use crate::engine::{Drained, Notice, Receipt, State, Verdict};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use wasm_bindgen::JsValue;
+
+fn error_value(error: &Error, phase: &str) -> Value {
+    json!({"code": error.code.as_str(), "message": error.message, "path": error.path, "retryable": error.code.retryable(), "phase": phase})
+}
+
+/// An error as the shell reads it.
+pub(super) fn error(error: &Error, phase: &str) -> JsValue {
+    error_value(error, phase).to_string().into()
+}
+
+/// An error of a cycle: with the time at which trying again makes sense.
+pub(super) fn sync_error(error: &Error, engine: &WebEngine) -> JsValue {
+    let phase = match error.code {
+        Code::StorageFull | Code::StorageUnavailable | Code::StorageLost => "storage",
+        Code::ScopeChanged | Code::BadResponse => "apply",
+        _ => "push",
+    };
+    let mut value = error_value(error, phase);
+    if let (Some(until), Some(object)) = (engine.state().1, value.as_object_mut()) {
+        object.insert("retryAt".into(), until.to_string().into());
+    }
+    value.to_string().into()
+}
+
+fn range(range: &Range) -> Value {
+    json!({"first": range.first.to_string(), "count": range.count})
+}
+
+/// What a write came to.
+pub(super) fn receipt(receipt: &Receipt) -> String {
+    let results: Vec<Value> = receipt.ids.iter().map(|ids| json!({"ids": ids})).collect();
+    let (inserted, unchanged, duplicates) = receipt.counts;
+    json!({"ticket": receipt.ticket, "results": results, "inserted": inserted, "unchanged": unchanged, "duplicateIds": duplicates})
+        .to_string()
+}
+
+/// Rows as a JSON array, bodies as they are stored, `null` where there is none.
+pub(super) fn rows(rows: impl Iterator<Item = Option<Record>>) -> String {
+    let mut out = String::from("[");
+    for row in rows {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(row.as_ref().map_or("null", |row| row.text()));
+    }
+    out.push(']');
+    out
+}
+
+/// Names and sizes of the collections.
+pub(super) fn collections(replica: &Replica) -> String {
+    let mut out = String::from("{");
+    for name in replica.collections().filter(|n| n.as_ref() != ARCHIVE) {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        push_string(&mut out, name);
+        out.push(':');
+        out.push_str(&replica.list(name).count().to_string());
+    }
+    out.push('}');
+    out
+}
+
+fn verdict(verdict: &Verdict, id: &str) -> Value {
+    let with = |status: &str, rev: u64, conflict: &Option<Arc<str>>| match conflict {
+        Some(conflict) => json!({"status": status, "mutationId": id, "rev": rev, "conflictId": conflict}),
+        None => json!({"status": status, "mutationId": id, "rev": rev}),
+    };
+    match verdict {
+        Verdict::Applied { rev, conflict } => with("applied", *rev, conflict),
+        Verdict::Merged { rev, conflict } => with("merged", *rev, conflict),
+        Verdict::Superseded { rev, conflict } => with("superseded", *rev, conflict),
+        Verdict::Conflict { conflict } => json!({"status": "conflict", "mutationId": id, "conflictId": conflict}),
+        Verdict::Rejected(error) => json!({"status": "rejected", "mutationId": id, "error": error_value(error, "push")}),
+        Verdict::Cancelled => json!({"status": "cancelled", "mutationId": id}),
+        Verdict::Discarded => json!({"status": "discarded", "mutationId": id}),
+    }
+}
+
+/// Everything since the last drain.
+pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
+    let changes: Vec<Value> = if d.everything {
+        let all = |c: &Arc<str>| json!({"collection": c, "source": "tab", "added": [], "updated": [], "removed": [], "all": true});
+        engine.read(|r| r.collections().map(all).collect())
+    } else {
+        d.changes.iter().filter_map(|c| serde_json::to_value(c).ok()).collect()
+    };
+    let durable: Vec<Value> = d
+        .durable
+        .iter()
+        .map(|w| json!({"ticket": w.ticket, "mutations": w.mutations.iter().map(|m| m.as_ref().map(range)).collect::<Vec<_>>()}))
+        .collect();
+    let failed: Vec<Value> = d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect();
+    let settle = |(id, v): &(crate::core::mutation::MutationId, Verdict)| {
+        let id = id.to_string();
+        json!({"verdict": verdict(v, &id), "mutationId": id})
+    };
+    let events: Vec<Value> = d.notices.iter().filter_map(|n| notice(n, engine)).collect();
+    json!({
+        "changes": changes, "durable": durable, "failed": failed, "settled": d.settled.iter().map(settle).collect::<Vec<_>>(),
+        "events": events, "status": d.status, "queue": d.queue, "deadLetters": d.dead, "conflicts": d.conflicts || d.everything,
+    })
+    .to_string()
+}
+
+fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {
+    let event = |name: &str, detail: Value| json!({"type": name, "detail": detail});
+    let found = |id: &Arc<str>| engine.read(|r| r.view(&Key::new(ARCHIVE, id.clone())).and_then(|row| conflict(r, &row)));
+    Some(match notice {
+        Notice::Conflict(id) => event("conflict", found(id)?),
+        Notice::Dead(id) => event("deadletter", engine.read(|r| r.dead_letter(id).map(|d| dead(r, d)))?),
+        Notice::Synced(report) => event("sync", serde_json::to_value(report).ok()?),
+        Notice::Auth(error) => event("autherror", error_value(error, "push")),
+        Notice::Error(error) => event("error", error_value(error, "storage")),
+    })
+}
+
+/// Where syncing stands.
+pub(super) fn status(engine: &WebEngine) -> String {
+    let s = engine.status();
+    let held = matches!(s.state, State::AuthRequired | State::Forbidden | State::Incompatible);
+    json!({
+        "state": s.state.as_str(), "until": s.until.map(|u| u.to_string()), "lastSyncedAt": s.last_synced_at.map(|t| t.to_string()),
+        "everSynced": s.ever_synced, "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": 0,
+        "deadLetters": s.dead_letters, "conflicts": s.conflicts, "health": if held || s.dead_letters > 0 { "degraded" } else { "ok" },
+    })
+    .to_string()
+}
+
+fn mutation(m: &Mutation, state: &str, attempts: u32, next: Option<String>) -> Value {
+    json!({
+        "id": m.id.to_string(), "op": m.op, "collection": m.key.collection, "recordId": m.key.id,
+        "record": serde_json::from_str::<Value>(m.record.text()).ok(), "state": state, "attempts": attempts, "nextAttemptAt": next,
+        "createdAt": m.record.updated_at().to_string(), "dependsOn": m.depends_on.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// Pending mutations, oldest first.
+pub(super) fn queue(engine: &WebEngine) -> String {
+    let ids: Vec<_> = engine.read(|r| r.queue().map(|m| m.id.clone()).collect());
+    let one = |id| {
+        let (attempts, next, in_flight) = engine.attempts(id);
+        let state = if in_flight { "syncing" } else { "queued" };
+        engine.read(|r| r.pending(id).map(|m| mutation(m, state, attempts.max(u32::from(m.attempted)), next.map(|n| n.to_string()))))
+    };
+    Value::from(ids.iter().filter_map(one).collect::<Vec<_>>()).to_string()
+}
+
+fn dead(replica: &Replica, d: &DeadLetter) -> Value {
+    let mut value = mutation(&d.mutation, "blocked", 1, None);
+    if let Some(object) = value.as_object_mut() {
+        let waiting: Vec<String> = replica.queue().filter(|m| m.depends_on.contains(&d.mutation.id)).map(|m| m.id.to_string()).collect();
+        object.insert("code".into(), d.code.clone().into());
+        object.insert("message".into(), d.message.clone().into());
+        object.insert("at".into(), d.at.to_string().into());
+        object.insert("dependents".into(), waiting.into());
+        if let Some(path) = &d.path {
+            object.insert("path".into(), path.clone().into());
+        }
+    }
+    value
+}
+
+/// Dead letters, oldest first.
+pub(super) fn dead_letters(engine: &WebEngine) -> String {
+    engine.read(|r| Value::from(r.dead_letters().map(|d| dead(r, d)).collect::<Vec<_>>()).to_string())
+}
+
+fn conflict(replica: &Replica, row: &Record) -> Option<Value> {
+    let mut conflict = Conflict::from_record(row).ok()?;
+    if let Some(hold) = replica.hold(&conflict.about()).filter(|h| h.conflict == *row.id()) {
+        conflict.mine = Some(hold.mine.clone());
+    }
+    if conflict.status == Status::Unresolved && replica.queue().any(|m| m.resolves.as_ref() == Some(row.id())) {
+        conflict.status = Status::Resolved;
+    }
+    serde_json::to_value(&conflict).ok()
+}
+
+/// Conflicts and archive, oldest first.
+pub(super) fn conflicts(engine: &WebEngine) -> String {
+    engine.read(|r| Value::from(r.archive().filter_map(|row| conflict(r, &row)).collect::<Vec<_>>()).to_string())
+}

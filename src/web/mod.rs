@@ -1,0 +1,272 @@
+//! The bindings: decode, call, encode. No decisions.
+//!
+//! One class, hidden inside the TypeScript shell. Structured values cross as JSON text; errors as JSON text
+//! that the shell turns into `HomingError`. Nothing here calls the app while something is borrowed.
+
+mod decode;
+mod encode;
+mod storage;
+
+use crate::core::error::{Code, Error};
+use crate::core::mutation::MutationId;
+use crate::core::plan::Intent;
+use crate::core::record::Key;
+use crate::core::schema::Schema;
+use crate::engine::{Engine, Options, Request};
+use crate::platform::Platform;
+use crate::platform::web::{Hooks, Web};
+use crate::transport::fetch::Fetch;
+use serde::Deserialize;
+use storage::WebJournal;
+use wasm_bindgen::prelude::*;
+
+type WebEngine = Engine<WebJournal, Fetch, Web>;
+
+/// What `openDatabase` passes on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenOptions {
+    name: String,
+    #[serde(default)]
+    scope: String,
+    #[serde(default)]
+    schema: Schema,
+    #[serde(default)]
+    durability: Option<String>,
+    #[serde(default)]
+    storage: Option<String>,
+    #[serde(default)]
+    max_queue: Option<usize>,
+    #[serde(default)]
+    sync: Option<SyncOptions>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct SyncOptions {
+    url: Option<String>,
+    auto: Option<bool>,
+    debounce: Option<u64>,
+    poll_interval: Option<u64>,
+    timeout: Option<u32>,
+    batch: Batch,
+    credentials: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Batch {
+    mutations: Option<usize>,
+    bytes: Option<usize>,
+}
+
+/// One opened database.
+#[wasm_bindgen(js_name = Engine)]
+#[derive(Debug)]
+pub struct Handle {
+    engine: WebEngine,
+    platform: Web,
+}
+
+/// Opens a database; see the shell's `openDatabase`.
+#[wasm_bindgen(js_name = openEngine)]
+pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsValue> {
+    let o: OpenOptions =
+        serde_json::from_str(&options).map_err(|e| encode::error(&Error::new(Code::InvalidRecord, format!("options: {e}")), "open"))?;
+    let hooks = Hooks::new(hooks);
+    let platform = Web::new(hooks.clone());
+    let journal = WebJournal::open(&o.name, &o.scope, o.storage.as_deref(), o.durability.as_deref()).await;
+    let journal = journal.map_err(|e| encode::error(&e, "open"))?;
+    let sync = o.sync.unwrap_or_default();
+    let configured = sync.url.is_some() || hooks.get("push").is_some();
+    let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.timeout.unwrap_or(30_000), sync.credentials, hooks);
+    let defaults = Options::default();
+    let options = Options {
+        max_queue: o.max_queue.unwrap_or(defaults.max_queue),
+        sync: configured,
+        auto: sync.auto.unwrap_or(true),
+        debounce: sync.debounce.unwrap_or(defaults.debounce),
+        poll_interval: sync.poll_interval.unwrap_or(defaults.poll_interval),
+        batch_mutations: sync.batch.mutations.unwrap_or(defaults.batch_mutations).max(1),
+        batch_bytes: sync.batch.bytes.unwrap_or(defaults.batch_bytes).max(1),
+        ..defaults
+    };
+    let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
+    Ok(Handle { engine, platform })
+}
+
+fn key(collection: &str, id: &str) -> Key {
+    Key::new(collection, id)
+}
+
+#[wasm_bindgen(js_class = Engine)]
+impl Handle {
+    /// This database incarnation.
+    #[wasm_bindgen(js_name = clientId)]
+    pub fn client_id(&self) -> String {
+        self.engine.client_id().to_string()
+    }
+
+    /// Writes a batch; visible at once.
+    pub fn write(&self, batch: &str) -> Result<String, JsValue> {
+        let request = decode::batch(batch, || self.platform.uuid()).map_err(|e| encode::error(&e, "write"))?;
+        self.submit(request)
+    }
+
+    fn submit(&self, request: Request) -> Result<String, JsValue> {
+        self.engine.write(request).map(|r| encode::receipt(&r)).map_err(|e| encode::error(&e, "write"))
+    }
+
+    fn one(&self, intent: Result<Intent, Error>) -> Result<String, JsValue> {
+        let intent = intent.map_err(|e| encode::error(&e, "write"))?;
+        self.submit(Request { intents: vec![intent], ..Request::default() })
+    }
+
+    /// Everything since the last call.
+    pub fn drain(&self) -> String {
+        encode::drained(&self.engine.drain(), &self.engine)
+    }
+
+    /// The visible rows of a collection, a JSON array.
+    pub fn rows(&self, collection: &str) -> String {
+        self.engine.read(|r| encode::rows(r.list(collection).map(Some)))
+    }
+
+    /// The tombstones of a collection, a JSON array.
+    pub fn deleted(&self, collection: &str) -> String {
+        self.engine.read(|r| encode::rows(r.deleted(collection).map(Some)))
+    }
+
+    /// One row, visible or deleted.
+    pub fn row(&self, collection: &str, id: &str) -> Option<String> {
+        self.engine.read(|r| r.view(&key(collection, id)).map(|row| row.text().to_string()))
+    }
+
+    /// Several rows, a JSON array with `null` where there is none.
+    #[wasm_bindgen(js_name = rowsOf)]
+    pub fn rows_of(&self, collection: &str, ids: &str) -> Result<String, JsValue> {
+        let ids: Vec<String> =
+            serde_json::from_str(ids).map_err(|e| encode::error(&Error::new(Code::InvalidId, e.to_string()), "write"))?;
+        Ok(self.engine.read(|r| encode::rows(ids.iter().map(|id| r.view(&key(collection, id))))))
+    }
+
+    /// Every collection and how many visible rows it has.
+    pub fn collections(&self) -> String {
+        self.engine.read(encode::collections)
+    }
+
+    /// Where a record stands.
+    pub fn state(&self, collection: &str, id: &str) -> String {
+        self.engine.record_state(&key(collection, id)).as_str().to_owned()
+    }
+
+    /// The version the server confirmed.
+    pub fn confirmed(&self, collection: &str, id: &str) -> Option<String> {
+        self.engine.read(|r| r.confirmed(&key(collection, id)).map(|row| row.text().to_string()))
+    }
+
+    /// Where syncing stands.
+    pub fn status(&self) -> String {
+        encode::status(&self.engine)
+    }
+
+    /// Pending mutations.
+    pub fn queue(&self) -> String {
+        encode::queue(&self.engine)
+    }
+
+    /// Dead letters.
+    #[wasm_bindgen(js_name = deadLetters)]
+    pub fn dead_letters(&self) -> String {
+        encode::dead_letters(&self.engine)
+    }
+
+    /// Conflicts and archive.
+    pub fn conflicts(&self) -> String {
+        encode::conflicts(&self.engine)
+    }
+
+    /// Takes a queued mutation out.
+    pub fn discard(&self, id: &str) -> Result<String, JsValue> {
+        self.one(id.parse::<MutationId>().map(|id| Intent::Discard { id }))
+    }
+
+    /// Drops a dead letter.
+    #[wasm_bindgen(js_name = discardDead)]
+    pub fn discard_dead(&self, id: &str, cascade: bool) -> Result<String, JsValue> {
+        self.one(id.parse::<MutationId>().map(|id| Intent::DiscardDead { id, cascade }))
+    }
+
+    /// Sends a dead letter again.
+    #[wasm_bindgen(js_name = retryDead)]
+    pub fn retry_dead(&self, id: &str, edited: Option<String>) -> Result<String, JsValue> {
+        self.one(id.parse::<MutationId>().map(|id| Intent::Retry { id, edited: edited.map(Into::into) }))
+    }
+
+    /// Settles a conflict.
+    pub fn resolve(&self, conflict: &str, choice: &str) -> Result<String, JsValue> {
+        let choice = decode::choice(choice, || self.platform.uuid());
+        self.one(choice.map(|choice| Intent::Resolve { conflict: conflict.into(), choice }))
+    }
+
+    /// Runs a cycle.
+    pub async fn sync(&self, options: String) -> Result<String, JsValue> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Sync {
+            full: bool,
+        }
+        let Sync { full } = serde_json::from_str(&options).unwrap_or_default();
+        let engine = self.engine.clone();
+        let report = engine.sync(full).await.map_err(|e| encode::sync_error(&e, &engine))?;
+        Ok(serde_json::to_string(&report).unwrap_or_default())
+    }
+
+    /// Stops syncing.
+    pub fn pause(&self) {
+        self.engine.pause();
+    }
+    /// Syncs again.
+    pub fn resume(&self) {
+        self.engine.resume();
+    }
+    /// The network came or went.
+    pub fn online(&self, yes: bool) {
+        self.engine.online(yes);
+    }
+    /// The page was shown or hidden.
+    pub fn visible(&self, yes: bool) {
+        self.engine.visible(yes);
+    }
+
+    /// Folds what other tabs appended.
+    #[wasm_bindgen(js_name = catchUp)]
+    pub async fn catch_up(&self) -> Result<(), JsValue> {
+        let engine = self.engine.clone();
+        engine.catch_up().await.map_err(|e| encode::error(&e, "storage"))
+    }
+
+    /// Resolves when everything written is durable or failed.
+    pub async fn durable(&self) {
+        let engine = self.engine.clone();
+        engine.durable().await;
+    }
+
+    /// Folds the tail into the segments now.
+    pub async fn compact(&self) -> Result<(), JsValue> {
+        let engine = self.engine.clone();
+        engine.compact().await.map_err(|e| encode::error(&e, "storage"))
+    }
+
+    /// Closes.
+    pub async fn close(&self) {
+        let engine = self.engine.clone();
+        engine.close().await;
+    }
+
+    /// Deletes everything.
+    pub async fn destroy(&self, discard_pending: bool) -> Result<(), JsValue> {
+        let engine = self.engine.clone();
+        engine.destroy(discard_pending).await.map_err(|e| encode::error(&e, "close"))
+    }
+}

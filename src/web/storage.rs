@@ -1,0 +1,58 @@
+//! Which storage a page gets: IndexedDB, or memory where it asked for that.
+
+use crate::core::error::Result;
+use crate::storage::indexeddb::{Durability, IndexedDbJournal};
+use crate::storage::memory::MemoryJournal;
+use crate::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+
+/// The storage chosen at run time.
+#[derive(Debug)]
+pub(super) enum WebJournal {
+    IndexedDb(IndexedDbJournal),
+    Memory(MemoryJournal),
+}
+
+impl WebJournal {
+    /// Opens `homing:<name>` or `homing:<name>:<scope>`.
+    pub(super) async fn open(name: &str, scope: &str, storage: Option<&str>, durability: Option<&str>) -> Result<Self> {
+        if storage == Some("memory") {
+            return Ok(Self::Memory(MemoryJournal::new()));
+        }
+        let durability = if durability == Some("strict") { Durability::Strict } else { Durability::Relaxed };
+        let name = if scope.is_empty() { format!("homing:{name}") } else { format!("homing:{name}:{scope}") };
+        Ok(Self::IndexedDb(IndexedDbJournal::open(&name, durability).await?))
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $journal:ident => $call:expr) => {
+        match $self {
+            WebJournal::IndexedDb($journal) => $call,
+            WebJournal::Memory($journal) => $call,
+        }
+    };
+}
+
+impl Journal for WebJournal {
+    async fn load(&self) -> Result<Loaded> {
+        each!(self, j => j.load().await)
+    }
+    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
+        each!(self, j => j.segments(compacted, names).await)
+    }
+    async fn tail(&self, after: Head) -> Result<Tail> {
+        each!(self, j => j.tail(after).await)
+    }
+    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
+        each!(self, j => j.append(expected_head, bytes).await)
+    }
+    async fn compact(&self, step: Compaction) -> Result<Compacted> {
+        each!(self, j => j.compact(step).await)
+    }
+    async fn close(&self) {
+        each!(self, j => j.close().await);
+    }
+    async fn destroy(&self) -> Result<()> {
+        each!(self, j => j.destroy().await)
+    }
+}
