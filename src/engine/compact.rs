@@ -50,6 +50,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             self.check_open()?;
             let now = self.inner.platform.now();
             let mut memory = self.inner.memory.borrow_mut();
+            if memory.head == memory.compacted {
+                return Ok(());
+            }
             let snapshot = memory.beneath(now, &self.inner.options, |m| m.replica.snapshot())?;
             (snapshot, memory.compacted, memory.head, memory.tail_bytes)
         };
