@@ -11,7 +11,7 @@ use crate::core::protocol::{PullRequest, PushRequest, SyncResponse, WireResult};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A server without disk or network: one schema, any number of scopes.
@@ -164,7 +164,7 @@ impl MemoryServer {
         data.load(&needs(request), &mut snapshot);
         data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
         let evaluated = evaluate(&schema, request, &snapshot, now);
-        let wrote: Vec<Key> = evaluated.effects.rows.iter().map(|w| w.key.clone()).collect();
+        let wrote: HashSet<Key> = evaluated.effects.rows.iter().map(|w| w.key.clone()).collect();
         data.commit(evaluated.effects);
         for (mutation, result) in request.mutations.iter().zip(&evaluated.results) {
             let id = result.record_id.as_deref().unwrap_or(&mutation.record_id);

@@ -131,7 +131,6 @@ fn join(first: &State, second: &State) -> State {
             kept.insert(name, theirs.clone());
         }
     }
-    drop(inside);
     State { leaves, times, root: first.root.max(second.root), kept }.tidy()
 }
 

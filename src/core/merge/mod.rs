@@ -8,6 +8,8 @@
 
 mod append;
 mod fields;
+#[cfg(test)]
+mod laws;
 mod lww;
 mod tree;
 
