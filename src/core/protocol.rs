@@ -84,6 +84,10 @@ pub struct WireMutation {
     /// JSON Pointers it changed; `None`: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
+    /// Under `fields`: what the base had at each changed pointer (absent: nothing). A value of the row that is
+    /// still this was seen by the author, so overwriting it loses nothing and archives nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<serde_json::Map<String, serde_json::Value>>,
     /// The version's stamp.
     pub updated_at: String,
     /// Ids of mutations that must take effect first.

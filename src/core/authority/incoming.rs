@@ -11,7 +11,7 @@ use crate::core::protocol::WireMutation;
 use crate::core::record::{self, Envelope, Fields, Key, OPTIMISTIC_PREFIX, ROW_PREFIX, Record, SINGLETON};
 use crate::core::schema::{Schema, check_name};
 use crate::core::stamp::Stamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ pub(super) struct Incoming {
     pub(super) bare: bool,
     pub(super) base_rev: Option<u64>,
     pub(super) changed: Option<Vec<String>>,
+    pub(super) was: Option<Map<String, Value>>,
     pub(super) depends_on: Vec<MutationId>,
     pub(super) imported: bool,
     pub(super) resolves: Option<Arc<str>>,
@@ -76,6 +77,7 @@ impl Incoming {
             bare,
             base_rev,
             changed: changed(wire)?,
+            was: wire.was.clone(),
             depends_on: depends_on(wire)?,
             imported: wire.imported,
             resolves: short(wire.resolves.as_deref(), "/resolves")?,

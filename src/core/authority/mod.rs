@@ -16,6 +16,8 @@ mod policy;
 mod request;
 mod rows;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};

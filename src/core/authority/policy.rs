@@ -165,7 +165,7 @@ impl Meeting<'_> {
             (None, _) => None,
         };
         let patch = Patch::of(self.rec, changed)?;
-        let out = merge_patch(self.row, self.rec, &patch)?;
+        let out = merge_patch(self.row, self.rec, &patch, self.m.was.as_ref())?;
         let whole = self.current && out.record.same_content(self.rec);
         let outcome = if whole { Outcome::Applied } else { Outcome::Merged };
         let loser = if out.lost.is_empty() { Loser::Theirs } else { Loser::Mine };

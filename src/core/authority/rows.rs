@@ -86,6 +86,7 @@ fn read(
             base_rev,
             record: Some(text),
             changed: None,
+            was: None,
             updated_at: updated_at.to_string(),
             depends_on: Vec::new(),
             imported: false,

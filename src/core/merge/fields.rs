@@ -177,6 +177,13 @@ pub fn changed_pointers(base: Option<&Record>, new: &Record) -> Vec<String> {
     gone.chain(new.iter().filter(|(p, v)| old.get(*p) != Some(v)).map(|(p, _)| p)).cloned().collect()
 }
 
+/// What a version has at each of the pointers: the `was` of a pushed mutation.
+#[must_use]
+pub fn values_at(record: Option<&Record>, pointers: &[String]) -> Map<String, Value> {
+    let leaves = record.and_then(|r| r.value().ok()).map(|body| flatten(&body)).unwrap_or_default();
+    pointers.iter().filter_map(|p| Some((p.clone(), leaves.get(p)?.clone()))).collect()
+}
+
 /// Sets `_fieldTimes` of a version written on this device: `new` carries its stamp, `changed` is what it changed
 /// against `previous` (the version its author saw, pending or confirmed). Without `previous` it is a whole write.
 ///
@@ -330,19 +337,20 @@ pub(crate) struct Patched {
     pub(crate) record: Record,
     /// Changed pointers that lost to the row.
     pub(crate) lost: Vec<String>,
-    /// Pointers of the row that lost their value.
+    /// Pointers of the row that lost a value which the author of the patch had not seen.
     pub(crate) overwritten: Vec<String>,
     /// Nothing but the version's stamp would change.
     pub(crate) unchanged: bool,
 }
 
-/// Merges what `patch` changed into `row`, both live.
-pub(crate) fn merge_patch(row: &Record, rec: &Record, patch: &Patch) -> Result<Patched> {
+/// Merges what `patch` changed into `row`, both live. `was`: what its author had seen at the changed pointers.
+pub(crate) fn merge_patch(row: &Record, rec: &Record, patch: &Patch, was: Option<&Map<String, Value>>) -> Result<Patched> {
     let stored = State::of(row)?;
     let joined = join(&stored, &patch.state);
     let differs = |p: &String, in_whole: Option<&Value>| joined.leaves.get(p) != in_whole;
     let lost = patch.pointers.iter().filter(|p| differs(p, patch.whole.get(*p))).cloned().collect();
-    let overwritten = stored.leaves.iter().filter(|(p, v)| differs(p, Some(v))).map(|(p, _)| p.clone()).collect();
+    let seen = |p: &String, v: &Value| was.is_some_and(|was| was.get(p) == Some(v));
+    let overwritten = stored.leaves.iter().filter(|(p, v)| differs(p, Some(v)) && !seen(p, v)).map(|(p, _)| p.clone()).collect();
     let unchanged = stored.clone().tidy() == joined;
     let record = joined.build(row.id(), row.updated_at().max(rec.updated_at()), None)?;
     Ok(Patched { record, lost, overwritten, unchanged })

@@ -14,7 +14,7 @@ mod lww;
 mod tree;
 
 pub(crate) use fields::{Patch, check_field_times, merge_patch, same_times};
-pub use fields::{changed_pointers, clamp_fields, overlay, stamp_fields};
+pub use fields::{changed_pointers, clamp_fields, overlay, stamp_fields, values_at};
 
 use crate::core::error::Result;
 use crate::core::record::Record;
