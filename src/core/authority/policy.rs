@@ -52,7 +52,7 @@ impl Verdict {
 /// Judges `rec` (the version `m` carries, clamped) against the row of the same record.
 pub(super) fn decide(policy: Policy, m: &Incoming, rec: &Record, row: Option<&Record>) -> Result<Verdict> {
     if policy == Policy::AppendOnly && m.op != Op::Create {
-        let error = Error::new(Code::AppendOnly, "rows of this collection are never changed or deleted");
+        let error = Error::at(Code::AppendOnly, "/op", "rows of this collection are never changed or deleted");
         return Ok(Verdict { error: Some(error), ..Verdict::plain(Outcome::Rejected) });
     }
     let Some(row) = row else { return Ok(missing(m, rec)) };
