@@ -5,6 +5,7 @@
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::{MutationId, Op};
+use crate::core::schema::Collection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -83,6 +84,10 @@ pub struct WireMutation {
     /// JSON Pointers it changed; `None`: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
+    /// Under `fields`: what the base had at each changed pointer (absent: nothing). A value of the row that is
+    /// still this was seen by the author, so overwriting it loses nothing and archives nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<serde_json::Map<String, serde_json::Value>>,
     /// The version's stamp.
     pub updated_at: String,
     /// Ids of mutations that must take effect first.
@@ -182,7 +187,7 @@ pub struct WireResult {
     /// The original result, told again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
-    /// `_rev` of the record now.
+    /// `_rev` of the record now; the scope's `_rev` when there is no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<u64>,
     /// The record now; absent when it is exactly what the mutation carried (under `rev`), or when there is none.
@@ -200,12 +205,15 @@ pub struct WireResult {
     /// Why, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Where in the record.
+    /// Where in the mutation: a JSON Pointer, e.g. `/record/notes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// For `retry`: not before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// For `schema-mismatch`: how the server declares the collection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Box<Collection>>,
     /// The stamp was too far ahead and was replaced; `record` has the new one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clamped: bool,
@@ -226,6 +234,7 @@ impl WireResult {
             message: None,
             path: None,
             retry_after_ms: None,
+            declared: None,
             clamped: false,
         }
     }

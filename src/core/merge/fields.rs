@@ -10,7 +10,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::merge::tree::{Leaves, ancestors, below, flatten, unflatten};
 use crate::core::merge::{Merged, lww};
 use crate::core::mutation::Op;
-use crate::core::record::{Envelope, Fields, Record};
+use crate::core::record::{Envelope, Fields, RESERVED, Record};
 use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 use indexmap::IndexSet;
@@ -82,6 +82,11 @@ impl State {
     }
 }
 
+/// Whether a pointer leads into what the app owns.
+fn is_content(pointer: &str) -> bool {
+    pointer.strip_prefix('/').is_some_and(|rest| !RESERVED.contains(&rest.split('/').next().unwrap_or_default()))
+}
+
 fn canonical(value: &Value) -> String {
     serde_json_canonicalizer::to_string(value).unwrap_or_default()
 }
@@ -126,7 +131,6 @@ fn join(first: &State, second: &State) -> State {
             kept.insert(name, theirs.clone());
         }
     }
-    drop(inside);
     State { leaves, times, root: first.root.max(second.root), kept }.tidy()
 }
 
@@ -171,6 +175,13 @@ pub fn changed_pointers(base: Option<&Record>, new: &Record) -> Vec<String> {
     let (old, new) = (base.map(leaves).unwrap_or_default(), leaves(new));
     let gone = old.keys().filter(|p| !new.contains_key(*p));
     gone.chain(new.iter().filter(|(p, v)| old.get(*p) != Some(v)).map(|(p, _)| p)).cloned().collect()
+}
+
+/// What a version has at each of the pointers: the `was` of a pushed mutation.
+#[must_use]
+pub fn values_at(record: Option<&Record>, pointers: &[String]) -> Map<String, Value> {
+    let leaves = record.and_then(|r| r.value().ok()).map(|body| flatten(&body)).unwrap_or_default();
+    pointers.iter().filter_map(|p| Some((p.clone(), leaves.get(p)?.clone()))).collect()
 }
 
 /// Sets `_fieldTimes` of a version written on this device: `new` carries its stamp, `changed` is what it changed
@@ -267,7 +278,7 @@ pub(crate) fn check_field_times(body: &Map<String, Value>) -> Result<()> {
         None | Some(Value::Null) => Ok(()),
         Some(Value::Object(times)) => {
             let bad =
-                times.iter().find(|(p, at)| !(p.is_empty() || p.starts_with('/')) || !at.as_str().is_some_and(|s| Stamp::parse(s).is_ok()));
+                times.iter().find(|(p, at)| !(p.is_empty() || p.starts_with('/')) || at.as_str().is_none_or(|s| Stamp::parse(s).is_err()));
             bad.map_or(Ok(()), |(p, _)| refuse(format!("/{TIMES}/{}", p.replace('~', "~0").replace('/', "~1"))))
         }
         Some(_) => refuse(format!("/{TIMES}")),
@@ -295,7 +306,7 @@ impl Patch {
         };
         match changed {
             None => full.leaves.keys().for_each(|p| patch.take(&full, p, record.updated_at())),
-            Some(changed) => changed.iter().filter(|p| p.starts_with('/')).for_each(|p| patch.take(&full, p, record.updated_at())),
+            Some(changed) => changed.iter().filter(|p| is_content(p)).for_each(|p| patch.take(&full, p, record.updated_at())),
         }
         Ok(patch)
     }
@@ -326,19 +337,20 @@ pub(crate) struct Patched {
     pub(crate) record: Record,
     /// Changed pointers that lost to the row.
     pub(crate) lost: Vec<String>,
-    /// Pointers of the row that lost their value.
+    /// Pointers of the row that lost a value which the author of the patch had not seen.
     pub(crate) overwritten: Vec<String>,
     /// Nothing but the version's stamp would change.
     pub(crate) unchanged: bool,
 }
 
-/// Merges what `patch` changed into `row`, both live.
-pub(crate) fn merge_patch(row: &Record, rec: &Record, patch: &Patch) -> Result<Patched> {
+/// Merges what `patch` changed into `row`, both live. `was`: what its author had seen at the changed pointers.
+pub(crate) fn merge_patch(row: &Record, rec: &Record, patch: &Patch, was: Option<&Map<String, Value>>) -> Result<Patched> {
     let stored = State::of(row)?;
     let joined = join(&stored, &patch.state);
     let differs = |p: &String, in_whole: Option<&Value>| joined.leaves.get(p) != in_whole;
     let lost = patch.pointers.iter().filter(|p| differs(p, patch.whole.get(*p))).cloned().collect();
-    let overwritten = stored.leaves.iter().filter(|(p, v)| differs(p, Some(v))).map(|(p, _)| p.clone()).collect();
+    let seen = |p: &String, v: &Value| was.is_some_and(|was| was.get(p) == Some(v));
+    let overwritten = stored.leaves.iter().filter(|(p, v)| differs(p, Some(v)) && !seen(p, v)).map(|(p, _)| p.clone()).collect();
     let unchanged = stored.clone().tidy() == joined;
     let record = joined.build(row.id(), row.updated_at().max(rec.updated_at()), None)?;
     Ok(Patched { record, lost, overwritten, unchanged })

@@ -7,12 +7,16 @@
 //! associative and idempotent.
 
 mod append;
+#[cfg(test)]
+mod examples;
 mod fields;
+#[cfg(test)]
+mod laws;
 mod lww;
 mod tree;
 
 pub(crate) use fields::{Patch, check_field_times, merge_patch, same_times};
-pub use fields::{changed_pointers, clamp_fields, overlay, stamp_fields};
+pub use fields::{changed_pointers, clamp_fields, overlay, stamp_fields, values_at};
 
 use crate::core::error::Result;
 use crate::core::record::Record;
@@ -30,8 +34,8 @@ pub struct Merged {
 }
 
 /// Merges two versions of one record. `base` is the version both were made from, where known; no policy of
-/// this issue needs it. Policies that refuse instead of merging keep `incoming` (the server's) and archive
-/// `local`.
+/// now needs it. Policies that refuse instead of merging keep `incoming` (the server's) and archive `local`;
+/// `client-wins` the other way round.
 ///
 /// # Errors
 /// `invalid-record` when a stored text is broken.
@@ -41,6 +45,7 @@ pub fn merge(base: Option<&Record>, local: &Record, incoming: &Record, policy: P
         Policy::Fields => fields::merge(local, incoming),
         Policy::AppendOnly => append::merge(local, incoming),
         Policy::Lww => lww::merge(local, incoming),
-        Policy::Fww | Policy::ServerWins | Policy::ClientWins | Policy::Manual => lww::decided(incoming, local),
+        Policy::Fww | Policy::ServerWins | Policy::Manual => lww::decided(incoming, local),
+        Policy::ClientWins => lww::decided(local, incoming),
     }
 }

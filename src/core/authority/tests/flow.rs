@@ -1,0 +1,391 @@
+//! What surrounds a verdict: receipts, marks, dependencies, groups, the clamp, decisions, ids, simple clients.
+
+use super::*;
+use crate::core::conflict::{Kind, Status, Winner};
+use Outcome::{Applied, Blocked, Conflict as Refused, Expired, Merged, Rejected, Retry, Superseded};
+
+fn statuses(results: &[WireResult]) -> Vec<(&str, Outcome)> {
+    results.iter().map(|r| (r.id.as_str(), r.status)).collect()
+}
+
+const FLOCK: (&str, &str) = ("flocks", "f1");
+
+/// A flock created by `a:1` and edited by `b:1` at 2000, both on the server.
+fn edited() -> (Farm, u64) {
+    let mut farm = Farm::new();
+    farm.one(mutation("a:1", Op::Create, FLOCK, 1000, &json!({"name": "Layer Group 3", "birds": 100})));
+    let first = farm.rev(FLOCK);
+    let edit = mutation("b:1", Op::Update, FLOCK, 2000, &json!({"name": "Layer Group 3", "birds": 90}));
+    farm.one(WireMutation { base_rev: Some(first), ..edit });
+    (farm, first)
+}
+
+#[test]
+fn receipts_marks_and_reuse_in_the_order_of_r5() {
+    let mut farm = Farm::new();
+    let create = mutation("a:1", Op::Create, FLOCK, 1000, &json!({"name": "x"}));
+    let first = farm.one(create.clone());
+    let settled = |muts: Vec<WireMutation>| PushRequest { settled_through: 2, ..request(muts) };
+    let again = farm.answer(&settled(vec![create.clone()])).results.remove(0);
+    assert_eq!((again.status, again.replayed, again.rev), (Applied, true, first.rev), "a receipt outlives the mark");
+    let other = mutation("a:1", Op::Create, ("flocks", "f2"), 1000, &json!({"name": "y"}));
+    let reuse = farm.one(other);
+    assert_eq!((reuse.status, reuse.code.as_deref(), reuse.replayed), (Rejected, Some("mutation-reuse"), false));
+    assert_eq!(farm.body(("flocks", "f2")), "none");
+    let late = mutation("a:2", Op::Update, FLOCK, 3000, &json!({"name": "late"}));
+    let expired = farm.one(WireMutation { base_rev: first.rev, ..late });
+    assert_eq!((expired.status, expired.rev), (Expired, first.rev));
+    assert_eq!(record_of(&expired), farm.row(FLOCK));
+    assert_eq!(farm.body(FLOCK)["name"], "x", "what the client called settled has no effect, whatever arrives");
+    let new = mutation("a:3", Op::Update, FLOCK, 3000, &json!({"name": "z"}));
+    assert_eq!(farm.one(WireMutation { base_rev: first.rev, ..new }).status, Applied);
+    // The mark belongs to the client of the mutation id, not to the one that sends.
+    let restored = mutation("a:2", Op::Update, FLOCK, 4000, &json!({"name": "late"}));
+    assert_eq!(farm.answer(&PushRequest { client_id: "b".into(), ..request(vec![restored]) }).results[0].status, Expired);
+    assert_eq!(farm.server.effects().values().copied().collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn every_final_verdict_has_a_receipt_and_waiting_has_none() {
+    let (mut farm, first) = edited();
+    let superseded = WireMutation { base_rev: Some(first), ..mutation("c:1", Op::Update, FLOCK, 1500, &json!({"name": "old"})) };
+    let conflict = WireMutation { base_rev: Some(first), ..mutation("c:2", Op::Delete, FLOCK, 3000, &json!({})) };
+    let rejected = mutation("c:3", Op::Create, ("_conflictArchive", "x"), 3000, &json!({}));
+    let blocked = WireMutation { depends_on: vec!["z:1".into()], ..mutation("c:4", Op::Create, ("flocks", "f4"), 1, &json!({})) };
+    let all = vec![superseded, conflict, rejected, blocked];
+    let want = [("c:1", Superseded), ("c:2", Refused), ("c:3", Rejected), ("c:4", Blocked)];
+    let results = farm.push(all.clone());
+    assert_eq!(statuses(&results), want);
+    let state = farm.state();
+    farm.now += 86_400_000;
+    let again = farm.push(all);
+    assert_eq!(statuses(&again), want);
+    assert_eq!(again.iter().map(|r| r.replayed).collect::<Vec<_>>(), [true, true, true, false]);
+    assert_eq!(farm.state(), state);
+}
+
+#[test]
+fn dependencies() {
+    let create = |id: &str, rec: &str| mutation(id, Op::Create, ("flocks", rec), 1000, &json!({}));
+    let child = |id: &str, on: &str| WireMutation { depends_on: vec![on.into()], ..create(id, &format!("child-{}", id.replace(':', "-"))) };
+    let mut farm = Farm::new();
+    // Same request: satisfied by what stands before it, not by what stands behind.
+    let results = farm.push(vec![create("a:1", "p1"), child("a:2", "a:1"), child("a:3", "a:4"), create("a:4", "p4")]);
+    assert_eq!(statuses(&results), [("a:1", Applied), ("a:2", Applied), ("a:3", Blocked), ("a:4", Applied)]);
+    assert_eq!(results[2].code.as_deref(), Some("blocked"));
+    assert_eq!(farm.one(child("a:3", "a:4")).status, Applied, "by its receipt");
+    // A refused parent holds its child back; once the client has settled it, the child may go.
+    let bad = mutation("a:5", Op::Create, ("flocks", "$bad"), 1000, &json!({}));
+    assert_eq!(statuses(&farm.push(vec![bad, child("a:6", "a:5")])), [("a:5", Rejected), ("a:6", Blocked)]);
+    assert_eq!(farm.one(child("a:6", "a:5")).status, Blocked, "by its receipt too");
+    let settled = PushRequest { settled_through: 5, ..request(vec![child("a:6", "a:5")]) };
+    assert_eq!(farm.answer(&settled).results[0].status, Applied);
+    // A superseded parent satisfies.
+    let old = mutation("b:1", Op::Update, ("flocks", "p1"), 500, &json!({"n": 1}));
+    assert_eq!(statuses(&farm.push(vec![old, child("b:2", "b:1")])), [("b:1", Superseded), ("b:2", Applied)]);
+    let own = farm.one(child("b:3", "b:3"));
+    assert_eq!((own.status, own.path.as_deref()), (Rejected, Some("/dependsOn/0")));
+}
+
+#[test]
+fn a_group_is_applied_or_refused_together() {
+    let grouped = |id: &str, op: Op, rec: &str, body: Value| WireMutation {
+        group: Some("g".into()),
+        ..mutation(id, op, ("flocks", rec), 3000, &body)
+    };
+    let (mut farm, first) = edited();
+    let ok = farm.push(vec![grouped("c:1", Op::Create, "g1", json!({})), grouped("c:2", Op::Create, "g2", json!({}))]);
+    assert_eq!(statuses(&ok), [("c:1", Applied), ("c:2", Applied)]);
+    // One in conflict: it keeps its verdict and its conflict, the others have no effect, strangers do.
+    let members = vec![
+        grouped("c:3", Op::Create, "g3", json!({})),
+        mutation("c:4", Op::Create, ("flocks", "stranger"), 3000, &json!({})),
+        WireMutation { base_rev: Some(first), ..grouped("c:5", Op::Delete, "f1", json!({"name": "Layer Group 3"})) },
+    ];
+    let results = farm.push(members.clone());
+    assert_eq!(statuses(&results), [("c:3", Rejected), ("c:4", Applied), ("c:5", Refused)]);
+    assert_eq!((results[0].code.as_deref(), results[0].path.as_deref()), (Some("group-refused"), Some("/group")));
+    assert!(results[0].message.as_deref().unwrap().contains("c:5"));
+    assert_eq!((farm.body(("flocks", "g3")), farm.body(("flocks", "stranger"))), (json!("none"), json!({})));
+    assert_eq!(farm.body(FLOCK)["birds"], 90);
+    assert_eq!(farm.archive().iter().map(|c| c.status).collect::<Vec<_>>(), [Status::Unresolved]);
+    let state = farm.state();
+    assert!(farm.push(members).iter().all(|r| r.replayed));
+    assert_eq!(farm.state(), state);
+    // One rejected, one waiting, one without a usable id.
+    let results = farm.push(vec![grouped("c:6", Op::Create, "g6", json!({})), grouped("c:7", Op::Create, "$no", json!({}))]);
+    assert_eq!(statuses(&results), [("c:6", Rejected), ("c:7", Rejected)]);
+    let waiting = WireMutation { depends_on: vec!["z:9".into()], ..grouped("c:9", Op::Create, "g9", json!({})) };
+    let results = farm.push(vec![grouped("c:8", Op::Create, "g8", json!({})), waiting.clone()]);
+    assert_eq!(statuses(&results), [("c:8", Blocked), ("c:9", Blocked)]);
+    let results = farm.push(vec![grouped("c:8", Op::Create, "g8", json!({})), WireMutation { depends_on: vec![], ..waiting }]);
+    assert_eq!(statuses(&results), [("c:8", Applied), ("c:9", Applied)], "waiting leaves no trace");
+    let results = farm.push(vec![grouped("c:10", Op::Create, "g10", json!({})), grouped("nonsense", Op::Create, "g11", json!({}))]);
+    assert_eq!(statuses(&results), [("c:10", Rejected), ("nonsense", Rejected)]);
+    for id in ["g6", "g10", "g11"] {
+        assert_eq!(farm.body(("flocks", id)), "none");
+    }
+}
+
+#[test]
+fn a_stamp_from_the_future_is_clamped_above_the_row() {
+    let mut farm = Farm::new();
+    let day = 86_400_000;
+    let four_minutes = farm.one(mutation("a:1", Op::Create, FLOCK, 240_000, &json!({"n": 1})));
+    assert!(!four_minutes.clamped);
+    let ahead = mutation("b:1", Op::Update, FLOCK, day, &json!({"n": 2}));
+    let result = farm.one(WireMutation { base_rev: four_minutes.rev, ..ahead });
+    assert_eq!((result.status, result.clamped), (Applied, true));
+    assert_eq!(farm.row(FLOCK).unwrap().updated_at(), Stamp(NOW + 240_001), "one above what is there, not below");
+    assert_eq!(record_of(&result), farm.row(FLOCK));
+    farm.now += day / 2;
+    let tombstone = WireMutation { base_rev: result.rev, ..mutation("b:2", Op::Delete, FLOCK, 2 * day, &json!({"n": 2})) };
+    assert!(farm.one(tombstone).clamped);
+    let row = farm.row(FLOCK).unwrap();
+    assert_eq!((row.updated_at(), row.deleted_at()), (Stamp(farm.now), Some(Stamp(farm.now))));
+    // Also inside _fieldTimes, also when the version's own stamp is honest.
+    let body = json!({"a": 1, "_fieldTimes": {"": at(day * 9), "/a": at(day * 9)}});
+    let result = farm.one(mutation("c:1", Op::Create, ("settings", "$singleton"), 1000, &body));
+    assert!(result.clamped && result.status == Applied);
+    let times = farm.row(("settings", "$singleton")).unwrap().value().unwrap()["_fieldTimes"].clone();
+    assert_eq!(times, json!({"": Stamp(farm.now).to_string(), "/a": Stamp(farm.now).to_string()}));
+}
+
+#[test]
+fn keep_mine_brings_the_flock_back_and_closes_the_conflict() {
+    let (mut farm, first) = edited();
+    let current = farm.rev(FLOCK);
+    farm.one(WireMutation { base_rev: Some(current), ..mutation("b:2", Op::Delete, FLOCK, 3000, &json!({"name": "Layer Group 3"})) });
+    let mine =
+        WireMutation { base_rev: Some(first), ..mutation("a:2", Op::Update, FLOCK, 2500, &json!({"name": "Layer Group 3", "birds": 80})) };
+    let refused = farm.one(mine);
+    assert_eq!(refused.status, Refused);
+    let open = farm.archive().remove(0);
+    assert_eq!((open.label.as_str(), open.kind, open.status), ("Flock 'Layer Group 3'", Kind::EditDelete, Status::Unresolved));
+    assert_eq!(open.theirs.as_ref().map(Record::is_deleted), Some(true));
+    let keep = |id: &str, base: Option<u64>, ms: i64| WireMutation {
+        base_rev: base,
+        resolves: Some(open.id.clone()),
+        ..mutation(id, Op::Undelete, FLOCK, ms, &json!({"name": "Layer Group 3", "birds": 80}))
+    };
+    let done = farm.one(keep("a:3", refused.rev, 4000));
+    assert_eq!((done.status, done.record.is_none()), (Applied, true));
+    assert_eq!(farm.body(FLOCK)["birds"], 80);
+    let closed = farm.archive().remove(0);
+    assert_eq!((closed.id.clone(), closed.status, closed.winner), (open.id.clone(), Status::Resolved, Winner::Mine));
+    assert_eq!(Conflict::from_record(&Record::parse(done.archived.unwrap().get()).unwrap()).unwrap(), closed);
+    // A second decision is an ordinary edit.
+    let second = farm.one(WireMutation { op: Op::Update, ..keep("b:3", Some(farm.rev(FLOCK)), 5000) });
+    assert_eq!(second.status, Applied);
+    assert_eq!(farm.archive(), [closed]);
+}
+
+#[test]
+fn accepting_theirs_changes_only_the_status() {
+    let (mut farm, first) = edited();
+    let current = farm.rev(FLOCK);
+    let delete =
+        WireMutation { base_rev: Some(first), ..mutation("a:2", Op::Delete, FLOCK, 2500, &json!({"name": "Layer Group 3", "birds": 100})) };
+    farm.one(delete);
+    let open = farm.archive().remove(0);
+    assert_eq!(open.kind, Kind::DeleteEdit);
+    let theirs = WireMutation {
+        base_rev: Some(current),
+        resolves: Some(open.id.clone()),
+        ..mutation("a:3", Op::Update, FLOCK, 4000, &json!({"name": "Layer Group 3", "birds": 90}))
+    };
+    let done = farm.one(theirs.clone());
+    assert_eq!((done.status, done.rev), (Applied, Some(current)));
+    assert_eq!(farm.rev(FLOCK), current);
+    assert_eq!(farm.archive().iter().map(|c| (c.status, c.winner)).collect::<Vec<_>>(), [(Status::Resolved, Winner::Theirs)]);
+
+    // The same decision when the row went on in the meantime: what is there now stays.
+    let (mut farm, first) = edited();
+    farm.one(WireMutation {
+        base_rev: Some(first),
+        ..mutation("a:2", Op::Delete, FLOCK, 2500, &json!({"name": "Layer Group 3", "birds": 100}))
+    });
+    let newer = WireMutation { base_rev: Some(farm.rev(FLOCK)), ..mutation("b:9", Op::Update, FLOCK, 3000, &json!({"birds": 70})) };
+    farm.one(newer);
+    let open = farm.archive().remove(0);
+    farm.one(WireMutation { resolves: Some(open.id), ..theirs });
+    assert_eq!(farm.body(FLOCK), json!({"birds": 70}));
+    assert_eq!(farm.archive().len(), 1);
+
+    // Accepting a deletion of what is gone altogether.
+    let mut farm = Farm::new();
+    farm.one(mutation("a:1", Op::Update, FLOCK, 1000, &json!({"birds": 1})));
+    let open = farm.archive().remove(0);
+    assert_eq!(open.theirs, None);
+    let accept = WireMutation { resolves: Some(open.id), ..mutation("a:2", Op::Delete, FLOCK, 2000, &json!({})) };
+    assert_eq!(farm.one(accept).status, Applied);
+    assert_eq!((farm.body(FLOCK), farm.archive()[0].status), (json!("none"), Status::Resolved));
+}
+
+#[test]
+fn both_gives_the_second_fact_an_id_of_its_own() {
+    let mut farm = Farm::new();
+    farm.one(mutation("a:1", Op::Create, ("facts", "x"), 1000, &json!({"kg": 1})));
+    farm.one(mutation("b:1", Op::Create, ("facts", "x"), 2000, &json!({"kg": 2})));
+    let open = farm.archive().remove(0);
+    assert_eq!((open.kind, open.status), (Kind::CreateCreate, Status::Unresolved));
+    let both = WireMutation { resolves: Some(open.id), ..mutation("b:2", Op::Create, ("facts", "y"), 3000, &json!({"kg": 2})) };
+    assert_eq!(farm.one(both).status, Applied);
+    assert_eq!((farm.body(("facts", "x")), farm.body(("facts", "y"))), (json!({"kg": 1}), json!({"kg": 2})));
+    assert_eq!((farm.archive()[0].status, farm.archive()[0].winner), (Status::Resolved, Winner::Merged));
+}
+
+#[test]
+fn one_unresolved_conflict_per_record() {
+    let (mut farm, first) = edited();
+    let rev = farm.rev(FLOCK);
+    farm.one(WireMutation { base_rev: Some(rev), ..mutation("b:2", Op::Delete, FLOCK, 2200, &json!({})) });
+    let stale = |id: &str, ms: i64| WireMutation { base_rev: Some(first), ..mutation(id, Op::Update, FLOCK, ms, &json!({"by": id})) };
+    farm.one(stale("c:1", 3000));
+    farm.one(stale("d:1", 4000));
+    farm.one(stale("e:1", 3500));
+    let archive: HashMap<String, Status> = farm.archive().into_iter().map(|c| (c.mine_by.unwrap().to_string(), c.status)).collect();
+    let want = [("c", Status::Automatic), ("d", Status::Unresolved), ("e", Status::Automatic)];
+    assert_eq!(archive, want.map(|(k, v)| (k.to_owned(), v)).into());
+    // The same loss once more, under another id: the entry that is there.
+    let before = farm.state();
+    let again = farm.one(stale("f:1", 4000));
+    assert_eq!(again.status, Refused);
+    assert_ne!(farm.state(), before, "another content is another entry");
+    let mut copy = stale("g:1", 4000);
+    copy.record = stale("d:1", 4000).record;
+    let before = farm.state();
+    let told = farm.one(copy);
+    assert_eq!(farm.state(), before, "archiving twice is one entry");
+    assert!(told.archived.unwrap().get().contains(r#""mineBy":"d""#));
+}
+
+#[test]
+fn a_conflict_closed_once_stays_closed() {
+    let (mut farm, first) = edited();
+    let rev = farm.rev(FLOCK);
+    farm.one(WireMutation { base_rev: Some(rev), ..mutation("b:2", Op::Delete, FLOCK, 2200, &json!({})) });
+    farm.one(WireMutation { base_rev: Some(first), ..mutation("c:1", Op::Update, FLOCK, 3000, &json!({"n": 1})) });
+    let id = farm.archive()[0].id.clone();
+    let tombstone = farm.row(FLOCK).unwrap();
+    let accept = WireMutation { base_rev: tombstone.rev(), resolves: Some(id), ..mutation("c:2", Op::Delete, FLOCK, 2200, &json!({})) };
+    farm.one(accept);
+    assert_eq!(farm.row(FLOCK), Some(tombstone), "only the status");
+    assert_eq!(farm.archive()[0].status, Status::Resolved);
+    // A new one can arise afterwards, and only it waits.
+    farm.one(WireMutation { base_rev: Some(first), ..mutation("d:1", Op::Update, FLOCK, 3500, &json!({"n": 2})) });
+    let open: Vec<_> = farm.archive().into_iter().filter(|c| c.status == Status::Unresolved).map(|c| c.mine_by).collect();
+    assert_eq!(open, [Some("d".into())]);
+}
+
+#[test]
+fn server_ids_are_given_once_and_translated_for_ever() {
+    let mut farm = Farm::new();
+    let order = ("orders", "optimistic_1");
+    let created = farm.one(mutation("a:1", Op::Create, order, 1000, &json!({"n": 1})));
+    let id = created.record_id.clone().unwrap();
+    assert_eq!(record_of(&created).unwrap().id().as_ref(), id);
+    let edit = mutation("a:2", Op::Update, order, 2000, &json!({"n": 2, "self": "optimistic_1", "text": "see optimistic_1"}));
+    let edited = farm.one(WireMutation { base_rev: created.rev, ..edit });
+    assert_eq!((edited.status, edited.record_id.as_deref()), (Applied, Some(id.as_str())));
+    assert_eq!(farm.body(("orders", &id)), json!({"n": 2, "self": id, "text": "see optimistic_1"}));
+    let child = farm.one(mutation(
+        "a:3",
+        Op::Create,
+        ("flocks", "c"),
+        1000,
+        &json!({"order": "optimistic_1", "list": [{"o": "optimistic_1"}], "no": "optimistic_9"}),
+    ));
+    assert_eq!(child.status, Applied);
+    assert_eq!(farm.body(("flocks", "c")), json!({"order": id, "list": [{"o": id}], "no": "optimistic_9"}));
+    let repeat = farm.one(mutation("b:1", Op::Create, order, 5000, &json!({"n": 2, "self": id, "text": "see optimistic_1"})));
+    assert_eq!((repeat.status, repeat.record_id.as_deref()), (Applied, Some(id.as_str())), "a create of a mapped id is a repeat");
+    let rows = farm.server.rows(SCOPE).into_iter().filter(|(k, _)| k.collection.as_ref() == "orders").count();
+    assert_eq!(rows, 1);
+    let own = farm.one(mutation("a:4", Op::Create, ("orders", "own"), 1000, &json!({})));
+    assert_eq!((own.status, own.record_id), (Applied, None));
+}
+
+#[test]
+fn a_collection_declared_otherwise_waits_and_the_rest_flows() {
+    let mut farm = Farm::new();
+    let theirs =
+        Schema::parse(r#"{"collections":{"flocks":{"merge":"fields"},"facts":{"merge":"append-only"},"new":{"merge":"manual"}}}"#).unwrap();
+    let push = vec![
+        mutation("a:1", Op::Create, FLOCK, 1, &json!({})),
+        mutation("a:2", Op::Create, ("facts", "x"), 1, &json!({})),
+        mutation("a:3", Op::Create, ("new", "x"), 1, &json!({})),
+        mutation("a:4", Op::Create, ("other", "x"), 1, &json!({})),
+    ];
+    let results = farm.answer(&PushRequest { schemas: theirs.hashes(), ..request(push.clone()) }).results;
+    assert_eq!(statuses(&results), [("a:1", Retry), ("a:2", Applied), ("a:3", Retry), ("a:4", Applied)]);
+    assert_eq!(results[0].code.as_deref(), Some("schema-mismatch"));
+    assert_eq!(results[0].declared.as_ref().unwrap().title.as_deref(), Some("Flock"));
+    assert!(results[0].retry_after_ms.is_some());
+    assert_eq!(farm.push(push).iter().map(|r| r.replayed).collect::<Vec<_>>(), [false, true, false, true]);
+}
+
+#[test]
+fn rows_without_mutations() {
+    let mut farm = Farm::new();
+    let row = |id: &str, ms: i64, n: i64| json!({"id": id, "n": n, "_updatedAt": at(ms)});
+    assert!(farm.rows_push("flocks", &[row("f1", 1000, 1), row("f2", 1000, 1)]).is_empty());
+    let state = farm.state();
+    farm.rows_push("flocks", &[row("f1", 1000, 1), row("f2", 1000, 1)]);
+    assert_eq!(farm.state(), state, "pushed twice is once");
+    farm.rows_push("flocks", &[row("f1", 2000, 2)]);
+    assert_eq!(farm.body(FLOCK), json!({"n": 2}));
+    assert_eq!(farm.archive().iter().map(|c| c.winner).collect::<Vec<_>>(), [Winner::Mine], "concurrent with everything");
+    let state = farm.state();
+    farm.rows_push("flocks", &[row("f1", 1000, 1)]);
+    assert_eq!(farm.state(), state, "an old row pushed again is the row it was");
+    // With its _rev it is an edit of that version.
+    let mut based = row("f1", 3000, 3);
+    based["_rev"] = farm.rev(FLOCK).into();
+    farm.rows_push("flocks", &[based]);
+    assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 3}), 1));
+    let mut dead = row("f1", 4000, 3);
+    dead["_deletedAt"] = at(4000).into();
+    let refused = farm.rows_push("flocks", &[dead, json!({"n": 7, "_updatedAt": "yesterday"}), json!([1])]);
+    assert_eq!(
+        refused.iter().map(|r| (r.id.as_str(), r.status, r.path.as_deref())).collect::<Vec<_>>(),
+        [
+            ("/changes/0/records/0", Refused, None),
+            ("/changes/0/records/1", Rejected, Some("/record/_updatedAt")),
+            ("/changes/0/records/2", Rejected, Some("/record")),
+        ]
+    );
+    // Facts without ids: two equal ones in one push are two, the same push again adds nothing.
+    let fact = json!({"kg": 12, "_updatedAt": at(1)});
+    farm.rows_push("facts", &[fact.clone(), fact.clone()]);
+    farm.rows_push("facts", &[fact.clone(), fact]);
+    let facts = farm.server.rows(SCOPE).into_iter().filter(|(k, _)| k.collection.as_ref() == "facts");
+    assert_eq!(facts.map(|(k, _)| k.id.starts_with("$row_")).collect::<Vec<_>>(), [true, true]);
+}
+
+#[test]
+fn rows_without_a_stamp_are_not_pushed_twice_either() {
+    let mut farm = Farm::new();
+    let rows = [json!({"id": "a", "n": 1}), json!({"kg": 5})];
+    farm.rows_push("flocks", &rows);
+    let state = farm.state();
+    farm.now += 1000;
+    farm.rows_push("flocks", &rows);
+    assert_eq!(farm.state(), state);
+    assert_eq!(state.0.len(), 2);
+}
+
+#[test]
+fn merged_results_say_so_and_the_archive_is_read_by_everybody() {
+    let (mut farm, first) = edited();
+    let mut results =
+        farm.push(vec![WireMutation { base_rev: Some(first), ..mutation("c:1", Op::Update, FLOCK, 3000, &json!({"birds": 80})) }]);
+    let result = results.remove(0);
+    assert_ne!(result.status, Merged);
+    let archived = Record::parse(result.archived.unwrap().get()).unwrap();
+    let row = farm.server.row(SCOPE, &Key::new(ARCHIVE, archived.id().clone())).unwrap();
+    assert_eq!(row.record, archived);
+    let pulled =
+        farm.server.pull(&crate::core::protocol::PullRequest { protocol: PROTOCOL, ..Default::default() }, SCOPE, Stamp(farm.now)).unwrap();
+    assert!(pulled.changes.iter().any(|c| c.collection == ARCHIVE));
+}
