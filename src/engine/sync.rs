@@ -417,6 +417,7 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
         base_rev: m.base_rev,
         record: Some(raw),
         changed: (!m.changed.is_empty()).then(|| m.changed.clone()),
+        was: was(m),
         updated_at: m.record.updated_at().to_string(),
         depends_on: m.depends_on.iter().map(ToString::to_string).collect(),
         imported: m.imported,
@@ -424,4 +425,14 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
         group: m.group.as_ref().map(ToString::to_string),
         resolves: m.resolves.as_ref().map(ToString::to_string),
     })
+}
+
+/// What the base had at each changed pointer: overwriting that loses nothing its author did not see.
+fn was(m: &Mutation) -> Option<serde_json::Map<String, serde_json::Value>> {
+    if m.changed.is_empty() {
+        return None;
+    }
+    let base = serde_json::Value::Object(m.base.as_ref()?.value().ok()?);
+    let seen = |pointer: &String| base.pointer(pointer).map(|value| (pointer.clone(), value.clone()));
+    Some(m.changed.iter().filter_map(seen).collect())
 }
