@@ -308,7 +308,14 @@ async fn a_row_that_cannot_be_read_does_not_hide_the_others() {
     };
     // The side file of the second value is gone: `getAll` fails, and so does reading that one.
     js("const store = IDBObjectStore.prototype; window.realAll = store.getAll; window.realGet = store.get;
-        const lost = (s) => { const r = s.count(); Object.defineProperty(r, 'error', { value: new DOMException('Failed to read large IndexedDB value', 'NotFoundError') }); return r; };
+        const lost = (s) => {
+            const r = s.count(); Object.defineProperty(r, 'error', { value: new DOMException('Failed to read large IndexedDB value', 'NotFoundError') });
+            r.addEventListener('success', (e) => {
+                e.stopImmediatePropagation(); const error = new Event('error', { cancelable: true });
+                r.dispatchEvent(error); if (!error.defaultPrevented) r.transaction.abort(); // as browsers do
+            });
+            return r;
+        };
         store.getAll = function () { return lost(this); }; store.get = function (key) { return key === 2 ? lost(this) : realGet.call(this, key); };")
     .await;
     let tail = journal.tail(0).await.unwrap();
