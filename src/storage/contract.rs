@@ -207,6 +207,7 @@ pub async fn a_compaction_swaps_rows_for_segments<D: Databases>(databases: &D) -
         let tail = rows(3, &["three", "four"]);
         assert_eq!(journal.load().await?, Loaded { head: 4, compacted: 2, index: "a c".into(), tail });
         assert_eq!(read(journal, 2, &["ü/✓", "a"]).await?, texts(&["C1", "A2"]), "in the order asked");
+        assert_eq!(read(journal, 2, &["b"]).await.map_err(|error| error.code), Err(Code::StorageLost), "deleted");
     }
     Ok(())
 }

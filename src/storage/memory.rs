@@ -20,7 +20,7 @@ use std::task::Poll;
 /// let tab = MemoryJournal::new();
 /// assert_eq!(tab.append(0, b"[]".to_vec()).await?, Appended::At(1));
 /// assert_eq!(tab.clone().load().await?.head, 1);
-/// # Ok::<(), homing::core::error::Error>(()) }).unwrap();
+/// # Ok::<_, homing::core::error::Error>(()) }).unwrap();
 /// ```
 pub struct MemoryJournal {
     store: Rc<RefCell<Store>>,

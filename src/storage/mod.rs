@@ -19,7 +19,8 @@ pub type Head = u64;
 pub struct Row {
     /// Its key: exactly one more than the row before it.
     pub key: Head,
-    /// UTF-8 JSON of the entries, opaque here.
+    /// UTF-8 JSON of the entries, opaque here. Empty (which no entry is): the browser holds the row and
+    /// cannot give it back.
     pub bytes: Vec<u8>,
 }
 

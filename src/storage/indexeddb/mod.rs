@@ -1,8 +1,8 @@
 //! The journal in IndexedDB.
 //!
 //! Lives here: which requests make up each call of [`Journal`]. Beside it: `transaction` (futures over one
-//! transaction), `connection` (dies and is replaced), `open` and `schema` (rexie creates the stores),
-//! `error` (DOMException names). Not here: what bytes mean, group commit, when to compact.
+//! transaction), `connection` (dies and is replaced), `open` and `schema` (rexie creates the stores), `rows`
+//! (reading, also damaged ones), `error` (DOMException names). Not here: what bytes mean, group commit, when to compact.
 //!
 //! Built on what `tests/browser_rexie_traps.rs` saw. Nothing but a transaction's own requests is awaited
 //! between its requests; every call runs in a task of its own, so a dropped future drops no request.
@@ -10,19 +10,21 @@
 mod connection;
 mod error;
 mod open;
+mod rows;
 mod schema;
 mod transaction;
 
 use super::memory::{missing, outside};
-use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Row, Segments, Tail};
-use crate::core::error::{Code, Error, Result};
+use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use crate::core::error::Result;
 use connection::Connection;
 use js_sys::{Array, Object, Reflect, Uint8Array};
+use rows::{bytes, key, read_rows};
 use schema::{COMPACTED, INDEX, JOURNAL, META, SEGMENTS};
 use std::rc::Rc;
 use transaction::{Answer, Mode, Verdict, write};
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{IdbCursor, IdbCursorDirection, IdbKeyRange, IdbObjectStore};
+use wasm_bindgen::JsValue;
+use web_sys::IdbKeyRange;
 
 /// Compaction hands the browser at most about this many bytes per task (one segment may be larger).
 const BYTES_PER_TASK: usize = 1 << 20;
@@ -83,8 +85,7 @@ impl Journal for IndexedDbJournal {
             let meta = transaction.store(META)?;
             let index = Answer::to(meta.get(&INDEX.into()))?;
             let (compacted, tail) = read_rows(&meta, &transaction.store(JOURNAL)?, None).await?;
-            let index = index.value().await?;
-            let index = if index.is_undefined() { Vec::new() } else { bytes(&index)? };
+            let index = bytes(&index.value().await?);
             Ok(Loaded { head: compacted + tail.len() as Head, compacted, index, tail })
         })
         .await
@@ -104,7 +105,10 @@ impl Journal for IndexedDbJournal {
             let mut read = Vec::with_capacity(names.len());
             for (answer, name) in asked.into_iter().zip(&names) {
                 let value = answer.value().await?;
-                read.push(if value.is_undefined() { return Err(missing(name)) } else { bytes(&value)? });
+                if value.is_undefined() {
+                    return Err(missing(name));
+                }
+                read.push(bytes(&value));
             }
             Ok(Segments::Read(read))
         })
@@ -187,41 +191,6 @@ impl Journal for IndexedDbJournal {
     }
 }
 
-/// The `compacted` mark and the rows after `after` (all, if `None`), checked to be without gaps.
-async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, after: Option<Head>) -> Result<(Head, Vec<Row>)> {
-    let range = match after {
-        Some(after) => {
-            IdbKeyRange::lower_bound_with_open(&JsValue::from(after as f64), true).map_err(|value| error::thrown(&value))?.into()
-        }
-        None => JsValue::UNDEFINED,
-    };
-    let compacted = Answer::to(meta.get(&COMPACTED.into()))?;
-    let values = Answer::to(journal.get_all_with_key(&range))?;
-    let newest = Answer::to(journal.open_key_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev))?;
-    let compacted = key(&compacted.value().await?);
-    let values: Array = values.value().await?.unchecked_into();
-    let newest = newest.value().await?;
-    let newest = newest.dyn_ref::<IdbCursor>().and_then(|cursor| cursor.key().ok()).map(|value| key(&value));
-    // Keys are not read, they are counted; the newest one proves the count. (Rows of a tail that is
-    // already folded into segments are not there to count; the caller answers `Compacted`.)
-    let before = after.unwrap_or(compacted);
-    if before >= compacted && newest.is_some_and(|newest| newest != before + Head::from(values.length())) {
-        return Err(Error::new(Code::StorageLost, format!("rows between {before} and {newest:?} are missing")));
-    }
-    let rows = (before + 1..).zip(values.iter()).map(|(key, value)| Ok(Row { key, bytes: bytes(&value)? }));
-    Ok((compacted, rows.collect::<Result<_>>()?))
-}
-
 fn stores(names: &[&str]) -> JsValue {
     names.iter().map(|name| JsValue::from_str(name)).collect::<Array>().into()
-}
-
-/// A key as IndexedDB knows it; 0 where there is none.
-fn key(value: &JsValue) -> Head {
-    value.as_f64().map_or(0, |number| number as Head)
-}
-
-fn bytes(value: &JsValue) -> Result<Vec<u8>> {
-    let array = value.dyn_ref::<Uint8Array>().ok_or_else(|| Error::new(Code::StorageLost, "a stored value is not bytes"))?;
-    Ok(array.to_vec())
 }

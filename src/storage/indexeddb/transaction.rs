@@ -1,16 +1,20 @@
 //! One IndexedDB transaction as futures that cannot be missed: its end and the answers of its requests.
 //!
-//! Invariants: the end is listened for from creation on; every listener is a JavaScript promise's own
-//! `resolve`, so no dropped Rust future ever leaves a dead callback behind; promises here never reject,
-//! so nothing is ever "unhandled". Not here: which requests (`mod.rs`), which connection (`connection`).
+//! Invariants: the end of a write is listened for from creation on, and always awaited; a request has a
+//! listener only while it is awaited, so no event ever meets a listener that is gone. The caller runs in
+//! a task of its own (`open::run`), which nobody can drop half way. Not here: which requests (`mod.rs`),
+//! which connection (`connection`).
 
 use super::error;
 use crate::core::error::{Error, Result};
-use js_sys::{Function, Promise};
+use js_sys::Function;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{IdbDatabase, IdbObjectStore, IdbRequest, IdbTransaction};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{Event, IdbDatabase, IdbObjectStore, IdbRequest, IdbRequestReadyState, IdbTransaction};
 
 #[wasm_bindgen]
 extern "C" {
@@ -36,22 +40,23 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Transaction {
     raw: IdbTransaction,
-    end: Promise,
+    /// `None` when reading: then the answers are all there is to wait for.
+    end: Option<Signal>,
 }
 
 impl Transaction {
     /// Begins; throws what the browser throws, because the connection decides whether to reopen.
     pub(super) fn begin(db: &IdbDatabase, stores: &JsValue, mode: Mode, options: &JsValue) -> Result<Self, JsValue> {
-        let mode = match mode {
-            Mode::Read => "readonly",
-            Mode::Write => "readwrite",
-        };
-        let raw = db.unchecked_ref::<Standard>().transaction(stores, mode, options)?;
-        let end = Promise::new(&mut |resolve: Function, _| {
-            raw.set_oncomplete(Some(&resolve));
-            raw.set_onabort(Some(&resolve));
-        });
-        Ok(Self { raw, end })
+        let begin = |mode| db.unchecked_ref::<Standard>().transaction(stores, mode, options);
+        Ok(match mode {
+            Mode::Read => Self { raw: begin("readonly")?, end: None },
+            Mode::Write => {
+                let (raw, end) = (begin("readwrite")?, Signal::new());
+                raw.set_oncomplete(Some(end.listener()));
+                raw.set_onabort(Some(end.listener()));
+                Self { raw, end: Some(end) }
+            }
+        })
     }
 
     /// A store of this transaction.
@@ -63,51 +68,101 @@ impl Transaction {
     pub(super) async fn commit(self) -> Result<()> {
         // Throws when the transaction has ended already; then its end tells how.
         let _ = self.raw.unchecked_ref::<Standard>().commit();
-        match self.ended().await.as_str() {
-            "complete" => Ok(()),
-            _ => Err(self.raw.error().map_or_else(error::aborted, |exception| error::failed(&exception))),
+        if self.completed().await {
+            return Ok(());
         }
+        Err(self.raw.error().map_or_else(error::aborted, |exception| error::failed(&exception)))
     }
 
     /// Takes everything back. Resolves when that is done.
     pub(super) async fn abort(self) {
         // Throws when the transaction has ended already, as it has after a failed request.
         let _ = self.raw.abort();
-        self.ended().await;
+        self.completed().await;
     }
 
-    /// The type of the event that ended it.
-    async fn ended(&self) -> String {
-        let event = JsFuture::from(self.end.clone()).await;
-        event.ok().and_then(|event| event.dyn_into::<web_sys::Event>().ok()).map(|event| event.type_()).unwrap_or_default()
+    /// Waits for its end: was it a good one?
+    async fn completed(&self) -> bool {
+        match &self.end {
+            Some(end) => end.fired().await,
+            None => true,
+        }
     }
 }
 
-/// A request under way: created when its request is, awaited when its value is wanted.
+/// A request under way. Created when its request is, awaited when its value is wanted.
 #[derive(Debug)]
 pub(super) struct Answer {
     request: IdbRequest,
-    settled: JsFuture,
 }
 
 impl Answer {
-    /// Listens to a request that was just made, or says why it could not be made.
+    /// Takes a request that was just made, or says why it could not be made.
     pub(super) fn to<R: Into<IdbRequest>>(request: Result<R, JsValue>) -> Result<Self> {
         let request = request.map_err(|value| error::thrown(&value))?.into();
-        let settled = Promise::new(&mut |resolve: Function, _| {
-            request.set_onsuccess(Some(&resolve));
-            request.set_onerror(Some(&resolve));
-        });
-        Ok(Self { request, settled: JsFuture::from(settled) })
+        Ok(Self { request })
     }
 
     /// The result, in the very task in which the browser delivers it.
     pub(super) async fn value(self) -> Result<JsValue> {
-        let _ = self.settled.await;
+        if self.request.ready_state() == IdbRequestReadyState::Pending {
+            let settled = Signal::new();
+            self.request.set_onsuccess(Some(settled.listener()));
+            self.request.set_onerror(Some(settled.listener()));
+            settled.fired().await;
+        }
         if let Ok(Some(exception)) = self.request.error() {
             return Err(error::failed(&exception));
         }
         self.request.result().map_err(|value| error::thrown(&value))
+    }
+}
+
+/// An event that is waited for: remembers that it came and wakes who awaits it.
+#[derive(Debug)]
+struct Signal {
+    seen: Rc<Seen>,
+    listener: Closure<dyn FnMut(Event)>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether the event that came was `complete`.
+    complete: Cell<Option<bool>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Signal {
+    fn new() -> Self {
+        let seen = Rc::new(Seen::default());
+        let listener = Closure::new({
+            let seen = Rc::clone(&seen);
+            move |event: Event| {
+                // A failed request is answered to whoever awaits it, who decides; unlistened ones abort.
+                event.prevent_default();
+                seen.complete.set(Some(event.type_() == "complete"));
+                if let Some(waker) = seen.waiting.take() {
+                    waker.wake();
+                }
+            }
+        });
+        Self { seen, listener }
+    }
+
+    fn listener(&self) -> &Function {
+        self.listener.as_ref().unchecked_ref()
+    }
+
+    /// Whether it was a `complete`, as soon as it has come.
+    async fn fired(&self) -> bool {
+        poll_fn(|context| match self.seen.complete.get() {
+            Some(complete) => Poll::Ready(complete),
+            None => {
+                self.seen.waiting.replace(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
     }
 }
 
