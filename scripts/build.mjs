@@ -2,7 +2,7 @@
 // Builds the package: Rust -> wasm -> glue -> optimised wasm -> bundles and types in `dist/`. A step whose inputs did not change
 // is skipped. The glue in `build/wasm/` is private; `src/js` imports it as `#wasm` (package.json, "imports").
 //
-//   node scripts/build.mjs
+//   node scripts/build.mjs [server]
 
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -10,13 +10,13 @@ import { copyFile, mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { setUp } from './setup.mjs'
-import { ROOT, WASM_TARGET, cargoEnv, targetDirectory, wasmEnv } from './support/environment.mjs'
+import { ROOT, SERVER_PROFILE, WASM_TARGET, cargoEnv, targetDirectory, wasmEnv } from './support/environment.mjs'
 import { isMain, progress, run, runMain } from './support/process.mjs'
 import { unlessDone } from './support/stamp.mjs'
 
-const HELP = `Usage: node scripts/build.mjs
+const HELP = `Usage: node scripts/build.mjs [server]
 
-Fills dist/ with the npm package:
+With "server": builds the reference server. Without: fills dist/ with the npm package:
   homing.js     the wasm inlined; works without configuration
   slim.js       the caller passes the wasm
   homing.wasm   that wasm
@@ -35,7 +35,7 @@ export async function build() {
   await unlessDone('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled)) })
   await unlessDone('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', optimiseWasm) })
   await unlessDone('bundles', { inputs: ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm'], key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js'], work: () => progress('bundling', bundle) })
-  await unlessDone('types', { inputs: ['src/js', 'tsconfig.json', 'build/wasm/homing_wasm.d.ts'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
+  await unlessDone('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
   await copySchemas()
   await printSizes()
 }
@@ -43,7 +43,7 @@ export async function build() {
 /** Builds the reference server; resolves when the binary is there. */
 export async function buildServer() {
   await setUp(['rust'])
-  await run('cargo', ['build', '--release', '-p', 'homing-server'], { cwd: ROOT, env: cargoEnv() })
+  await run('cargo', ['build', '--profile', SERVER_PROFILE, '-p', 'homing-server'], { cwd: ROOT, env: cargoEnv() })
 }
 
 /** Cargo knows best what changed, and prints its progress. Resolves to the path of the module. */
@@ -54,7 +54,7 @@ async function buildWasm() {
 
 async function bindWasm(compiled) {
   // Without the default path there is no `new URL('….wasm', import.meta.url)` in the bundle for other bundlers to trip over.
-  const args = ['--target', 'web', '--omit-default-module-path', '--out-dir', 'build/wasm', '--out-name', 'homing_wasm', compiled]
+  const args = ['--target', 'web', '--no-typescript', '--omit-default-module-path', '--out-dir', 'build/wasm', '--out-name', 'homing_wasm', compiled]
   await run('wasm-bindgen', args, { cwd: ROOT, env: cargoEnv(), quiet: true })
 }
 
@@ -110,7 +110,8 @@ async function printSizes() {
 
 async function main() {
   if (process.argv.includes('--help')) return console.log(HELP)
-  await build()
+  if (process.argv.includes('server')) await buildServer()
+  else await build()
 }
 
 if (isMain(import.meta)) await runMain(main)

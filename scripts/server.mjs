@@ -19,18 +19,18 @@ async function main() {
   const command = given[0] === undefined || given[0].startsWith('--') && given[0] !== '--help' ? ['serve', ...given] : given
   await buildServer()
   await mkdir(FOLDER, { recursive: true })
-  const defaults = {
-    serve: { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json', '--jwt-secret': await developmentSecret() },
-    token: { '--jwt-secret': await developmentSecret() },
-  }[command[0]] ?? {}
-  const wanted = (flag) => !command.includes('--help') && !command.some((arg) => arg === flag || arg.startsWith(`${flag}=`))
-  const args = [...command, ...Object.entries(defaults).filter(([flag]) => wanted(flag)).flat()]
-  const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit' })
+  const defaults = { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json' }
+  const args = command[0] === 'serve' && !command.includes('--help') ? [...command, ...missingFlags(command, defaults)] : command
+  const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit', env: { HOMING_JWT_SECRET: await developmentSecret(), ...process.env } })
   // Ctrl-C reaches the server itself; this process waits for its orderly end.
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => child.kill('SIGTERM'))
   child.once('error', (error) => { console.error(error); process.exitCode = 1 })
   child.once('exit', (code) => { process.exitCode = code ?? 1 })
+}
+
+function missingFlags(args, defaults) {
+  return Object.entries(defaults).filter(([flag]) => !args.some((arg) => arg === flag || arg.startsWith(`${flag}=`))).flat()
 }
 
 /** Kept between runs, so that a token minted once stays valid on this machine. Not for production. */

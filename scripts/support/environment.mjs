@@ -87,9 +87,12 @@ export function targetDirectory() {
   return resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target')
 }
 
-/** The server's binary, as `cargo build --release -p homing-server` makes it. */
+/** Cargo's profile for the server (Cargo.toml says why it has its own). */
+export const SERVER_PROFILE = 'server'
+
+/** The server's binary, as `buildServer()` of `build.mjs` makes it. */
 export function serverBinary() {
-  return join(targetDirectory(), 'release', process.platform === 'win32' ? 'homing-server.exe' : 'homing-server')
+  return join(targetDirectory(), SERVER_PROFILE, process.platform === 'win32' ? 'homing-server.exe' : 'homing-server')
 }
 
 /** Chrome or Chromium: `CHROME_PATH`, else the first on PATH, else where macOS and Windows put it. `null` when there is none. */

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { ROOT, serverBinary } from './environment.mjs'
-import { run, stop } from './process.mjs'
+import { SetupError, run, stop } from './process.mjs'
 
 const READY = /^listening on http:\/\/[^\s:]+:(\d+)/
 
@@ -32,16 +32,15 @@ const READY = /^listening on http:\/\/[^\s:]+:(\d+)/
  */
 export async function startServer(options) {
   const binary = serverBinary()
-  if (!existsSync(binary)) throw new Error(`${binary} is not there; run: cargo build --release -p homing-server`)
-  const secret = options.secret ?? randomBytes(32).toString('hex')
+  if (!existsSync(binary)) throw new Error(`${binary} is not there; run: npm run build:server`)
+  const env = { ...process.env, HOMING_JWT_SECRET: options.secret ?? randomBytes(32).toString('hex') } // not an argument: `ps` shows those
   const folder = options.database === undefined ? await mkdtemp(join(tmpdir(), 'homing-server-')) : null
   const database = options.database ?? join(folder, 'homing.sqlite')
   const host = options.host ?? '127.0.0.1'
   const log = []
   const start = (port) => startProcess(binary, [
-    'serve', '--listen', `${host}:${port}`, '--database', `sqlite:${database}`, '--jwt-secret', secret, '--schema', options.schema,
-    '--allow-origin', options.allowOrigin ?? '*', ...options.args ?? [],
-  ], log)
+    'serve', '--listen', `${host}:${port}`, '--database', `sqlite:${database}`, '--schema', options.schema, '--allow-origin', options.allowOrigin ?? '*', ...options.args ?? [],
+  ], env, log)
 
   let running = await start(options.port ?? 0)
   const { port } = running
@@ -53,7 +52,7 @@ export async function startServer(options) {
     log,
     get process() { return running.child },
     async token(scope) {
-      const { stdout } = await run(binary, ['token', '--jwt-secret', secret, '--scope', scope], { cwd: ROOT, quiet: true })
+      const { stdout } = await run(binary, ['token', '--scope', scope], { cwd: ROOT, env, quiet: true })
       return stdout.trim()
     },
     async kill() {
@@ -72,8 +71,8 @@ export async function startServer(options) {
 }
 
 /** Resolves to `{ child, port }` at the line `listening on …`, or rejects with what it printed when it ends before that. */
-function startProcess(binary, args, log) {
-  const child = spawn(binary, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
+function startProcess(binary, args, env, log) {
+  const child = spawn(binary, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const end = () => child.kill('SIGKILL') // a test that fails half way leaves no server behind
   process.once('exit', end)
   child.once('exit', () => process.off('exit', end))
@@ -87,6 +86,6 @@ function startProcess(binary, args, log) {
       if (ready !== null) resolve({ child, port: Number(ready[1]) })
     })
     child.once('error', reject)
-    child.once('close', (code, signal) => reject(new Error(`homing-server ended with ${code ?? signal} before it listened:\n${log.slice(-20).join('\n')}`)))
+    child.once('close', (code, signal) => reject(new SetupError(`homing-server ended with ${code ?? signal} before it listened on ${args[args.indexOf('--listen') + 1]}.`, `It said:\n${log.slice(-20).join('\n')}`)))
   })
 }
