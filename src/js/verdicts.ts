@@ -12,10 +12,12 @@ class Collector {
     this.verdicts = new Array<Verdict>(length)
   }
 
-  put(at: number, verdict: Verdict): void {
-    if (this.verdicts[at] !== undefined) return
+  /** Whether this was the first verdict at that place. */
+  put(at: number, verdict: Verdict): boolean {
+    if (this.verdicts[at] !== undefined) return false
     this.verdicts[at] = verdict
     if (--this.missing === 0) this.done(this.verdicts)
+    return true
   }
 }
 
@@ -58,8 +60,7 @@ export class Verdicts {
     for (const run of this.#runs) {
       const offset = from - run.from
       if (client !== run.client || offset < 0 || offset >= run.count) continue
-      run.collector.put(run.at + offset, verdict)
-      if (--run.left === 0) this.#runs.delete(run)
+      if (run.collector.put(run.at + offset, verdict) && --run.left === 0) this.#runs.delete(run)
     }
   }
 
