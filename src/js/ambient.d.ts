@@ -1,0 +1,13 @@
+// Modules that the build provides: the wasm-bindgen glue and the inlined wasm. Types only; nothing here is published.
+
+declare module '#wasm' {
+  /** Instantiates the module once; later calls answer at once. */
+  export default function init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>
+  /** Opens an engine: options as JSON text, hooks and the answer as in `engine.ts`. */
+  export function openEngine(options: string, hooks: object): Promise<unknown>
+}
+
+declare module 'homing:wasm-bytes' {
+  /** Decodes the inlined module; importing this does no work. */
+  export default function wasmBytes(): Uint8Array<ArrayBuffer>
+}

@@ -1,0 +1,216 @@
+// A batch: operations gathered by a function, then written in one step. Reads inside see what the batch has gathered; nobody
+// else does before it is written.
+
+import { HomingError, toHomingError } from './errors.js'
+import { applyChange, batchText, deleteOperation, insertOperation, putOperation, updateOperation } from './operations.js'
+import { select, type AnyRow } from './query.js'
+import type { Session } from './session.js'
+import { asSingleton } from './singleton.js'
+import type { Batch, Collection, Query, Singleton, Verdict, Write } from './types.js'
+import { SINGLETON, copy, freeze, isReserved, type Members } from './values.js'
+import { Deferred, GroupTicket, RecordWrite, RefusedWrite, refuse } from './writes.js'
+
+type Schema = { [name: string]: Members }
+type BatchCollection = ReturnType<Batch<Schema>['collection']>
+type BatchSingleton = ReturnType<Batch<Schema>['singleton']>
+
+/** One operation of a batch: a promise of its own, resolved with the batch. */
+class Part<R> extends Deferred<R, Verdict> {
+  /** The write it became; before that, the draft is its record. */
+  written: RecordWrite<R> | null = null
+
+  constructor(readonly recordId: string, readonly draft: AnyRow | undefined) {
+    super()
+    // The batch itself rejects; a part that nobody looks at is no unhandled rejection.
+    this.catch(() => {})
+  }
+
+  get record(): R {
+    return this.written === null ? this.draft as R : this.written.record
+  }
+}
+
+interface Gathered { readonly collection: string; readonly text: string; readonly part: Part<unknown>; readonly reads: boolean }
+
+class Gathering implements Batch<Schema> {
+  readonly gathered: Gathered[] = []
+  /** The first refusal: then nothing is written. */
+  refused: HomingError | null = null
+  closed = false
+  readonly #session: Session
+  /** What the batch made of records: undefined where it deleted them. */
+  readonly #drafts = new Map<string, Map<string, AnyRow | undefined>>()
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  collection(name: string): BatchCollection {
+    const write = <R>(make: () => Omit<Gathered, 'collection' | 'part'> & { id: string; draft: AnyRow | undefined }): Write<R> => {
+      try {
+        if (this.closed) throw new HomingError({ code: 'closed', message: 'The batch is over; its function has to be synchronous.', phase: 'write' })
+        const { id, draft, text, reads } = make()
+        const part = new Part<R>(id, draft)
+        this.#draftsOf(name).set(id, draft)
+        this.gathered.push({ collection: name, text, reads, part: part as Part<unknown> })
+        return part
+      } catch (error) {
+        this.refused ??= toHomingError(error, 'write')
+        const refusal = refuse<R>(this.refused, '')
+        refusal.catch(() => {})
+        return refusal
+      }
+    }
+    const get = (id: string): AnyRow | undefined => this.#get(name, id)
+    return {
+      get,
+      list: (query?: Query<Members>) => this.#list(name, query),
+      insert: (record: object) => write<AnyRow>(() => {
+        const given = (record as Members | null | undefined)?.['id']
+        const id = typeof given === 'string' ? given : this.#newId(name)
+        const text = insertOperation(name, given === undefined ? { ...record, id } : record, false)
+        return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
+      }),
+      put: (record: object) => write<AnyRow>(() => {
+        const { id, text } = putOperation(name, record)
+        return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
+      }),
+      update: (id: string, change: object | ((row: AnyRow) => object)) => write<AnyRow>(() => {
+        const row = get(id)
+        const patch = applyChange(change, row, name, id)
+        const text = updateOperation(name, id, patch)
+        return { id, draft: draftOf(row, patch as Members, id), text, reads: true }
+      }),
+      delete: (id: string) => write<void>(() => ({ id, draft: undefined, text: deleteOperation('delete', name, id), reads: false })),
+      undelete: (id: string) => write<AnyRow>(() => {
+        const text = deleteOperation('undelete', name, id)
+        const before = this.#session.rows(name).peek(id)
+        return { id, draft: before && draftOf(undefined, before, id), text, reads: true }
+      }),
+    } satisfies Pick<Collection<Members>, keyof BatchCollection>
+  }
+
+  singleton(name: string): BatchSingleton {
+    const records = this.collection(name)
+    return {
+      get: () => records.get(SINGLETON),
+      set: (value: object) => records.put(asSingleton(value) as Members & { id: string }),
+      update: (change: object | ((row: AnyRow) => object)) => records.update(SINGLETON, change as Members),
+    } satisfies Pick<Singleton<Members>, keyof BatchSingleton>
+  }
+
+  #draftsOf(name: string): Map<string, AnyRow | undefined> {
+    let drafts = this.#drafts.get(name)
+    if (drafts === undefined) this.#drafts.set(name, drafts = new Map())
+    return drafts
+  }
+
+  #get(name: string, id: string): AnyRow | undefined {
+    const drafts = this.#drafts.get(name)
+    return drafts?.has(id) ? drafts.get(id) : this.#session.rows(name).get(id)
+  }
+
+  #list(name: string, query: Query<Members> | undefined): readonly AnyRow[] {
+    const rows = this.#session.rows(name)
+    const drafts = new Map(this.#drafts.get(name))
+    const seen: AnyRow[] = []
+    for (const row of rows.all()) {
+      const now = drafts.has(row.id) ? drafts.get(row.id) : row
+      drafts.delete(row.id)
+      if (now !== undefined) seen.push(now)
+    }
+    for (const draft of drafts.values()) if (draft !== undefined) seen.push(draft)
+    return select(Object.freeze(seen), query)
+  }
+
+  #newId(name: string): string {
+    if (this.#session.declaration.collections[name]?.ids !== 'server') return randomId()
+    return `optimistic_${Date.now().toString(36)}_${randomId().slice(0, 8)}`
+  }
+}
+
+/** The row as the batch sees it: content as given, a stamp that the real one will replace. */
+function draftOf(before: AnyRow | undefined, change: Members, id: string): AnyRow {
+  const row: Members = { id }
+  for (const [name, value] of [...Object.entries(before ?? {}), ...Object.entries(change)]) {
+    if (isReserved(name)) continue
+    if (value === undefined) delete row[name]
+    else row[name] = copy(value)
+  }
+  return freeze({ ...row, id, _updatedAt: new Date().toISOString() })
+}
+
+/** A UUID, also on pages that are not a secure context. */
+function randomId(): string {
+  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  bytes[6] = (bytes[6] ?? 0) & 0x0f | 0x40
+  bytes[8] = (bytes[8] ?? 0) & 0x3f | 0x80
+  return Array.from(bytes, (byte, at) => (at === 4 || at === 6 || at === 8 || at === 10 ? '-' : '') + byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** Runs `work` and writes what it gathered, in one step. */
+export function runBatch<R>(session: Session, work: (tx: Batch<Schema>) => R, atomic: boolean): Promise<R> & { readonly settled: Promise<readonly Verdict[]> } {
+  const gathering = new Gathering(session)
+  const { gathered } = gathering
+  const give = (error: HomingError): void => {
+    for (const { part } of gathered) part.reject(error)
+  }
+  try {
+    const value = callWork(gathering, work)
+    gathering.closed = true
+    if (gathering.refused !== null) throw gathering.refused
+    if (gathered.length === 0) {
+      session.open('write')
+      const done = new Deferred<R, readonly Verdict[]>()
+      done.resolve(value)
+      done.judge([])
+      return done
+    }
+    for (const { collection, part } of gathered) session.rows(collection).readUnread(part.recordId)
+    return session.write(batchText(gathered.map(({ text }) => text), { atomic }), () => {
+      for (const { collection, part, reads } of gathered) part.written = new RecordWrite<unknown>(session.rows(collection), part.recordId, QUIET, reads)
+      return new BatchTicket(session, gathered, value, give)
+    })
+  } catch (error) {
+    gathering.closed = true
+    const refusal = toHomingError(error, 'write')
+    give(refusal)
+    return new RefusedWrite<R, readonly Verdict[]>(refusal, '', [])
+  }
+}
+
+const QUIET = { watch: () => {} }
+
+/** Resolves the batch and every part of it. */
+class BatchTicket<R> extends GroupTicket<R> {
+  constructor(session: Session, gathered: readonly Gathered[], value: R, give: (error: HomingError) => void) {
+    const judge = {
+      watch: (collection: string, spans: Parameters<Session['watch']>[1], done: Parameters<Session['watch']>[2]) => {
+        const part = gathered[next++]?.part
+        session.watch(collection, spans, (verdicts) => {
+          if (verdicts[0] !== undefined) part?.judge(verdicts[0])
+          done(verdicts)
+        })
+      },
+    }
+    let next = 0
+    super(judge, gathered.map(({ collection }) => collection), {
+      durable: () => {
+        for (const { part } of gathered) part.resolve(part.record)
+        return value
+      },
+      failed: give,
+    })
+  }
+}
+
+/** An exception of the app becomes ours, with the original as its cause. */
+function callWork<R>(gathering: Gathering, work: (tx: Batch<Schema>) => R): R {
+  try {
+    return work(gathering)
+  } catch (error) {
+    if (error instanceof HomingError) throw error
+    throw gathering.refused ?? new HomingError({ code: 'aborted', message: 'The function given to batch failed; nothing was written.', phase: 'write', cause: error })
+  }
+}

@@ -1,0 +1,220 @@
+// A collection as the app sees it: reads over `rows.ts`, writes as operations, and the three things to follow: all rows, a
+// query, one record. Not here: singletons, batches, documents.
+
+import { HomingError, toHomingError } from './errors.js'
+import { Source } from './observable.js'
+import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, updateOperation } from './operations.js'
+import { difference, keepIdentity, select, type AnyRow } from './query.js'
+import type { Rows } from './rows.js'
+import type { Session } from './session.js'
+import type { Changes, Collection, Observable, Options, Query, RecordState, Verdict, Write, WriteOptions } from './types.js'
+import { ROW_PREFIX, type Members } from './values.js'
+import { ManyWrite, RecordWrite, RefusedWrite, refuse } from './writes.js'
+
+const NONE: readonly AnyRow[] = Object.freeze([])
+const READY = Promise.resolve()
+
+/** Everything below is written for records of any type; `database.ts` gives it the types of the schema. */
+export class RecordCollection implements Collection<Members> {
+  readonly name: string
+  readonly ready = READY
+  readonly #session: Session
+  readonly #rows: Rows
+  readonly #all: Source<readonly AnyRow[], Changes<Members>>
+  /** Following the rows costs reading the changed ones, so only while somebody listens. */
+  #leave: (() => void) | null = null
+
+  constructor(session: Session, rows: Rows) {
+    this.#session = session
+    this.#rows = rows
+    this.name = rows.name
+    this.#all = new Source(() => rows.all(), NONE)
+  }
+
+  subscribe = (listener: (change: Changes<Members>) => void, options?: { signal?: AbortSignal }): (() => void) => {
+    this.#leave ??= this.#follow()
+    return this.#all.subscribe(listener, options)
+  }
+
+  getSnapshot = (): readonly AnyRow[] => this.#rows.all()
+  getServerSnapshot = (): readonly AnyRow[] => NONE
+
+  get(id: string): AnyRow | undefined {
+    return this.#rows.get(id)
+  }
+
+  list(query?: Query<Members>): readonly AnyRow[] {
+    return select(listed(this.#rows, query), query)
+  }
+
+  count(query?: Query<Members>): number {
+    return query === undefined ? this.#rows.count() : this.list(query).length
+  }
+
+  query(query: Query<Members>): Observable<readonly AnyRow[], Changes<Members>> {
+    return liveQuery(this.#rows, query)
+  }
+
+  record(id: string): Observable<AnyRow | undefined, AnyRow | undefined> {
+    return liveRecord(this.#rows, id)
+  }
+
+  state(id: string): RecordState {
+    return this.#session.stateOf(this.name, id)
+  }
+
+  confirmed(id: string): AnyRow | undefined {
+    return this.#session.confirmed(this.name, id)
+  }
+
+  keyOf(id: string): string {
+    return this.#rows.keyOf(id)
+  }
+
+  insert(record: object, options?: WriteOptions): Write<AnyRow> {
+    try {
+      return this.#send(insertOperation(this.name, record, this.#namesRows()), null, options)
+    } catch (error) {
+      return refuse(singlePath(error), idOf(record))
+    }
+  }
+
+  insertMany(records: readonly object[], options?: Options): Write<readonly AnyRow[], readonly Verdict[]> & { readonly recordIds: readonly string[] } {
+    try {
+      this.#session.checkSignal(options?.signal, 'write')
+      const operation = insertManyOperation(this.name, records)
+      const write = this.#session.write(batchText([operation]), ([result]) => new ManyWrite<AnyRow>(this.#rows, result?.ids ?? [], this.#session))
+      const { onProgress } = options ?? {}
+      if (onProgress !== undefined) {
+        this.#session.later(() => onProgress({ phase: 'writing', done: 0, total: records.length }))
+        write.then(() => onProgress({ phase: 'durable', done: records.length, total: records.length })).catch(() => {})
+      }
+      return write
+    } catch (error) {
+      return new RefusedWrite<readonly AnyRow[], readonly Verdict[]>(toHomingError(error, 'write'), '', [])
+    }
+  }
+
+  put(record: object, options?: WriteOptions): Write<AnyRow> {
+    try {
+      const { id, text } = putOperation(this.name, record)
+      return this.#send(text, id, options)
+    } catch (error) {
+      return refuse(toHomingError(error, 'write'), idOf(record))
+    }
+  }
+
+  update(id: string, change: object | ((row: AnyRow) => object), options?: WriteOptions): Write<AnyRow> {
+    try {
+      const patch = applyChange(change, typeof change === 'function' ? this.#rows.get(id) : undefined, this.name, id)
+      return this.#send(updateOperation(this.name, id, patch), id, options)
+    } catch (error) {
+      return refuse(toHomingError(error, 'write'), id)
+    }
+  }
+
+  delete(id: string, options?: WriteOptions): Write<void> {
+    try {
+      return this.#send<void>(deleteOperation('delete', this.name, id), id, options, false)
+    } catch (error) {
+      return refuse(toHomingError(error, 'write'), id)
+    }
+  }
+
+  undelete(id: string, options?: WriteOptions): Write<AnyRow> {
+    try {
+      return this.#send(deleteOperation('undelete', this.name, id), id, options)
+    } catch (error) {
+      return refuse(toHomingError(error, 'write'), id)
+    }
+  }
+
+  /** @param id the record that is changed; null for a new one */
+  #send<R = AnyRow>(operation: string, id: string | null, options: WriteOptions | undefined, reads = true): Write<R> {
+    if (id !== null) this.#rows.readUnread(id)
+    return this.#session.write(batchText([operation], options), ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? id ?? '', this.#session, reads))
+  }
+
+  /** Facts whose rows came without ids stay that way in the document. */
+  #namesRows(): boolean {
+    return this.#session.policy(this.name) === 'append-only' && this.#rows.all()[0]?.id.startsWith(ROW_PREFIX) === true
+  }
+
+  #follow(): () => void {
+    return this.#rows.changed.add(({ change, before }) => {
+      if (this.#all.listeners.size === 0) {
+        this.#leave?.()
+        this.#leave = null
+        return
+      }
+      const { source } = change
+      const changes = change.all
+        ? difference<AnyRow>(source, before, this.#rows.all())
+        : { source, added: this.#rows.getMany(change.added), updated: this.#rows.getMany(change.updated), removed: change.removed }
+      if (changes.added.length + changes.updated.length + changes.removed.length > 0) this.#all.listeners.emit(Object.freeze(changes))
+    })
+  }
+}
+
+function listed(rows: Rows, query: Query<Members> | undefined): readonly AnyRow[] {
+  return query?.includeDeleted === true ? [...rows.all(), ...rows.deleted()] : rows.all()
+}
+
+/** Runs a query again when the rows changed; tells only when the result did. */
+function liveQuery(rows: Rows, query: Query<Members>): Observable<readonly AnyRow[], Changes<Members>> {
+  let version = -1
+  let result: readonly AnyRow[] | undefined
+  const read = (): readonly AnyRow[] => {
+    const now = rows.version
+    if (result === undefined || now !== version) result = keepIdentity(result, Object.freeze(select(listed(rows, query), query)))
+    version = now
+    return result
+  }
+  return followed(rows, new Source<readonly AnyRow[], Changes<Members>>(read, NONE), (before, after, source) => difference(source, before, after))
+}
+
+/** Follows one record, also over an id remap. */
+export function liveRecord(rows: Rows, id: string): Observable<AnyRow | undefined, AnyRow | undefined> {
+  return followed(rows, new Source<AnyRow | undefined, AnyRow | undefined>(() => rows.get(id), undefined), (_, after) => after)
+}
+
+/** An observable that listens to the rows only while it is listened to, and speaks when its snapshot is another one. */
+function followed<T, C>(rows: Rows, source: Source<T, C>, describe: (before: T, after: T, cause: Changes<AnyRow>['source']) => C): Observable<T, C> {
+  let told: T
+  let leave: (() => void) | null = null
+  return {
+    getSnapshot: source.getSnapshot,
+    getServerSnapshot: source.getServerSnapshot,
+    subscribe: (listener, options) => {
+      if (leave === null) {
+        told = source.getSnapshot()
+        leave = rows.changed.add(({ change }) => {
+          if (source.listeners.size === 0) {
+            leave?.()
+            leave = null
+            return
+          }
+          const before = told
+          told = source.getSnapshot()
+          if (told !== before) source.listeners.emit(describe(before, told, change.source))
+        })
+      }
+      return source.subscribe(listener, options)
+    },
+  }
+}
+
+/** The engine counts records of an operation; a single one has no index. */
+function singlePath(error: unknown): HomingError {
+  const known = toHomingError(error, 'write')
+  if (known.path === null || !/^\/0(\/|$)/.test(known.path)) return known
+  return new HomingError({ ...known.toJSON(), path: known.path.slice(2), cause: known.cause })
+}
+
+function idOf(record: unknown): unknown {
+  try {
+    return (record as { id?: unknown } | null | undefined)?.id
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,35 @@
+// Everything in the store as one tree, and the note of what the page has seen by it.
+
+import type { AnyRow } from '../query.js'
+import type { Session } from '../session.js'
+import { SINGLETON, copy, isReserved, type Members } from '../values.js'
+import { ROOT, join, restOf } from './mapping.js'
+import { shownId } from './matching.js'
+import { Baseline, Store } from './store.js'
+
+/** The tree and what it was made from. */
+export function exportTree(session: Session, reserved: boolean): { tree: Members; baseline: Baseline } {
+  const store = new Store(session)
+  const baseline = new Baseline()
+  const rows = new Map<string, Members[]>()
+  const ones = new Map<string, Members>()
+  for (const [name, kind] of store.kinds) {
+    const all = session.rows(name).all()
+    baseline.see(name, all)
+    const one = kind === 'one' ? all[0] : undefined
+    if (one === undefined) rows.set(name, all.map((row) => shownRow(row, reserved)))
+    else ones.set(name, shownRow(one, reserved))
+  }
+  if (store.root !== undefined) baseline.see(ROOT, [store.root])
+  return { tree: join({ shape: store.shape, rows, ones, rest: restOf(store.root) }), baseline }
+}
+
+/** A stored row as a tree shows it. `reserved` adds the stamps, and the ids that Homing gave. */
+export function shownRow(row: AnyRow, reserved: boolean): Members {
+  const shown: Members = {}
+  const id = shownId(row) ?? (reserved ? row.id : undefined)
+  if (id !== undefined && id !== SINGLETON) shown['id'] = copy(id)
+  for (const name in row) if (!isReserved(name)) shown[name] = copy(row[name])
+  if (reserved) for (const name of ['_updatedAt', '_deletedAt', '_rev']) if (row[name] !== undefined) shown[name] = row[name]
+  return shown
+}

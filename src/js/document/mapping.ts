@@ -1,0 +1,181 @@
+// One JSON tree and what it is stored as: collections, singletons, and the rest in the singleton `$root`. Pure. Not here:
+// reading and writing the store (`exporting.ts`, `save.ts`), which row is which (`matching.ts`).
+//
+// Declared and already stored names come first. Else an object whose members are all arrays or such objects is a container; any
+// other object is a singleton with everything below it; an array of objects reached through containers is a collection, also
+// when empty; all the rest is kept in `$root`, at the place it has in the tree. `$root` also keeps the shape: what is where, in
+// the order of the tree. It is a record like any other, so an empty collection is an empty array on every device.
+
+import { HomingError } from '../errors.js'
+import { ARCHIVE, RESERVED, copy, isObject, sameValue, step, steps, type Members } from '../values.js'
+
+/** The singleton of everything that is neither a collection nor a singleton. */
+export const ROOT = '$root'
+const SHAPE = '$shape'
+const MAX_DEPTH = 100
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+
+export type Kind = 'rows' | 'one' | 'value'
+/** JSON Pointer to what is there, in the order of the tree. */
+export type Shape = { readonly [pointer: string]: Kind }
+
+/** What is known about names before the tree is looked at. */
+export interface Known {
+  kindOf(name: string): 'rows' | 'one' | undefined
+  /** Whether collections or singletons are known below that name. */
+  contains(name: string): boolean
+}
+
+export interface RowsPart { readonly name: string; readonly pointer: string; readonly rows: readonly Members[] }
+export interface OnePart { readonly name: string; readonly pointer: string; readonly value: Members }
+export interface Split { readonly rows: readonly RowsPart[]; readonly ones: readonly OnePart[]; readonly rest: Members; readonly shape: Shape }
+
+/**
+ * Takes a tree apart; nothing is copied.
+ *
+ * @param only names to look at, with what is below them; all without it
+ * @throws HomingError `invalid-record` when the tree is no object, too deep, or has a member `__proto__`
+ */
+export function split(tree: object, known: Known, only?: readonly string[]): Split {
+  if (!isObject(tree)) throw refuse('', 'A document is an object')
+  const parts = { rows: [] as RowsPart[], ones: [] as OnePart[], rest: {} as Members, shape: {} as { [pointer: string]: Kind } }
+  const visit = (value: unknown, path: readonly string[]): void => {
+    const name = path.join('.')
+    const pointer = path.map(step).join('')
+    if (path.at(-1) === '__proto__') throw refuse(pointer, 'The name __proto__ is not allowed')
+    if (path.length > MAX_DEPTH) throw refuse(pointer, `Nested deeper than ${MAX_DEPTH} levels, or containing itself`)
+    if (value === undefined || name === ARCHIVE || !selected(name, only)) return
+    const kind = kindOf(value, name, path, known)
+    if (kind === 'container') {
+      for (const [member, inner] of Object.entries(value as Members)) visit(inner, [...path, member])
+      return
+    }
+    parts.shape[pointer] = kind
+    if (kind === 'rows') parts.rows.push({ name, pointer, rows: value as Members[] })
+    else if (kind === 'one') parts.ones.push({ name, pointer, value: value as Members })
+    else keepValue(parts.rest, path, value)
+  }
+  for (const [member, value] of Object.entries(tree)) visit(value, [member])
+  return parts
+}
+
+function kindOf(value: unknown, name: string, path: readonly string[], known: Known): Kind | 'container' {
+  if (typeof value !== 'object' || value === null || !path.every(isNameable) || name.length > 128) return 'value'
+  if (Array.isArray(value)) return value.every(isObject) ? 'rows' : 'value'
+  if (known.kindOf(name) === 'one') return 'one'
+  return known.contains(name) || isContainer(value as Members, 0) ? 'container' : 'one'
+}
+
+/** Dots join names, so a name with one cannot be joined; `$` is ours. */
+function isNameable(member: string): boolean {
+  return member !== '' && !member.includes('.') && !member.startsWith('$') && !CONTROL.test(member)
+}
+
+function isContainer(value: Members, depth: number): boolean {
+  const members = Object.values(value).filter((member) => member !== undefined)
+  return members.length > 0 && depth < MAX_DEPTH && members.every((member) => Array.isArray(member) || (isObject(member) && isContainer(member, depth + 1)))
+}
+
+/** Whether a name is asked for: named itself, below a named one, or on the way to one. */
+export function selected(name: string, only: readonly string[] | undefined): boolean {
+  return only === undefined || only.some((one) => one === name || name.startsWith(`${one}.`) || one.startsWith(`${name}.`))
+}
+
+function keepValue(rest: Members, path: readonly string[], value: unknown): void {
+  let at = rest
+  path.slice(0, -1).forEach((member, depth) => {
+    const key = depth === 0 ? escape(member) : member
+    if (!Object.hasOwn(at, key)) at[key] = {}
+    at = at[key] as Members
+  })
+  const last = path.at(-1) ?? ''
+  at[path.length === 1 ? escape(last) : last] = value
+}
+
+/** `$root` is a record: names that mean something in records, or in `$root`, get a `$` in front. */
+export function escape(member: string): string {
+  return RESERVED.has(member) || member.startsWith('$') ? `$${member}` : member
+}
+
+function unescape(member: string): string {
+  return member.startsWith('$') ? member.slice(1) : member
+}
+
+/** The content of `$root`. */
+export function rootContent(rest: Members, shape: Shape): Members {
+  return { ...rest, [SHAPE]: shape }
+}
+
+/** The shape that a version of `$root` holds. */
+export function shapeOf(root: Members | undefined): Shape {
+  const shape = root?.[SHAPE]
+  return isObject(shape) ? shape as Shape : {}
+}
+
+/** The rest that a version of `$root` holds, under the names it has in the tree. */
+export function restOf(root: Members | undefined): Members {
+  const rest: Members = {}
+  for (const [member, value] of Object.entries(root ?? {})) if (member !== SHAPE && !RESERVED.has(member)) rest[unescape(member)] = value
+  return rest
+}
+
+/** What is joined to a tree; all of it becomes part of the tree. */
+export interface Parts { readonly shape: Shape; readonly rows: ReadonlyMap<string, unknown[]>; readonly ones: ReadonlyMap<string, Members>; readonly rest: Members }
+
+/** Puts a tree together, in the order of its shape; what the shape does not know comes after. */
+export function join({ shape, rows, ones, rest }: Parts): Members {
+  const tree: Members = {}
+  const placed = new Set<string>()
+  for (const [pointer, kind] of Object.entries(shape)) {
+    const path = steps(pointer)
+    const name = path.join('.')
+    if (kind === 'rows') place(tree, path, rows.get(name) ?? [])
+    else if (kind === 'one') place(tree, path, ones.get(name))
+    else place(tree, path, copy(dig(rest, path)))
+    placed.add(name)
+  }
+  for (const [name, value] of ones) if (!placed.has(name)) place(tree, name.split('.'), value)
+  for (const [name, list] of rows) if (!placed.has(name) && list.length > 0) place(tree, name.split('.'), list)
+  overlay(tree, rest)
+  return tree
+}
+
+/** What is at a path, own members only. */
+export function dig(value: unknown, path: readonly string[]): unknown {
+  let at = value
+  for (const member of path) {
+    if (!isObject(at) || !Object.hasOwn(at, member)) return undefined
+    at = at[member]
+  }
+  return at
+}
+
+/** Puts a value at a path, unless something that is no object is in the way. Returns whether it is there now. */
+export function place(tree: Members, path: readonly string[], value: unknown): boolean {
+  if (value === undefined || path.includes('__proto__')) return false
+  let at = tree
+  for (const member of path.slice(0, -1)) {
+    if (!Object.hasOwn(at, member)) at[member] = {}
+    const next = at[member]
+    if (!isObject(next)) return false
+    at = next
+  }
+  const last = path.at(-1) ?? ''
+  const there = Object.hasOwn(at, last) ? at[last] : undefined
+  if (isObject(there) && isObject(value)) Object.assign(there, value)
+  else at[last] = value
+  return true
+}
+
+function overlay(tree: Members, rest: Members): void {
+  for (const [member, value] of Object.entries(rest)) {
+    if (member === '__proto__') continue
+    const there = Object.hasOwn(tree, member) ? tree[member] : undefined
+    if (isObject(there) && isObject(value)) overlay(there, value)
+    else if (!sameValue(there, value)) tree[member] = copy(value)
+  }
+}
+
+function refuse(path: string, why: string): HomingError {
+  return new HomingError({ code: 'invalid-record', message: `${why}${path === '' ? '' : ` (at ${path})`}.`, phase: 'write', path })
+}

@@ -1,0 +1,157 @@
+// Bringing what changed in the store into the app's tree, in place. What the tree changed and has not saved stays.
+
+import type { AnyRow } from '../query.js'
+import { SINGLETON, copy, isObject, isReserved, sameContent, sameValue, step, steps, type Members } from '../values.js'
+import { shownRow } from './exporting.js'
+import { ROOT, dig, place, restOf, shapeOf } from './mapping.js'
+import { matchRows, shownId, type Seen } from './matching.js'
+import { bringIn, none } from './rebase.js'
+import type { Baseline, Store } from './store.js'
+
+/**
+ * Refreshes the tree and the baseline; returns JSON Pointers of what changed in the tree.
+ *
+ * @param unseen the page has never seen this tree: where ids meet, the store wins
+ */
+export function refreshTree(store: Store, tree: Members, baseline: Baseline, unseen: boolean): string[] {
+  const changed = refreshRoot(store, tree, baseline.of(ROOT))
+  for (const name of new Set([...baseline.names(), ...store.kinds.keys()])) {
+    if (name === ROOT) continue
+    const pointer = Object.keys(store.shape).find((known) => steps(known).join('.') === name) ?? name.split('.').map(step).join('')
+    const refresh = store.kindOf(name) === 'one' ? refreshOne : refreshRows
+    changed.push(...refresh(store, tree, name, pointer, baseline.of(name), unseen))
+  }
+  return changed
+}
+
+function refreshRoot(store: Store, tree: Members, seen: Seen): string[] {
+  const before = seen.rows.get(SINGLETON)
+  const { root } = store
+  if (root === undefined || root === before) return []
+  const changed = bringIn(tree, restOf(before), restOf(root), step, none)
+  const known = shapeOf(before)
+  for (const [pointer, kind] of Object.entries(store.shape)) {
+    const path = steps(pointer)
+    if (kind !== 'rows' || known[pointer] !== undefined || dig(tree, path) !== undefined) continue
+    if (place(tree, path, [])) changed.push(pointer)
+  }
+  seen.set(SINGLETON, root)
+  return changed
+}
+
+function refreshOne(store: Store, tree: Members, name: string, pointer: string, seen: Seen): string[] {
+  const before = seen.rows.get(SINGLETON)
+  const current = store.session.rows(name).get(SINGLETON)
+  if (current === before || current === undefined) return []
+  seen.set(SINGLETON, current)
+  const mine = dig(tree, steps(pointer))
+  if (isObject(mine)) {
+    if (before === undefined) return overwrite(mine, current, false) ? [pointer] : []
+    return bringIn(mine, before, current, (member) => pointer + step(member))
+  }
+  return mine === undefined && before === undefined && place(tree, steps(pointer), shownRow(current, false)) ? [pointer] : []
+}
+
+function refreshRows(store: Store, tree: Members, name: string, pointer: string, seen: Seen, unseen: boolean): string[] {
+  const rows = store.session.rows(name)
+  const all = rows.all()
+  if (seen.snapshot === all) return []
+  const path = steps(pointer)
+  const there = dig(tree, path)
+  // The app put something else there, or took it away: nothing of ours.
+  if (there !== undefined && !(Array.isArray(there) && there.every(isObject))) return []
+  if (there === undefined && (seen.rows.size > 0 || all.length === 0)) return []
+  const list = there as Members[] | undefined ?? []
+  const kept = new RowsRefresh(store, name, list, seen, all)
+  const changed = kept.run(unseen).map((at) => at === null ? pointer : pointer + step(at))
+  if (there === undefined && !place(tree, path, list)) return []
+  return changed
+}
+
+/** One collection. Positions of changed rows; null for rows that are gone. */
+class RowsRefresh {
+  readonly #store: Store
+  readonly #name: string
+  readonly #list: Members[]
+  readonly #seen: Seen
+  readonly #all: readonly AnyRow[]
+  /** Whether the tree shows the ids that Homing gave, as an export with `reserved` does. */
+  readonly #reserved: boolean
+
+  constructor(store: Store, name: string, list: Members[], seen: Seen, all: readonly AnyRow[]) {
+    this.#store = store
+    this.#name = name
+    this.#list = list
+    this.#seen = seen
+    this.#all = all
+    this.#reserved = list[0]?.['_updatedAt'] !== undefined
+  }
+
+  run(unseen: boolean): (number | null)[] {
+    const current = new Map(this.#all.map((row) => [row.id, row]))
+    if (unseen) for (const row of this.#all) this.#seen.set(row.id, row)
+    const matches = matchRows(this.#list, this.#seen)
+    const shown = new Set<unknown>(this.#list.map((row) => row['id']).filter((id) => id !== undefined))
+    const changed: (number | null)[] = []
+    let gone = 0
+    let write = 0
+    for (let at = 0; at < this.#list.length; at++) {
+      const row = this.#list[at] as Members
+      const id = matches.ids[at]
+      if (id !== undefined && !current.has(id) && this.#forget(row, id)) {
+        gone++
+        continue
+      }
+      this.#list[write] = row
+      if (id !== undefined && this.#update(row, id, current.get(id), unseen)) changed.push(write)
+      write++
+    }
+    this.#list.length = write
+    for (const row of this.#all) {
+      if (matches.used.has(row.id) || (!unseen && this.#seen.rows.has(row.id))) continue
+      this.#seen.set(row.id, row)
+      if (!unseen && shown.has(shownId(row))) continue // an unsaved row of the tree has that id
+      changed.push(this.#list.push(shownRow(row, this.#reserved)) - 1)
+    }
+    if (this.#all.length === this.#seen.rows.size && this.#all.every((row) => this.#seen.rows.get(row.id) === row)) this.#seen.snapshot = this.#all
+    return gone > 0 ? [null, ...changed] : changed
+  }
+
+  /** A row that is deleted now leaves the tree, unless the tree has edited it. */
+  #forget(row: Members, id: string): boolean {
+    const before = this.#seen.rows.get(id)
+    if (before === undefined || !sameContent(row, before)) return false
+    this.#seen.delete(id)
+    return true
+  }
+
+  #update(row: Members, id: string, now: AnyRow | undefined, unseen: boolean): boolean {
+    const before = this.#seen.rows.get(id)
+    if (before === undefined || now === undefined || (before === now && !unseen)) return false
+    if (unseen || sameContent(row, before)) {
+      this.#seen.set(id, now)
+      return overwrite(row, now, this.#reserved)
+    }
+    // The tree has edited it. Fields merge; a whole record keeps the version it was made from.
+    if (this.#store.policy(this.#name, id) !== 'fields') return false
+    this.#seen.set(id, now)
+    return bringIn(row, before, now, step).length > 0
+  }
+}
+
+/** Makes an object of the tree hold what the stored row holds. Returns whether that changed it. */
+function overwrite(mine: Members, row: AnyRow, reserved: boolean): boolean {
+  let changed = false
+  const shown = shownRow(row, reserved)
+  for (const name of Object.keys(mine)) {
+    if (shown[name] !== undefined || name === 'id') continue
+    delete mine[name]
+    changed ||= !isReserved(name)
+  }
+  for (const [name, value] of Object.entries(shown)) {
+    if (sameValue(mine[name], value)) continue
+    mine[name] = copy(value)
+    changed ||= !isReserved(name)
+  }
+  return changed
+}

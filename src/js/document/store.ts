@@ -1,0 +1,65 @@
+// The database as the document modules see it: which names exist and what they are, and how their records merge.
+
+import type { AnyRow } from '../query.js'
+import type { Session } from '../session.js'
+import { ARCHIVE, ROW_PREFIX, SINGLETON } from '../values.js'
+import { ROOT, shapeOf, type Known, type Shape } from './mapping.js'
+import { Seen } from './matching.js'
+
+/** What a page has seen of everything: one per tree it exported. */
+export class Baseline {
+  readonly #seen = new Map<string, Seen>()
+
+  /** What was seen of a collection; nothing, if it did not exist. */
+  of(name: string): Seen {
+    let seen = this.#seen.get(name)
+    if (seen === undefined) this.#seen.set(name, seen = new Seen())
+    return seen
+  }
+
+  see(name: string, snapshot: readonly AnyRow[]): void {
+    this.#seen.set(name, new Seen(snapshot))
+  }
+
+  names(): readonly string[] {
+    return [...this.#seen.keys()]
+  }
+}
+
+/** The names in the store when it was looked at. */
+export class Store implements Known {
+  readonly session: Session
+  readonly root: AnyRow | undefined
+  readonly shape: Shape
+  /** Stored collections and singletons, without Homing's own. */
+  readonly kinds: ReadonlyMap<string, 'rows' | 'one'>
+
+  constructor(session: Session) {
+    this.session = session
+    this.root = session.rows(ROOT).get(SINGLETON)
+    this.shape = shapeOf(this.root)
+    const kinds = new Map<string, 'rows' | 'one'>()
+    for (const [name, count] of Object.entries(session.counts())) {
+      if (name === ARCHIVE || name.startsWith('$')) continue
+      kinds.set(name, count === 1 && session.rows(name).get(SINGLETON) !== undefined ? 'one' : 'rows')
+    }
+    this.kinds = kinds
+  }
+
+  kindOf(name: string): 'rows' | 'one' | undefined {
+    return this.session.declaration.collections[name]?.singleton === true ? 'one' : this.kinds.get(name)
+  }
+
+  contains(name: string): boolean {
+    const prefix = `${name}.`
+    return [...this.kinds.keys(), ...Object.keys(this.session.declaration.collections)].some((one) => one.startsWith(prefix))
+  }
+
+  /** How versions of a record merge: as declared, else by the kind of record. */
+  policy(name: string, id: string): string {
+    const declared = this.session.declaration.collections[name]
+    if (declared?.merge !== undefined) return declared.merge
+    if (declared?.singleton === true || id === SINGLETON) return 'fields'
+    return id.startsWith(ROW_PREFIX) ? 'append-only' : 'lww'
+  }
+}

@@ -1,0 +1,86 @@
+// The private contract with the wasm module: every structured value crosses as JSON text, record bodies stay text. Synchronous
+// methods throw a JSON string, asynchronous ones reject with it (`errors.ts` decodes). Nothing here is handed to users.
+
+import type { ErrorDetail } from './errors.js'
+
+/** The engine behind one open database. */
+export interface Engine {
+  clientId(): string
+  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, idempotencyKey?, dependsOn?}` -> `Written`. */
+  write(batch: string): string
+  /** Everything since the last call: `Drained`. */
+  drain(): string
+  rows(collection: string): string
+  row(collection: string, id: string): string | undefined
+  rowsOf(collection: string, ids: string): string
+  deleted(collection: string): string
+  collections(): string
+  state(collection: string, id: string): string
+  confirmed(collection: string, id: string): string | undefined
+  status(): string
+  queue(): string
+  deadLetters(): string
+  conflicts(): string
+  discard(mutationId: string): string
+  discardDead(id: string, cascade: boolean): string
+  retryDead(id: string, edited: string | undefined): string
+  resolve(conflictId: string, choice: string): string
+  sync(options: string): Promise<string>
+  pause(): void
+  resume(): void
+  online(yes: boolean): void
+  visible(yes: boolean): void
+  catchUp(): Promise<void>
+  durable(): Promise<void>
+  close(): Promise<void>
+  destroy(discardPending: boolean): Promise<void>
+  free(): void
+}
+
+/** What the engine may call. It does so outside any borrow; user code behind a hook runs in a promise of its own. */
+export interface Hooks {
+  notify(): void
+  appended(head: number): void
+  fetch(url: string, init: RequestInit): Promise<Response>
+  getToken?(refresh: boolean): Promise<string | null>
+  headers?(): Promise<[string, string][]>
+  push?(request: string, token: string | null, signal: AbortSignal): Promise<string>
+  pull?(request: string, token: string | null, signal: AbortSignal): Promise<string>
+  now?(): number
+  random?(): number
+  log?(entry: string): void
+}
+
+/** The answer to a write: the ticket that `drain` will name, and one result per operation. */
+export interface Written { readonly ticket: number; readonly results: readonly OpResult[] }
+export interface OpResult { readonly ids: readonly string[]; readonly inserted?: number; readonly unchanged?: number; readonly duplicateIds?: number }
+
+/** A run of mutation ids: `<client>:<n>` and the `count - 1` after it; null where nothing was queued. */
+export interface Span { readonly first: string; readonly count: number }
+export type Spans = readonly (Span | null)[]
+
+/** What happened to one collection. `all`: too much to list, read it anew. */
+export interface Change {
+  readonly collection: string
+  readonly source: 'local' | 'remote' | 'tab' | 'remap' | 'reset'
+  readonly added: readonly string[]
+  readonly updated: readonly string[]
+  readonly removed: readonly string[]
+  readonly all?: boolean
+}
+
+/** A verdict as it crosses: its error is still data. */
+export interface RawVerdict { readonly status: string; readonly mutationId?: string | null; readonly error?: ErrorDetail }
+
+/** Everything since the last drain. */
+export interface Drained {
+  readonly changes?: readonly Change[]
+  readonly durable?: readonly { readonly ticket: number; readonly mutations: Spans }[]
+  readonly failed?: readonly { readonly ticket: number; readonly error: ErrorDetail }[]
+  readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict }[]
+  readonly events?: readonly { readonly type: string; readonly detail: unknown }[]
+  readonly status?: boolean
+  readonly queue?: boolean
+  readonly deadLetters?: boolean
+  readonly conflicts?: boolean
+}

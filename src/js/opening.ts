@@ -1,0 +1,111 @@
+// Opening: one session per name and scope in a page, counted. Not here: loading the module (`loader.ts`), what can be done with
+// an open database (`database.ts`).
+
+import { openEngine } from '#wasm'
+import type { Engine } from './engine.js'
+import { LocalDatabase } from './database.js'
+import { HomingError, abortError, toHomingError } from './errors.js'
+import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
+import { declare, makeHooks, type AnyOptions, type Declaration } from './options.js'
+import { Session } from './session.js'
+import { Tabs } from './tabs.js'
+import type { Database, OpenOptions, Schema } from './types.js'
+
+/** An open engine and how many databases of the page share it. */
+interface Opened { readonly declaration: Declaration; readonly ready: Promise<Session>; users: number; closing: Promise<void> | null }
+
+const opened = new Map<string, Opened>()
+
+/** Opens a database; what both entries of the package share. Never throws, rejects with `HomingError`. */
+export async function open<S extends Schema>(options: OpenOptions<S>, source: () => WasmSource | Promise<WasmSource>): Promise<Database<S>> {
+  // The schema is a type only; from here on names are texts.
+  const any = options as unknown as AnyOptions
+  checkEnvironment()
+  const declaration = declare(any)
+  const { signal } = any
+  if (signal?.aborted) throw abortError(signal, 'open')
+  const shared = await share(declaration, any, source)
+  try {
+    const session = await shared.ready
+    if (signal?.aborted) throw abortError(signal, 'open')
+    return new LocalDatabase(session, () => release(shared), (discardPending) => wipe(shared, discardPending)) as unknown as Database<S>
+  } catch (error) {
+    await release(shared).catch(() => {})
+    throw toHomingError(error, 'open')
+  }
+}
+
+/** The one engine of that name and scope; a closing one is waited for. */
+async function share(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Opened> {
+  const key = keyOf(declaration)
+  for (let other = opened.get(key); other !== undefined; other = opened.get(key)) {
+    if (other.closing !== null) {
+      await other.closing.catch(() => {})
+      continue
+    }
+    if (other.declaration.text !== declaration.text) throw new HomingError({ code: 'options-differ', message: `'${declaration.name}' is open in this page with other options. Open it once, or with the same options.`, phase: 'open' })
+    other.users++
+    return other
+  }
+  const shared: Opened = { declaration, ready: start(declaration, options, source), users: 1, closing: null }
+  opened.set(key, shared)
+  // The next call tries afresh.
+  shared.ready.catch(() => forget(shared))
+  return shared
+}
+
+async function start(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
+  await loadWasm(source)
+  const session = new Session(declaration)
+  const tabs = new Tabs(declaration, session)
+  const hooks = makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended })
+  session.attach(await openEngine(declaration.text, hooks) as Engine)
+  session.status.estimate()
+  tabs.start()
+  return session
+}
+
+/** One user less; the last one closes the engine. */
+async function release(shared: Opened): Promise<void> {
+  if (--shared.users > 0) return
+  await (shared.closing ??= finish(shared, async (engine) => {
+    await engine.durable()
+    await engine.close()
+  }))
+}
+
+/** Deletes everything; all users of the page lose it. */
+async function wipe(shared: Opened, discardPending: boolean): Promise<void> {
+  const session = await shared.ready
+  const engine = session.open('close')
+  // A refusal (`pending-work`) leaves the database open.
+  try {
+    await engine.destroy(discardPending)
+  } catch (thrown) {
+    throw session.failure(thrown, 'close')
+  }
+  await (shared.closing ??= finish(shared, async () => {}))
+}
+
+async function finish(shared: Opened, close: (engine: Engine) => Promise<void>): Promise<void> {
+  const session = await shared.ready.catch(() => null)
+  const engine = session?.engine ?? null
+  try {
+    if (engine !== null) await close(engine)
+  } catch (thrown) {
+    throw toHomingError(thrown, 'close')
+  } finally {
+    session?.end()
+    forget(shared)
+    engine?.free()
+  }
+}
+
+function forget(shared: Opened): void {
+  const key = keyOf(shared.declaration)
+  if (opened.get(key) === shared) opened.delete(key)
+}
+
+function keyOf({ name, scope }: Declaration): string {
+  return JSON.stringify([name, scope])
+}

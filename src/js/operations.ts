@@ -1,0 +1,110 @@
+// Operations as the engine takes them: JSON text, made from validated values. Every function here throws `HomingError` for bad
+// input; the callers turn that into a rejected promise. Not here: sending them (`session.ts`).
+
+import { HomingError } from './errors.js'
+import type { AnyRow } from './query.js'
+import type { WriteOptions } from './types.js'
+import { checkId, checkNewId, encodeRecord, encodeRecords } from './validate.js'
+import { isObject, isReserved, type Members } from './values.js'
+
+/** `base`: the `_updatedAt` that the caller saw. */
+function baseText(base: string | undefined): string {
+  return base === undefined ? '' : `,"base":${JSON.stringify(base)}`
+}
+
+/** New records whose text is ready. */
+export function insertText(collection: string, records: string, idless = false): string {
+  return `{"op":"insert","collection":${JSON.stringify(collection)},"records":${records}${idless ? ',"idless":true' : ''}}`
+}
+
+/** One new record. */
+export function insertOperation(collection: string, record: unknown, idless: boolean): string {
+  let text = encodeRecord(record)
+  const members = record as Members
+  if (members['id'] !== undefined) checkNewId(members['id'])
+  if (members['_sourceId'] !== undefined) text = encodeRecord(withoutSource(members))
+  return insertText(collection, `[${text}]`, idless && members['id'] === undefined)
+}
+
+/** Many new records: one walk, one text. */
+export function insertManyOperation(collection: string, records: readonly unknown[]): string {
+  let text = encodeRecords(records)
+  let copied = false
+  for (let at = 0; at < records.length; at++) {
+    const members = records[at] as Members
+    if (members['id'] !== undefined) checkNewId(members['id'], `/${at}/id`)
+    if (members['_sourceId'] !== undefined) copied = true
+  }
+  if (copied) text = encodeRecords(records.map((record) => withoutSource(record as Members)))
+  return insertText(collection, text)
+}
+
+/** A copied row is a row of its own. */
+function withoutSource(record: Members): Members {
+  return { ...record, _sourceId: undefined }
+}
+
+/** A whole record. Where it says which version it was made from, that is its base. */
+export function putOperation(collection: string, record: unknown): { text: string; id: string } {
+  const text = encodeRecord(record)
+  const { id, _updatedAt: base } = record as Members
+  checkId(id)
+  return { id, text: putText(collection, text, typeof base === 'string' ? base : undefined) }
+}
+
+/** A whole record whose text is ready. */
+export function putText(collection: string, record: string, base: string | undefined): string {
+  return `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}}`
+}
+
+/** Some fields: `undefined` removes, Homing's own members are ignored. */
+export function updateOperation(collection: string, id: string, patch: unknown, base?: string): string {
+  if (!isObject(patch)) throw new HomingError({ code: 'invalid-record', message: 'A change is a plain object of fields.', phase: 'write', path: '' })
+  if (patch['id'] !== undefined && patch['id'] !== id) throw new HomingError({ code: 'invalid-id', message: 'An update cannot change the id.', phase: 'write', path: '/id' })
+  encodeRecord(patch)
+  const set: Members = {}
+  const unset: string[] = []
+  for (const name of Object.keys(patch)) {
+    if (isReserved(name)) continue
+    if (patch[name] === undefined) unset.push(name)
+    else set[name] = patch[name]
+  }
+  return `{"op":"update",${target(collection, id)},"set":${JSON.stringify(set)},"unset":${JSON.stringify(unset)}${baseText(base)}}`
+}
+
+/** A tombstone, or the way back. */
+export function deleteOperation(op: 'delete' | 'undelete', collection: string, id: unknown, base?: string): string {
+  checkId(id)
+  return `{"op":"${op}",${target(collection, id)}${baseText(base)}}`
+}
+
+/** Rows of a document whose text is ready. */
+export function importText(collection: string, records: string): string {
+  return `{"op":"import","collection":${JSON.stringify(collection)},"records":${records}}`
+}
+
+function target(collection: string, id: string): string {
+  checkId(id)
+  return `"collection":${JSON.stringify(collection)},"id":${JSON.stringify(id)}`
+}
+
+/** Operations and options as one call. */
+export function batchText(operations: readonly string[], options: WriteOptions & { atomic?: boolean } = {}): string {
+  const extras = [
+    options.atomic === true ? ',"atomic":true' : '',
+    typeof options.idempotencyKey === 'string' ? `,"idempotencyKey":${JSON.stringify(options.idempotencyKey)}` : '',
+    options.dependsOn !== undefined && options.dependsOn.length > 0 ? `,"dependsOn":${JSON.stringify(options.dependsOn)}` : '',
+  ].join('')
+  return `{"ops":[${operations.join()}]${extras}}`
+}
+
+/** What a function of the caller makes of a row; its exception becomes ours. */
+export function applyChange(change: unknown, row: AnyRow | undefined, collection: string, id: string): unknown {
+  if (typeof change !== 'function') return change
+  if (row === undefined) throw new HomingError({ code: 'not-found', message: `${collection} has no record '${id}'.`, phase: 'write' })
+  try {
+    return change(row) as unknown
+  } catch (error) {
+    throw new HomingError({ code: 'aborted', message: 'The function given to update failed; nothing was written.', phase: 'write', cause: error })
+  }
+}

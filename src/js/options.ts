@@ -1,0 +1,100 @@
+// What the app declares, checked and put into the form the engine takes, and its functions as the hooks that the engine calls.
+
+import type { Hooks } from './engine.js'
+import { HomingError, reportCallbackError } from './errors.js'
+import type { CollectionOptions, LogEntry, OpenOptions, PullRequest, PushRequest, SyncOptions } from './types.js'
+import { isObject, type Members } from './values.js'
+
+/** The declaration of a collection whose record type does not matter here. */
+export type AnyCollection = CollectionOptions<Members>
+/** Options for any schema. */
+export type AnyOptions = OpenOptions<{ [name: string]: Members }>
+
+/** The part of the options that is data. */
+export interface Declaration {
+  readonly name: string
+  readonly scope: string
+  /** Without a prototype: any name can be looked up. */
+  readonly collections: { readonly [name: string]: AnyCollection }
+  /** Whether there is a server at all. */
+  readonly syncs: boolean
+  /** What the engine takes; equal texts are equal options. */
+  readonly text: string
+}
+
+/**
+ * Checks the options and takes out what is data.
+ *
+ * @throws HomingError `invalid-record` with the path of the option
+ */
+export function declare(options: AnyOptions): Declaration {
+  if (!isObject(options)) throw refuse('', 'openDatabase takes an object of options')
+  const { name, scope = 'default', collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync } = options
+  if (typeof name !== 'string' || name === '') throw refuse('/name', 'A database needs a name')
+  if (typeof scope !== 'string' || scope === '') throw refuse('/scope', 'A scope is a text')
+  if (!isObject(collections)) throw refuse('/collections', 'Collections are an object, name to declaration')
+  if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
+  if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
+  if (maxQueue !== undefined && !(Number.isInteger(maxQueue) && maxQueue > 0)) throw refuse('/maxQueue', 'maxQueue is a whole number above 0')
+  if (sync !== undefined && sync.url === undefined && sync.transport === undefined) throw refuse('/sync', 'Sync needs a url or a transport')
+  return {
+    name,
+    scope,
+    collections: Object.assign(Object.create(null) as { [name: string]: AnyCollection }, collections),
+    syncs: sync !== undefined,
+    text: JSON.stringify({ name, scope, schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
+  }
+}
+
+function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, batch, maxAttempts, transport }: SyncOptions): object {
+  return { url, auto, debounce, pollInterval, timeout, batch: { mutations: batch?.mutations ?? 500, bytes: batch?.bytes ?? 512 * 1024 }, maxAttempts, custom: transport !== undefined }
+}
+
+function refuse(path: string, why: string): HomingError {
+  return new HomingError({ code: 'invalid-record', message: `${why} (option ${path || '/'}).`, phase: 'open', path })
+}
+
+/** What the hooks tell the session. */
+export interface HookTarget {
+  touch(): void
+  appended(head: number): void
+  readonly ended: AbortController
+}
+
+/** The hooks of an engine: every function of the app runs in a promise, so what it throws rejects and what it calls is safe. */
+export function makeHooks({ sync, platform, logger }: AnyOptions, target: HookTarget): Hooks {
+  const hooks: Hooks = {
+    notify: () => target.touch(),
+    appended: (head) => target.appended(head),
+    fetch: async (url, init) => {
+      const send = platform?.fetch ?? globalThis.fetch
+      return send(url, sync?.credentials === undefined ? init : { ...init, credentials: sync.credentials })
+    },
+  }
+  const { getToken, headers, transport } = sync ?? {}
+  if (getToken !== undefined) hooks.getToken = async (refresh) => await getToken({ refresh, signal: target.ended.signal })
+  if (headers !== undefined) hooks.headers = async () => [...new Headers(await headers())]
+  if (transport !== undefined) {
+    hooks.push = async (request, token, signal) => answer(await transport.push(JSON.parse(request) as PushRequest, { token, signal }))
+    hooks.pull = async (request, token, signal) => answer(await transport.pull(JSON.parse(request) as PullRequest, { token, signal }))
+  }
+  if (platform?.now !== undefined) hooks.now = platform.now.bind(platform)
+  if (platform?.random !== undefined) hooks.random = platform.random.bind(platform)
+  if (logger !== undefined) hooks.log = (entry) => queueMicrotask(() => log(logger, entry))
+  return hooks
+}
+
+function answer(response: unknown): string {
+  const text: unknown = JSON.stringify(response)
+  if (typeof text !== 'string') throw new HomingError({ code: 'bad-response', message: 'The transport answered nothing.', phase: 'push', retryable: true })
+  return text
+}
+
+function log(logger: (entry: LogEntry) => void, entry: string): void {
+  try {
+    logger(JSON.parse(entry) as LogEntry)
+  } catch (error) {
+    reportCallbackError(error)
+  }
+}
+

@@ -1,0 +1,186 @@
+// What waits and what went wrong: the queue, dead letters and conflicts, as lists and as decisions about them.
+
+import type { Engine, OpResult } from './engine.js'
+import { toHomingError } from './errors.js'
+import { Source } from './observable.js'
+import type { Choice, Conflict, Database, DeadLetter, Mutation, Status, Write } from './types.js'
+import { encodeValue } from './validate.js'
+import { freeze } from './values.js'
+import { GroupTicket, RecordWrite, refuse, type Judge, type Ticket } from './writes.js'
+import type { Rows } from './rows.js'
+
+/** What is needed of the session. */
+interface Host extends Judge {
+  readonly engine: Engine | null
+  readonly status: { getSnapshot(): Status }
+  refresh(): void
+  rows(collection: string): Rows
+  order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[]) => T): T
+  failure(thrown: unknown, phase: 'write'): ReturnType<typeof toHomingError>
+}
+
+/** A list that the engine keeps; the same array until its text changes. */
+class Listing<T> extends Source<readonly T[]> {
+  constructor(host: Host, read: (engine: Engine) => string) {
+    let text = '[]'
+    let list: readonly T[] = Object.freeze([])
+    const none = list
+    super(() => {
+      host.refresh()
+      const now = host.engine === null ? text : read(host.engine)
+      if (now !== text) {
+        text = now
+        list = freeze(JSON.parse(now) as T[])
+      }
+      return list
+    }, none)
+  }
+
+  changed(): void {
+    this.listeners.emit()
+  }
+
+  list(): readonly T[] {
+    return this.getSnapshot()
+  }
+}
+
+/** What the server refused for good. */
+class DeadLetters extends Listing<DeadLetter> {
+  readonly #host: Host
+
+  constructor(host: Host) {
+    super(host, (engine) => engine.deadLetters())
+    this.#host = host
+  }
+
+  retry = (id: string, edited?: object): Write<unknown> => {
+    const letter = this.list().find((one) => one.id === id)
+    try {
+      const text = edited === undefined ? undefined : encodeValue(edited)
+      return decide(this.#host, letter, (engine) => engine.retryDead(String(id), text))
+    } catch (error) {
+      return refuse(this.#host.failure(error, 'write'), letter?.recordId)
+    }
+  }
+
+  discard = (id: string, options?: { cascade?: boolean }): Promise<void> => discard(this.#host, this.list(), id, (engine) => engine.discardDead(String(id), options?.cascade === true))
+}
+
+/** Versions that met. */
+class Conflicts extends Listing<Conflict> {
+  readonly #host: Host
+
+  constructor(host: Host) {
+    super(host, (engine) => engine.conflicts())
+    this.#host = host
+  }
+
+  override list(filter: { status?: Conflict['status']; collection?: string; recordId?: string; limit?: number } = {}): readonly Conflict[] {
+    const { limit, ...wanted } = filter
+    const found = matching(this.getSnapshot(), wanted)
+    return limit === undefined ? found : Object.freeze(found.slice(0, Math.max(0, limit)))
+  }
+
+  get(id: string): Conflict | undefined {
+    return this.getSnapshot().find((conflict) => conflict.id === id)
+  }
+
+  resolve = (id: string, choice: Choice<Record<string, unknown>>): Write<unknown> => {
+    const conflict = this.get(id)
+    try {
+      const text = typeof choice === 'object' ? encodePatch(choice) : encodeValue(choice)
+      return decide(this.#host, conflict, (engine) => engine.resolve(String(id), text))
+    } catch (error) {
+      return refuse(this.#host.failure(error, 'write'), conflict?.recordId)
+    }
+  }
+}
+
+/** JSON has no `undefined`: fields to remove travel beside the others. */
+function encodePatch(patch: object): string {
+  const text = encodeValue(patch)
+  const unset = Object.entries(patch).filter(([, value]) => value === undefined).map(([name]) => name)
+  return `{"set":${text},"unset":${JSON.stringify(unset)}}`
+}
+
+function decide(host: Host, about: { readonly collection: string; readonly recordId: string } | undefined, call: (engine: Engine) => string): Write<unknown> {
+  if (about !== undefined) host.rows(about.collection).readUnread(about.recordId)
+  return host.order(call, ([result]) => new RecordWrite<unknown>(host.rows(about?.collection ?? ''), result?.ids[0] ?? about?.recordId ?? '', host, about !== undefined))
+}
+
+async function discard(host: Host, list: readonly Mutation[], id: string, call: (engine: Engine) => string): Promise<void> {
+  const collection = list.find((one) => one.id === id)?.collection ?? ''
+  try {
+    await host.order(call, () => new GroupTicket<void>(host, [collection], { durable: () => {} }))
+  } catch (error) {
+    throw host.failure(error, 'write')
+  }
+}
+
+type QueueView = Database<object>['queue']
+
+/** Mutations not yet settled. */
+class Queue implements QueueView {
+  readonly #host: Host
+  readonly #listing: Listing<Mutation>
+
+  constructor(host: Host) {
+    this.#host = host
+    this.#listing = new Listing<Mutation>(host, (engine) => engine.queue())
+  }
+
+  list(filter: { collection?: string; recordId?: string } = {}): readonly Mutation[] {
+    return matching(this.#listing.getSnapshot(), filter)
+  }
+
+  explain(): readonly { mutationId: string; reason: string; until?: string; waitingFor?: string }[] {
+    const status = this.#host.status.getSnapshot()
+    return this.#listing.getSnapshot().map((mutation) => ({ mutationId: mutation.id, ...explain(mutation, status) }))
+  }
+
+  discard(mutationId: string): Promise<void> {
+    return discard(this.#host, this.#listing.getSnapshot(), mutationId, (engine) => engine.discard(String(mutationId)))
+  }
+}
+
+/** Why a mutation has not been sent, the nearest reason first. */
+export function explain(mutation: Mutation, status: Status): { reason: string; until?: string; waitingFor?: string } {
+  const parent = mutation.dependsOn[0]
+  if (mutation.state === 'syncing') return { reason: 'It is on its way.' }
+  if (mutation.state === 'conflict') return { reason: 'Its record is in conflict; resolve that first.' }
+  if (mutation.state === 'blocked') return { reason: 'What it depends on was refused.', ...(parent === undefined ? {} : { waitingFor: parent }) }
+  if (status.state !== 'idle' && !(status.state in BUSY)) return { reason: STATES[status.state] ?? status.state, ...(status.until === null ? {} : { until: status.until }) }
+  if (mutation.nextAttemptAt !== null) return { reason: 'It is tried again after a failure.', until: mutation.nextAttemptAt }
+  if (parent !== undefined) return { reason: 'It waits for another mutation.', waitingFor: parent }
+  return { reason: 'It goes with the next cycle.' }
+}
+
+const BUSY = { pushing: true, pulling: true, applying: true }
+const STATES: { readonly [state: string]: string } = {
+  offline: 'There is no network.',
+  backoff: 'The server could not be reached; waiting before the next try.',
+  'breaker-open': 'Too many requests failed; waiting before the next try.',
+  'auth-required': 'The server wants a new login.',
+  forbidden: 'The server refuses this account.',
+  incompatible: 'The server does not understand this client.',
+  paused: 'Sync is paused.',
+  closed: 'The database is closed.',
+}
+
+function matching<T extends object>(list: readonly T[], wanted: Partial<T>): readonly T[] {
+  const conditions = Object.entries(wanted).filter(([, value]) => value !== undefined)
+  return conditions.length === 0 ? list : Object.freeze(list.filter((one) => conditions.every(([name, value]) => one[name as keyof T] === value)))
+}
+
+export class Reports {
+  readonly queue: Queue
+  readonly deadLetters: DeadLetters
+  readonly conflicts: Conflicts
+
+  constructor(host: Host) {
+    this.queue = new Queue(host)
+    this.deadLetters = new DeadLetters(host)
+    this.conflicts = new Conflicts(host)
+  }
+}

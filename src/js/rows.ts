@@ -1,0 +1,216 @@
+// The rows of one collection as objects: fetched when asked for, frozen, kept until they change. Not here: who is told about
+// changes (`collection.ts`), what a query is (`query.ts`), how a write is made (`writes.ts`).
+
+import type { Change, Engine } from './engine.js'
+import { Listeners } from './observable.js'
+import { keepIdentity, type AnyRow } from './query.js'
+import { freeze, sameValue } from './values.js'
+
+/** Where rows come from: the engine while it is open, brought up to date before a read. */
+export interface Reader {
+  /** Null once closed; what was read stays readable. */
+  readonly engine: Engine | null
+  /** Takes in what happened since the last read. */
+  refresh(): void
+}
+
+/** A write whose record nobody has read yet; it must be read before another write changes it. */
+export interface Unread { read(): void }
+
+const NONE: readonly AnyRow[] = Object.freeze([])
+/** Stands where a row was, so that it comes back to its place. */
+const GONE: AnyRow = Object.freeze({ id: '', _updatedAt: '' })
+
+/** A change together with what was shown before it. */
+export interface Delivery { readonly change: Change; readonly before: readonly AnyRow[] }
+
+export class Rows {
+  readonly name: string
+  /** Told by the session, in a microtask after the change. */
+  readonly changed = new Listeners<Delivery>()
+  readonly unread = new Map<string, Unread>()
+  readonly unreadMany = new Set<Unread>()
+  readonly #reader: Reader
+  /** In order once loaded. Null: known, not fetched. */
+  #slots = new Map<string, AnyRow | null>()
+  #stale = new Set<string>()
+  #loaded = false
+  #snapshot: readonly AnyRow[] | null = null
+  #before: readonly AnyRow[] = NONE
+  #tombstones: readonly AnyRow[] | null = null
+  #version = 0
+  /** Old id to new, and new to the first. */
+  readonly #aliases = new Map<string, string>()
+  readonly #origins = new Map<string, string>()
+
+  constructor(name: string, reader: Reader) {
+    this.name = name
+    this.#reader = reader
+  }
+
+  /** Grows with every change; equal versions are equal data. */
+  get version(): number {
+    this.#reader.refresh()
+    return this.#version
+  }
+
+  /** The live row of that id, also under an id it had before. */
+  get(id: string): AnyRow | undefined {
+    if (typeof id !== 'string') return undefined
+    this.#reader.refresh()
+    const slot = this.#slots.get(id)
+    if (slot === GONE) return undefined
+    if (slot && !this.#stale.has(id)) return slot
+    const alias = this.#aliases.get(id)
+    if (slot === undefined && alias !== undefined) return this.get(alias)
+    const text = this.#reader.engine?.row(this.name, id)
+    if (text === undefined) return undefined
+    const row = JSON.parse(text) as AnyRow
+    if (row.id !== id) {
+      this.#aliases.set(id, row.id)
+      return this.get(row.id)
+    }
+    if (this.#loaded && slot === undefined) return undefined // a tombstone
+    return this.#keep(id, row)
+  }
+
+  /** Every live row, in order; the same array until something changed. */
+  all(): readonly AnyRow[] {
+    this.#reader.refresh()
+    if (this.#snapshot !== null) return this.#snapshot
+    if (this.#reader.engine === null) return this.#before
+    if (!this.#loaded || this.#stale.size * 2 > this.#slots.size) this.#load()
+    else if (this.#stale.size > 0) this.#fetch([...this.#stale])
+    const rows: AnyRow[] = []
+    for (const row of this.#slots.values()) if (row !== null && row !== GONE) rows.push(row)
+    this.#snapshot = keepIdentity(this.#before, Object.freeze(rows))
+    this.#before = this.#snapshot
+    return this.#snapshot
+  }
+
+  /** The tombstones. */
+  deleted(): readonly AnyRow[] {
+    this.#reader.refresh()
+    const engine = this.#reader.engine
+    if (engine === null) return this.#tombstones ?? NONE
+    return this.#tombstones ??= freeze(JSON.parse(engine.deleted(this.name)) as AnyRow[])
+  }
+
+  /** How many live rows there are, without making objects of them. */
+  count(): number {
+    this.#reader.refresh()
+    const engine = this.#reader.engine
+    if (this.#loaded || engine === null) return this.all().length
+    const counts = JSON.parse(engine.collections()) as { [name: string]: number }
+    return Object.hasOwn(counts, this.name) ? counts[this.name] ?? 0 : 0
+  }
+
+  /** The version behind a tombstone or a live row, members of Homing included; not kept. */
+  peek(id: string): AnyRow | undefined {
+    this.#reader.refresh()
+    const text = this.#reader.engine?.row(this.name, id)
+    return text === undefined ? undefined : freeze(JSON.parse(text) as AnyRow)
+  }
+
+  /** The rows of these ids in one step; those that are not live are left out. */
+  getMany(ids: readonly string[]): AnyRow[] {
+    this.#reader.refresh()
+    this.#fetch(ids.filter((id) => this.#slots.get(id) == null || this.#stale.has(id)))
+    const rows: AnyRow[] = []
+    for (const id of ids) {
+      const row = this.#slots.get(id)
+      if (row && row !== GONE) rows.push(row)
+    }
+    return rows
+  }
+
+  /** The first id this record had in this page. */
+  keyOf(id: string): string {
+    return this.#origins.get(id) ?? id
+  }
+
+  /** A record has a new id. */
+  remap(from: string, to: string): void {
+    this.#aliases.set(from, to)
+    this.#origins.set(to, this.keyOf(from))
+    this.#forget()
+  }
+
+  /** Reads what earlier writes of this record made, before another one changes it. */
+  readUnread(id: string): void {
+    this.unread.get(id)?.read()
+    for (const many of this.unreadMany) many.read()
+  }
+
+  /** Notes what changed; nothing is fetched. Returns what listeners need. */
+  apply(change: Change): Delivery {
+    const delivery = { change, before: this.#before }
+    this.#version++
+    this.#snapshot = null
+    this.#tombstones = null
+    if (change.all) {
+      this.#forget()
+      return delivery
+    }
+    for (const id of change.removed) {
+      this.#stale.delete(id)
+      if (this.#loaded && this.#slots.has(id)) this.#slots.set(id, GONE)
+      else this.#slots.delete(id)
+    }
+    for (const ids of [change.added, change.updated]) {
+      for (const id of ids) {
+        const slot = this.#slots.get(id)
+        if (this.#loaded && (slot === undefined || slot === GONE)) this.#slots.set(id, null)
+        if (this.#loaded || slot !== undefined) this.#stale.add(id)
+      }
+    }
+    return delivery
+  }
+
+  /** Reads what is known once more, before the engine goes. */
+  keep(): void {
+    if (this.#loaded) this.all()
+  }
+
+  #forget(): void {
+    this.#loaded = false
+    this.#snapshot = null
+    for (const id of this.#slots.keys()) this.#stale.add(id)
+  }
+
+  #load(): void {
+    const engine = this.#reader.engine
+    if (engine === null) return
+    const rows = JSON.parse(engine.rows(this.name)) as AnyRow[]
+    const known = this.#slots
+    this.#slots = new Map()
+    this.#stale = new Set()
+    this.#loaded = true
+    if (known.size === 0) for (const row of rows) this.#slots.set(row.id, freeze(row))
+    else for (const row of rows) this.#slots.set(row.id, newer(known.get(row.id), row))
+  }
+
+  #fetch(ids: readonly string[]): void {
+    const engine = this.#reader.engine
+    if (ids.length === 0 || engine === null) return
+    const rows = JSON.parse(engine.rowsOf(this.name, JSON.stringify(ids))) as (AnyRow | null)[]
+    ids.forEach((id, at) => this.#keep(id, rows[at] ?? undefined))
+  }
+
+  #keep(id: string, row: AnyRow | undefined): AnyRow | undefined {
+    this.#stale.delete(id)
+    if (row === undefined || row._deletedAt != null) {
+      if (this.#loaded && this.#slots.has(id)) this.#slots.set(id, GONE)
+      else this.#slots.delete(id)
+      return undefined
+    }
+    const kept = newer(this.#slots.get(id), row)
+    this.#slots.set(id, kept)
+    return kept
+  }
+}
+
+/** The row that was there if nothing in it changed. */
+function newer(before: AnyRow | null | undefined, row: AnyRow): AnyRow {
+  return before && sameValue(before, row) ? before : freeze(row)
+}

@@ -1,0 +1,278 @@
+// One opened engine and everything of the page that hangs on it: what it says is taken in before the next read, and told to
+// listeners in a microtask. Not here: the public objects (`database.ts`, `collection.ts`), opening and counting (`opening.ts`).
+
+import type { Change, Drained, Engine, OpResult, Spans, Written } from './engine.js'
+import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
+import { Reports } from './reports.js'
+import { Rows } from './rows.js'
+import type { Declaration } from './options.js'
+import { StatusSource } from './status.js'
+import type { AnyRow } from './query.js'
+import type { EventMap, RecordState, Verdict } from './types.js'
+import { Verdicts } from './verdicts.js'
+import { freeze } from './values.js'
+import type { Judge, Ticket } from './writes.js'
+
+const LOCAL: Verdict = Object.freeze({ status: 'local' })
+const NOTHING_TO_SEND: Verdict = Object.freeze({ status: 'cancelled', mutationId: null })
+
+export class Session implements Judge {
+  readonly name: string
+  readonly scope: string
+  readonly declaration: Declaration
+  readonly events = new EventTarget()
+  readonly status: StatusSource
+  readonly reports: Reports
+  /** Ends when the session does: everything outside that was waited for. */
+  readonly ended = new AbortController()
+  #engine: Engine | null = null
+  #clientId = ''
+  #dirty = false
+  #scheduled = false
+  #delivering: (() => void)[] = []
+  readonly #rows = new Map<string, Rows>()
+  readonly #tickets = new Map<number, Ticket>()
+  readonly #verdicts = new Verdicts()
+
+  constructor(declaration: Declaration) {
+    this.declaration = declaration
+    this.name = declaration.name
+    this.scope = declaration.scope
+    this.status = new StatusSource(this)
+    this.reports = new Reports(this)
+  }
+
+  /** The engine is there. */
+  attach(engine: Engine): void {
+    this.#engine = engine
+    this.#clientId = engine.clientId()
+    this.touch()
+  }
+
+  get engine(): Engine | null {
+    return this.#engine
+  }
+
+  get clientId(): string {
+    return this.#clientId
+  }
+
+  /** The rows of a collection, one object each. */
+  rows(collection: string): Rows {
+    let rows = this.#rows.get(collection)
+    if (rows === undefined) this.#rows.set(collection, rows = new Rows(collection, this))
+    return rows
+  }
+
+  /** Known collections and how many live rows each has. */
+  counts(): { readonly [name: string]: number } {
+    this.refresh()
+    return this.#engine === null ? {} : JSON.parse(this.#engine.collections()) as { [name: string]: number }
+  }
+
+  /** How a collection was declared to merge. */
+  policy(collection: string): string | undefined {
+    return this.declaration.collections[collection]?.merge
+  }
+
+  stateOf(collection: string, id: string): RecordState {
+    this.refresh()
+    if (this.#engine === null || typeof id !== 'string') return 'local'
+    return this.#engine.state(collection, id) as RecordState
+  }
+
+  confirmed(collection: string, id: string): AnyRow | undefined {
+    this.refresh()
+    if (typeof id !== 'string') return undefined
+    const text = this.#engine?.confirmed(collection, id)
+    return text === undefined ? undefined : freeze(JSON.parse(text) as AnyRow)
+  }
+
+  /**
+   * Plans operations: visible at once, all or none. `make` gets one result per operation and makes what to tell later.
+   *
+   * @throws HomingError
+   */
+  write<T extends Ticket>(batch: string, make: (results: readonly OpResult[]) => T): T {
+    return this.order((engine) => engine.write(batch), make)
+  }
+
+  /** The same for every engine method that answers like `write`. */
+  order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[]) => T): T {
+    const engine = this.open('write')
+    const written = this.guard('write', () => JSON.parse(call(engine)) as Written)
+    this.touch()
+    const ticket = make(written.results)
+    this.#tickets.set(written.ticket, ticket)
+    return ticket
+  }
+
+  /** The engine, or `closed`. */
+  open(phase: Phase): Engine {
+    if (this.#engine === null) throw closedError(phase)
+    return this.#engine
+  }
+
+  /** Calls into the engine; what it throws becomes a `HomingError`. */
+  guard<T>(phase: Phase, call: () => T): T {
+    try {
+      return call()
+    } catch (thrown) {
+      throw this.failure(thrown, phase)
+    }
+  }
+
+  /** Makes the error of a failed call; after a trap nothing works any more, so everybody who waits is told. */
+  failure(thrown: unknown, phase: Phase): HomingError {
+    const error = toHomingError(thrown, phase)
+    if (error.code === 'engine-crashed' && this.#engine !== null) this.#crash(error)
+    return error
+  }
+
+  checkSignal(signal: AbortSignal | undefined, phase: Phase): void {
+    if (signal?.aborted) throw abortError(signal, phase)
+  }
+
+  watch(collection: string, spans: Spans, done: (verdicts: readonly Verdict[]) => void): void {
+    const { syncs, collections } = this.declaration
+    const local = !syncs || collections[collection]?.sync === false
+    // Without a server nobody would ever answer.
+    this.#verdicts.watch(local ? spans.flatMap((span) => new Array<null>(span?.count ?? 1).fill(null)) : spans, local ? LOCAL : NOTHING_TO_SEND, done)
+  }
+
+  /** Runs a callback of the user in a microtask; what it throws stops nobody. */
+  later(callback: () => void): void {
+    queueMicrotask(() => {
+      try {
+        callback()
+      } catch (error) {
+        reportCallbackError(error)
+      }
+    })
+  }
+
+  /** Something may have happened: look before the next read, and in a microtask at the latest. */
+  touch(): void {
+    this.#dirty = true
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      this.refresh()
+      this.#deliver()
+    })
+  }
+
+  /** Takes in what happened. Cheap when nothing did. */
+  refresh(): void {
+    if (!this.#dirty || this.#engine === null) return
+    this.#dirty = false
+    try {
+      this.#takeIn(JSON.parse(this.#engine.drain()) as Drained)
+    } catch (thrown) {
+      this.failure(thrown, 'apply')
+    }
+  }
+
+  dispatch<K extends keyof EventMap>(type: K, detail: EventMap[K]): void {
+    this.#tell(() => this.events.dispatchEvent(new CustomEvent(type, { detail })))
+  }
+
+  /** Nothing is open any more; what was read stays readable. */
+  end(): void {
+    if (this.#engine === null) return
+    for (const rows of this.#rows.values()) rows.keep()
+    this.touch()
+    this.refresh()
+    this.#engine = null
+    for (const ticket of this.#tickets.values()) ticket.fail(closedError())
+    this.#tickets.clear()
+    this.#verdicts.close()
+    this.#tell(() => this.status.changed())
+    this.ended.abort()
+  }
+
+  #takeIn(drained: Drained): void {
+    for (const change of drained.changes ?? []) this.#apply(change)
+    // Ids first: what a ticket reads may be under its new one.
+    for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
+    this.#resolve(drained)
+    for (const { mutationId, verdict } of drained.settled ?? []) {
+      const error = isErrorDetail(verdict.error) ? { error: toHomingError(JSON.stringify(verdict.error), 'push') } : {}
+      this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict)
+    }
+    if (drained.status) this.#tell(() => this.status.changed())
+    if (drained.deadLetters) this.#tell(() => this.reports.deadLetters.changed())
+    if (drained.conflicts) this.#tell(() => this.reports.conflicts.changed())
+  }
+
+  #apply(change: Change): void {
+    const rows = this.#rows.get(change.collection)
+    if (rows === undefined) return
+    const delivery = rows.apply(change)
+    if (rows.changed.size > 0) this.#tell(() => rows.changed.emit(delivery))
+  }
+
+  #resolve({ durable, failed }: Drained): void {
+    const wanted = new Map<Rows, string[]>()
+    for (const { ticket } of durable ?? []) this.#tickets.get(ticket)?.want?.(wanted)
+    for (const [rows, ids] of wanted) rows.getMany(ids)
+    for (const { ticket, mutations } of durable ?? []) {
+      this.#tickets.get(ticket)?.durable(mutations)
+      this.#tickets.delete(ticket)
+    }
+    for (const { ticket, error } of failed ?? []) {
+      this.#tickets.get(ticket)?.fail(toHomingError(JSON.stringify(error), 'storage'))
+      this.#tickets.delete(ticket)
+    }
+  }
+
+  #raise(type: string, detail: unknown): void {
+    switch (type) {
+      case 'idremapped': {
+        const { collection, from, to } = detail as EventMap['idremapped']
+        this.rows(collection).remap(from, to)
+        return this.dispatch(type, freeze(detail as EventMap['idremapped']))
+      }
+      case 'autherror':
+      case 'error':
+        return this.dispatch(type, toHomingError(JSON.stringify(detail), 'push'))
+      case 'storage':
+        this.status.estimate()
+        return this.dispatch(type, freeze({ ...this.status.getSnapshot().storage, ...detail as EventMap['storage'] }))
+      default:
+        return this.dispatch(type as 'sync', freeze(detail as EventMap['sync']))
+    }
+  }
+
+  #tell(delivery: () => void): void {
+    this.#delivering.push(delivery)
+    this.touch()
+  }
+
+  #deliver(): void {
+    while (this.#delivering.length > 0) {
+      const now = this.#delivering
+      this.#delivering = []
+      for (const delivery of now) {
+        try {
+          delivery()
+        } catch (error) {
+          // Listeners are shielded one by one; this is a snapshot that a query of the user failed to make.
+          reportCallbackError(error)
+        }
+      }
+    }
+  }
+
+  #crash(error: HomingError): void {
+    this.#engine = null
+    for (const ticket of this.#tickets.values()) ticket.fail(error)
+    this.#tickets.clear()
+    this.#verdicts.close()
+    this.status.fail(error)
+    this.dispatch('error', error)
+    this.#tell(() => this.status.changed())
+    this.ended.abort()
+  }
+}

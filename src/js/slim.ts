@@ -1,0 +1,24 @@
+// The entry without the wasm: the caller says where it is. For strict size budgets, content security policies and service
+// workers. The file is `homing/wasm`.
+
+import { HomingError } from './errors.js'
+import type { WasmSource } from './loader.js'
+import { open } from './opening.js'
+import type { Database, OpenOptions, Schema } from './types.js'
+
+export { HomingError } from './errors.js'
+export type { WasmSource } from './loader.js'
+export type * from './types.js'
+
+/**
+ * Like `openDatabase` of the default entry; the module is loaded from `wasm`, once per page.
+ *
+ * @throws HomingError as there; `wasm-load-failed` says what was wrong with the file
+ * @example
+ * const db = await openDatabase<Farm>({ name: 'farm', wasm: new URL('/assets/homing.wasm', location.href) })
+ */
+export async function openDatabase<S extends Schema = Record<string, Record<string, unknown>>>(options: OpenOptions<S> & { wasm: WasmSource | Promise<WasmSource> }): Promise<Database<S>> {
+  const { wasm, ...others } = options ?? {}
+  if (wasm === undefined) throw new HomingError({ code: 'wasm-load-failed', message: 'openDatabase of homing/slim needs the option wasm: an address, a Response, bytes or a compiled module.', phase: 'open', path: '/wasm' })
+  return open<S>(others as unknown as OpenOptions<S>, () => wasm)
+}

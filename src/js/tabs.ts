@@ -1,0 +1,79 @@
+// The rest of the browser around one database: other tabs that write to it, the page coming and going, the network. All of it
+// are hints; where the browser lacks one, nothing breaks. Not here: what a hint leads to (the engine).
+
+import type { Declaration } from './options.js'
+import type { Session } from './session.js'
+
+export class Tabs {
+  readonly #name: string
+  readonly #session: Session
+  #channel: BroadcastChannel | null = null
+
+  constructor({ name, scope }: Declaration, session: Session) {
+    this.#name = `homing:${JSON.stringify([name, scope])}`
+    this.#session = session
+  }
+
+  /** Listens until the session ends. */
+  start(): void {
+    const { signal } = this.#session.ended
+    this.#openChannel()
+    signal.addEventListener('abort', () => this.#closeChannel(), { once: true })
+    this.#setOnline()
+    this.#setVisible()
+    const listen = (target: EventTarget | undefined, type: string, react: (event: Event) => void): void => target?.addEventListener?.(type, react, { signal })
+    listen(globalThis, 'online', () => this.#setOnline())
+    listen(globalThis, 'offline', () => this.#setOnline())
+    listen(globalThis.document, 'visibilitychange', () => {
+      this.#setVisible()
+      if (document.visibilityState === 'visible') this.#catchUp()
+    })
+    // A page in the back/forward cache hears nothing: it lets go of the channel, and looks when it comes back.
+    listen(globalThis, 'pagehide', (event) => {
+      if ((event as PageTransitionEvent).persisted) this.#closeChannel()
+    })
+    listen(globalThis, 'pageshow', (event) => {
+      if (!(event as PageTransitionEvent).persisted) return
+      this.#openChannel()
+      this.#setVisible()
+      this.#setOnline()
+      this.#catchUp()
+    })
+  }
+
+  /** This tab has appended to the journal. */
+  tell(head: number): void {
+    try {
+      this.#channel?.postMessage(head)
+    } catch {
+      // Closed by the browser meanwhile; other tabs look when they become visible.
+    }
+  }
+
+  #openChannel(): void {
+    if (this.#channel !== null || typeof BroadcastChannel === 'undefined') return
+    this.#channel = new BroadcastChannel(this.#name)
+    this.#channel.onmessage = () => this.#catchUp()
+  }
+
+  #closeChannel(): void {
+    this.#channel?.close()
+    this.#channel = null
+  }
+
+  #setOnline(): void {
+    this.#session.engine?.online(globalThis.navigator?.onLine !== false)
+  }
+
+  #setVisible(): void {
+    this.#session.engine?.visible(globalThis.document?.visibilityState !== 'hidden')
+  }
+
+  #catchUp(): void {
+    const { engine } = this.#session
+    engine?.catchUp().catch((thrown: unknown) => {
+      // It closed meanwhile, or storage failed: the next write or cycle meets that again and reports it.
+      this.#session.failure(thrown, 'storage')
+    })
+  }
+}

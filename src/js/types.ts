@@ -1,0 +1,334 @@
+// The public types. Hand-written; the implementation is checked against them. Rules that types cannot say:
+// 1. `openDatabase` never waits for the network, a token, a lock or another tab.
+// 2. Reads are synchronous and see every write of this page at once. A write that storage refused is taken out again and
+//    subscribers are told.
+// 3. No method throws: promises reject with `HomingError` only, `settled` never rejects. Listeners run in a microtask after
+//    the call. (An exception of your own predicate in `list` is yours.)
+// 4. Rows are deep-frozen plain objects; an unchanged row keeps its identity. Order is insertion order unless `orderBy` says
+//    otherwise.
+
+import type { ErrorCode, HomingError } from './errors.js'
+
+export type { ErrorCode, ErrorDetail, Phase } from './errors.js'
+
+/**
+ * The shape of a database: collection name to record type.
+ * @example interface Farm { flocks: Flock; 'feed.purchases': Purchase; settings: Settings }
+ */
+export type Schema = object
+/** The names of the collections of a schema. A typo does not compile. */
+export type Name<S> = keyof S & string
+/** The members that Homing keeps in every record. `_rev` is absent until the server confirmed the version. */
+export interface Meta { readonly id: string; readonly _updatedAt: string; readonly _deletedAt?: string | null; readonly _rev?: number }
+/** A record as it is read: frozen. @example const flock: Row<Flock> | undefined = flocks.get('f1') */
+export type Row<T> = { readonly [K in keyof T]: T[K] } & Meta
+/** A record as it is written: the id may be left out. @example await flocks.insert({ name: 'Layer Group 3' }) */
+export type NewRow<T> = Omit<T, keyof Meta> & { id?: string }
+/** Top-level fields to change: `undefined` removes one, `null` is a value. @example await flocks.update('f1', { notes: undefined }) */
+export type Patch<T> = { [K in keyof Omit<T, keyof Meta>]?: T[K] | undefined }
+/** A field of a record. */
+export type Key<T> = Extract<keyof (T & Meta), string>
+/** A condition on one field; all given parts hold. Only values of one type compare. @example { date: { gte: '2025-01-01', lt: '2025-02-01' } } */
+export interface Range<V> { in?: readonly V[]; gt?: V; gte?: V; lt?: V; lte?: V; startsWith?: string }
+/** Which records: fields that equal or lie in a range, or a predicate. @example { status: 'active' } @example (row) => row.count > 0 */
+export type Where<T> = { [K in keyof (T & Meta)]?: (T & Meta)[K] | Range<(T & Meta)[K]> } | ((row: Row<T>) => boolean)
+/** What to list. `-date` is descending. @example days.list({ where: { flockId }, orderBy: '-date', limit: 7 }) */
+export interface Query<T> {
+  where?: Where<T>
+  orderBy?: Key<T> | `-${Key<T>}` | ((a: Row<T>, b: Row<T>) => number)
+  limit?: number
+  offset?: number
+  /** Also tombstones, after the others. */
+  includeDeleted?: boolean
+}
+/** Of calls that take a while. @example db.importDocument(tree, { signal, onProgress: ({ done, total }) => bar(done / total) }) */
+export interface Options { signal?: AbortSignal; onProgress?: (progress: Progress) => void }
+/** How far such a call is. */
+export interface Progress { readonly phase: string; readonly done: number; readonly total?: number }
+
+/**
+ * Something to read now and to follow: fits React's `useSyncExternalStore` as it is. The snapshot is frozen and the same
+ * object until it changes.
+ * @example const stop = db.status.subscribe(() => render(db.status.getSnapshot()))
+ */
+export interface Observable<T, C = void> {
+  subscribe(listener: (change: C) => void, options?: { signal?: AbortSignal }): () => void
+  getSnapshot(): T
+  getServerSnapshot(): T
+}
+/** What a change came to. @example flocks.subscribe(({ added }) => added.forEach(draw)) */
+export interface Changes<T> {
+  readonly source: 'local' | 'remote' | 'tab' | 'remap' | 'reset'
+  readonly added: readonly Row<T>[]
+  readonly updated: readonly Row<T>[]
+  readonly removed: readonly string[]
+}
+
+/**
+ * A write: a promise that resolves when it is durable on this device. `record` and `recordId` are there at once (`record` is
+ * undefined when the write was refused); `settled` resolves to what the server made of it, and never rejects.
+ * @example
+ * const write = flocks.insert({ name: 'Layer Group 3' })
+ * show(write.record)
+ * await write                       // durable
+ * const { status } = await write.settled
+ */
+export interface Write<R, V = Verdict> extends Promise<R> { readonly recordId: string; readonly record: R; readonly settled: Promise<V> }
+/**
+ * How a write ended. `local`: no sync for it · `cancelled`: nothing was left to send (deleted before it was sent, no change,
+ * or the write itself failed) · `closed`: the database was closed first; it is still queued.
+ */
+export type Verdict =
+  | { status: 'applied' | 'merged' | 'superseded'; mutationId: string; rev: number; conflictId?: string }
+  | { status: 'conflict'; mutationId: string; conflictId: string }
+  | { status: 'rejected' | 'gave-up'; mutationId: string; error: HomingError }
+  | { status: 'cancelled' | 'discarded'; mutationId: string | null }
+  | { status: 'local' | 'closed' }
+/** Where a record stands: a badge shows it. */
+export type RecordState = 'local' | 'synced' | 'queued' | 'syncing' | 'blocked' | 'conflict' | 'failed'
+/** Equal keys are one mutation; `dependsOn` names mutations that go first. @example flocks.insert(flock, { idempotencyKey: form.id }) */
+export interface WriteOptions { idempotencyKey?: string; dependsOn?: readonly string[] }
+
+/** A list of records. @example const flocks = db.collection('flocks') */
+export interface Collection<T> extends Observable<readonly Row<T>[], Changes<T>> {
+  readonly name: string
+  readonly ready: Promise<void>
+  /** The live record; old (optimistic) ids stay valid. @example flocks.get('f1')?.name */
+  get(id: string): Row<T> | undefined
+  /** @example flocks.list({ where: { status: 'active' }, orderBy: 'name' }) */
+  list(query?: Query<T>): readonly Row<T>[]
+  /** @example flocks.count({ where: { status: 'active' } }) */
+  count(query?: Query<T>): number
+  /** A live query; its snapshot changes only when its result does. @example flocks.query({ limit: 5 }).subscribe(render) */
+  query(query: Query<T>): Observable<readonly Row<T>[], Changes<T>>
+  /** One record to follow. @example flocks.record('f1').subscribe((row) => render(row)) */
+  record(id: string): Observable<Row<T> | undefined, Row<T> | undefined>
+  /** @example badge.textContent = flocks.state('f1') */
+  state(id: string): RecordState
+  /** The version that the server confirmed last. @example flocks.confirmed('f1')?._rev */
+  confirmed(id: string): Row<T> | undefined
+  /** Stable over an id remap, for list keys. @example <li key={flocks.keyOf(row.id)}> */
+  keyOf(id: string): string
+  /** A new record; `duplicate-id` when the id exists. @example await flocks.insert({ name: 'Layer Group 3' }) */
+  insert(record: NewRow<T>, options?: WriteOptions): Write<Row<T>>
+  /** Many new records in one step: all or none. @example await days.insertMany(rows) */
+  insertMany(records: readonly NewRow<T>[], options?: Options): Write<readonly Row<T>[], readonly Verdict[]> & { readonly recordIds: readonly string[] }
+  /** Inserts or replaces. @example await flocks.put({ ...flock, count: 400 }) */
+  put(record: T & { id: string }, options?: WriteOptions): Write<Row<T>>
+  /** Changes some fields; `not-found` without the record. @example await flocks.update('f1', (row) => ({ count: row.count - 1 })) */
+  update(id: string, change: Patch<T> | ((row: Row<T>) => Patch<T>), options?: WriteOptions): Write<Row<T>>
+  /** Leaves a tombstone. @example await flocks.delete('f1') */
+  delete(id: string, options?: WriteOptions): Write<void>
+  /** Brings a deleted record back. @example await flocks.undelete('f1') */
+  undelete(id: string, options?: WriteOptions): Write<Row<T>>
+}
+/** A single record. @example await db.singleton('settings').update({ darkMode: true }) */
+export interface Singleton<T> extends Observable<Row<T> | undefined, Row<T> | undefined> {
+  get(): Row<T> | undefined
+  set(value: NewRow<T>): Write<Row<T>>
+  update(change: Patch<T> | ((value: Row<T>) => Patch<T>)): Write<Row<T>>
+  state(): RecordState
+}
+/** What `batch` hands to its callback. Reads see the writes of the batch. */
+export interface Batch<S> {
+  collection<K extends Name<S>>(name: K): Pick<Collection<S[K]>, 'get' | 'list' | 'insert' | 'put' | 'update' | 'delete' | 'undelete'>
+  singleton<K extends Name<S>>(name: K): Pick<Singleton<S[K]>, 'get' | 'set' | 'update'>
+}
+
+/** How two versions of one record become one; `lww` (the later wins, the other is archived) unless declared. */
+export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | 'client-wins' | 'manual'
+/** The declaration of a collection: plain JSON, the same file that the server loads. @example { merge: 'append-only', label: 'date' } */
+export interface CollectionOptions<T> {
+  merge?: Merge
+  singleton?: boolean
+  ids?: 'client' | 'server'
+  references?: Record<string, string>
+  /** `false`: never leaves the device. */
+  sync?: boolean
+  /** Fields that never leave the device. */
+  localFields?: readonly Key<T>[]
+  /** The field that names a record in conflict texts. */
+  label?: Key<T>
+  /** What one record is called in conflict texts: `Flock`. */
+  title?: string
+}
+/** @example await openDatabase<Farm>({ name: 'farm', sync: { url: 'https://example.org', getToken } }) */
+export interface OpenOptions<S> {
+  name: string
+  /** Whose data: each scope is a database of its own. */
+  scope?: string
+  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> }
+  /** Version of the declaration. */
+  version?: number
+  sync?: SyncOptions
+  storage?: 'auto' | 'indexeddb' | 'memory'
+  durability?: 'relaxed' | 'strict'
+  /** Most waiting mutations; more are refused with `queue-full`. */
+  maxQueue?: number
+  logger?: (entry: LogEntry) => void
+  /** Replaces what the browser gives, for tests and unusual networks. */
+  platform?: { now?(): number; random?(): number; fetch?: typeof fetch }
+  signal?: AbortSignal
+}
+/** Times in milliseconds. @example { url: 'https://example.org', getToken: () => session.token } */
+export interface SyncOptions {
+  url?: string
+  transport?: Transport
+  getToken?: (why: { refresh: boolean; signal: AbortSignal }) => Promise<string | null>
+  headers?: () => HeadersInit | Promise<HeadersInit>
+  credentials?: RequestCredentials
+  auto?: boolean
+  debounce?: number
+  pollInterval?: number
+  timeout?: number
+  batch?: { mutations?: number; bytes?: number }
+  maxAttempts?: number
+}
+/** Your own way to the server, instead of `url`. */
+export interface Transport {
+  push(request: PushRequest, context: { signal: AbortSignal; token: string | null }): Promise<SyncResponse>
+  pull(request: PullRequest, context: { signal: AbortSignal; token: string | null }): Promise<SyncResponse>
+}
+
+/** An open database. @example const db = await openDatabase<Farm>({ name: 'farm' }) */
+export interface Database<S extends Schema> extends HomingEvents {
+  readonly name: string
+  readonly scope: string
+  readonly clientId: string
+  readonly status: Observable<Status>
+  collection<K extends Name<S>>(name: K): Collection<S[K]>
+  singleton<K extends Name<S>>(name: K): Singleton<S[K]>
+  /**
+   * All or nothing on this device; `atomic` asks the server for the same. `work` is synchronous; if it throws, nothing is written.
+   * @example await db.batch((tx) => { tx.collection('flocks').delete('f1'); tx.singleton('farm').update({ flocks: 3 }) })
+   */
+  batch<R>(work: (tx: Batch<S>) => R, options?: { atomic?: boolean }): Promise<R> & { readonly settled: Promise<readonly Verdict[]> }
+  /**
+   * Everything as one JSON tree, a fresh one, yours to change. It deep-equals what was imported; `reserved` adds Homing's own
+   * members (`_updatedAt`, `_rev`, ids that Homing gave to rows without one).
+   */
+  exportDocument<D extends object = Record<string, unknown>>(options?: { reserved?: boolean }): Promise<D>
+  /**
+   * Saves a tree: what changed in it since this page last exported, saved or refreshed is written. Rows the page has not seen
+   * are never touched. A member that is missing altogether is left alone; an empty array deletes its rows.
+   * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
+   */
+  saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>
+  /** Brings what changed meanwhile into the tree, in place, except where the tree has unsaved edits; returns JSON Pointers of what changed. */
+  refreshDocument(tree: object): readonly string[]
+  /** Imports the JSON document under a localStorage key. The original stays where it is. @example await db.importLocalStorage({ key: 'egglogu_data' }) */
+  importLocalStorage(options: Options & { key: string }): Promise<ImportReport>
+  /** Imports a tree: what is here already stays; running it again adds nothing. @example await db.importDocument(JSON.parse(text)) */
+  importDocument(tree: object, options?: Options): Promise<ImportReport>
+  /** One cycle, shared by concurrent calls. Tries whatever `navigator.onLine` says. `full` fetches everything again. */
+  sync(options?: Options & { full?: boolean }): Promise<SyncReport>
+  pause(): void
+  resume(): void
+  readonly queue: {
+    /** @example db.queue.list({ collection: 'flocks' }).length */
+    list(filter?: { collection?: string; recordId?: string }): readonly Mutation[]
+    /** Why each mutation has not been sent yet. */
+    explain(): readonly { mutationId: string; reason: string; until?: string; waitingFor?: string }[]
+    /** Takes back a mutation that was never sent. */
+    discard(mutationId: string): Promise<void>
+  }
+  /** What the server refused for good. @example await db.deadLetters.retry(letter.id, { ...letter.record, price: 1 }) */
+  readonly deadLetters: Observable<readonly DeadLetter[]> & {
+    list(): readonly DeadLetter[]
+    retry(id: string, edited?: object): Write<unknown>
+    discard(id: string, options?: { cascade?: boolean }): Promise<void>
+  }
+  /** Versions that met: what waits for the user, and the archive. @example await db.conflicts.resolve(conflict.id, 'mine') */
+  readonly conflicts: Observable<readonly Conflict[]> & {
+    list(filter?: { status?: Conflict['status']; collection?: string; recordId?: string; limit?: number }): readonly Conflict[]
+    get(id: string): Conflict | undefined
+    resolve(id: string, choice: Choice<Record<string, unknown>>): Write<unknown>
+  }
+  /** Waits until everything written is durable, then lets go of it all. Safe to call twice. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+  /** Log-out: deletes everything on this device. `pending-work` while something is unsent, unless told to discard it. */
+  wipe(options?: { discardPending?: boolean }): Promise<void>
+}
+
+/** What `saveDocument` did. */
+export interface SaveReport { readonly inserted: number; readonly updated: number; readonly deleted: number; readonly unchanged: number; readonly settled: Promise<readonly Verdict[]> }
+
+/** What sync and storage are doing. @example db.status.getSnapshot().pending */
+export interface Status {
+  readonly state: 'offline' | 'idle' | 'pushing' | 'pulling' | 'applying' | 'backoff' | 'breaker-open' | 'auth-required' | 'forbidden' | 'incompatible' | 'paused' | 'closed'
+  readonly online: boolean
+  /** Until when it waits. */
+  readonly until: string | null
+  readonly lastSyncedAt: string | null
+  readonly everSynced: boolean
+  readonly progress: Progress | null
+  readonly error: HomingError | null
+  readonly pending: number
+  readonly blocked: number
+  readonly deadLetters: number
+  readonly conflicts: number
+  readonly health: 'ok' | 'degraded' | 'critical'
+  readonly storage: { readonly mode: 'indexeddb' | 'localstorage' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null; readonly reason: string | null }
+}
+/** One queued write. Its id never changes; the server uses it to take it once. */
+export interface Mutation { readonly id: string; readonly op: 'create' | 'update' | 'delete' | 'undelete'; readonly collection: string; readonly recordId: string; readonly record: Json | null; readonly state: 'queued' | 'syncing' | 'blocked' | 'conflict'; readonly attempts: number; readonly nextAttemptAt: string | null; readonly createdAt: string; readonly dependsOn: readonly string[] }
+/** A mutation the server refused for good: why, and what waits for it. */
+export interface DeadLetter extends Mutation { readonly code: string; readonly message: string; readonly path?: string; readonly at: string; readonly dependents: readonly string[] }
+/** Two versions of one record that met. `automatic`: merged, kept to look at. */
+export interface Conflict<T = Record<string, unknown>> {
+  readonly id: string
+  readonly collection: string
+  readonly recordId: string
+  /** `Flock 'Layer Group 3'` */
+  readonly label: string
+  readonly kind: 'edit-edit' | 'delete-edit' | 'edit-delete' | 'create-create'
+  readonly paths: readonly string[]
+  readonly base: Row<T> | null
+  readonly mine: Row<T> | null
+  readonly theirs: Row<T> | null
+  readonly winner: 'mine' | 'theirs' | 'merged'
+  readonly policy: Merge
+  readonly at: string
+  readonly mineBy: string | null
+  readonly theirsBy: string | null
+  readonly status: 'unresolved' | 'resolved' | 'automatic'
+}
+/** A decision about a conflict; `both` gives mine a new id, a patch is applied to theirs. */
+export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
+/** What `addEventListener` can follow. @example db.addEventListener('conflict', ({ detail }) => ask(detail.label)) */
+export interface EventMap {
+  conflict: Conflict
+  deadletter: DeadLetter
+  idremapped: { collection: string; from: string; to: string }
+  sync: SyncReport
+  storage: Status['storage'] & { lost: boolean }
+  autherror: HomingError
+  stalled: { mutationId: string; reason: string }
+  outdated: { reason: 'newer-version-in-other-tab' }
+  error: HomingError
+}
+/** The two methods of an `EventTarget`, typed. */
+export interface HomingEvents {
+  addEventListener<K extends keyof EventMap>(type: K, listener: (event: CustomEvent<EventMap[K]>) => void, options?: { signal?: AbortSignal; once?: boolean }): void
+  removeEventListener<K extends keyof EventMap>(type: K, listener: (event: CustomEvent<EventMap[K]>) => void): void
+}
+/** What one cycle did. */
+export interface SyncReport { readonly requestId: string; readonly pushed: number; readonly pulled: number; readonly conflicts: number; readonly rejected: number; readonly remaining: number; readonly bytesSent: number; readonly bytesReceived: number; readonly ms: number }
+/** What an import did, per collection (singletons are not counted), and which rows it could not take. */
+export interface ImportReport { readonly collections: Record<string, { rows: number; inserted: number; unchanged: number; duplicateIds: number }>; readonly problems: readonly { path: string; code: ErrorCode }[] }
+/** What a logger gets. Never holds record contents or tokens. */
+export interface LogEntry { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly requestId: string | null; readonly data: Json }
+/** Any JSON object. */
+export type Json = Readonly<Record<string, unknown>>
+
+/** The wire protocol, version 1, as a `Transport` sees it. */
+export interface PushRequest { protocol: 1; clientId: string; requestId: string; schemas: Record<string, string>; cursor: string | null; settledThrough: number; mutations: readonly WireMutation[] }
+/** Asks for what changed since a cursor. */
+export interface PullRequest { protocol: 1; clientId: string; requestId: string; schemas: Record<string, string>; cursor: string | null; limit: number }
+/** One mutation in a push. */
+export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; updatedAt: string; dependsOn?: readonly string[]; group?: string }
+/** The answer to both. */
+export interface SyncResponse { protocol: 1; requestId: string; serverTime: string; scope: string; epoch: string; results?: readonly WireResult[]; changes: readonly { collection: string; records: readonly Json[] }[]; rev?: number; cursor: string; hasMore: boolean; reset: boolean; horizon: string }
+/** What became of one mutation. */
+export interface WireResult { id: string; status: 'applied' | 'merged' | 'superseded' | 'conflict' | 'rejected' | 'blocked' | 'retry' | 'expired'; replayed?: boolean; rev?: number; record?: Json; recordId?: string; archived?: Json; code?: string; message?: string; path?: string; retryAfterMs?: number; clamped?: boolean }

@@ -1,0 +1,184 @@
+// What may be stored: one walk over the caller's values that names the first thing JSON would lose or change, and the checks
+// of ids. Pure. Not here: sizes in bytes and names of collections; the engine checks those.
+
+import { HomingError, type ErrorCode } from './errors.js'
+import { step } from './values.js'
+
+const MAX_DEPTH = 100
+/** More values than a record of the largest allowed size can hold; stops the walk over heavily shared references. */
+const MAX_VALUES = 1 << 19
+const MAX_ID = 128
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+const LONE_SURROGATE = /\p{Surrogate}/u
+
+/** Thrown by the walk, turned into an error with the path at its top. */
+class Refusal {
+  constructor(readonly why: string, readonly code: ErrorCode = 'invalid-record') {}
+}
+
+interface Walk { readonly path: (string | number)[]; depth: number; values: number; readonly surrogates: boolean }
+
+/**
+ * The JSON text of a record, exactly as it will be stored.
+ *
+ * @param at JSON Pointer of the record in what the caller gave, for the path of the error
+ * @throws HomingError `invalid-record` with the path
+ * @example encodeRecord({ id: 'a', n: NaN }) // HomingError invalid-record at "/n"
+ */
+export function encodeRecord(record: unknown, at = ''): string {
+  return encode(record, at, checkRecord)
+}
+
+/**
+ * The JSON text of an array of records: one walk, one `JSON.stringify`.
+ *
+ * @throws HomingError `invalid-record`, its path starts with the index
+ */
+export function encodeRecords(records: readonly unknown[], at = ''): string {
+  return encode(records, at, checkRecords)
+}
+
+/**
+ * The JSON text of any value.
+ *
+ * @throws HomingError `invalid-record` with the path
+ */
+export function encodeValue(value: unknown, at = ''): string {
+  return encode(value, at, checkValue)
+}
+
+function encode<T>(value: T, at: string, check: (value: T, walk: Walk) => void): string {
+  let text = run(value, at, check, false)
+  // JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one.
+  if (text.includes('\\ud')) text = run(value, at, check, true)
+  return text
+}
+
+function run<T>(value: T, at: string, check: (value: T, walk: Walk) => void, surrogates: boolean): string {
+  const walk: Walk = { path: [], depth: 0, values: 0, surrogates }
+  try {
+    check(value, walk)
+    return JSON.stringify(value)
+  } catch (error) {
+    const path = at + walk.path.slice(0, walk.depth).map(step).join('')
+    if (error instanceof Refusal) throw new HomingError({ code: error.code, message: `${error.why}${path === '' ? '' : ` (at ${path})`}.`, phase: 'write', path })
+    // A getter or a proxy of the caller threw.
+    throw new HomingError({ code: 'invalid-record', message: `Reading the record failed (at ${path || '/'}).`, phase: 'write', path, cause: error })
+  }
+}
+
+function checkRecords(records: readonly unknown[], walk: Walk): void {
+  if (!Array.isArray(records)) throw new Refusal('An array of records is needed')
+  walk.depth = 1
+  for (let at = 0; at < records.length; at++) {
+    walk.path[0] = at
+    walk.values = 0
+    checkRecord(records[at], walk)
+  }
+  walk.depth = 0
+}
+
+function checkRecord(record: unknown, walk: Walk): void {
+  if (typeof record !== 'object' || record === null || Array.isArray(record)) throw new Refusal(`A record is a plain object, not ${describe(record)}`)
+  const base = walk.depth
+  checkObject(record, walk, base)
+}
+
+function checkValue(value: unknown, walk: Walk): void {
+  check(value, walk, walk.depth)
+}
+
+function check(value: unknown, walk: Walk, base: number): void {
+  switch (typeof value) {
+    case 'string':
+      if (walk.surrogates && LONE_SURROGATE.test(value)) throw new Refusal('Half of a surrogate pair is no text and would not survive')
+      return
+    case 'number':
+      // One comparison refuses NaN, the infinities and integers that JSON readers round.
+      if (!(value <= Number.MAX_SAFE_INTEGER && value >= -Number.MAX_SAFE_INTEGER)) throw new Refusal(Number.isFinite(value) ? 'An integer beyond 2^53-1 would be rounded; store it as text' : `${String(value)} is no JSON`)
+      return
+    case 'boolean':
+      return
+    case 'object':
+      if (value === null) return
+      if (Array.isArray(value)) checkArray(value, walk, base)
+      else checkObject(value, walk, base)
+      return
+    default:
+      throw new Refusal(`${describe(value)} is no JSON`)
+  }
+}
+
+function enter(walk: Walk, base: number): void {
+  if (walk.depth - base >= MAX_DEPTH) throw new Refusal(`Nested deeper than ${MAX_DEPTH} levels, or containing itself`)
+  if (++walk.values > MAX_VALUES) throw new Refusal('More values than the largest record can hold', 'too-large')
+}
+
+function checkArray(value: unknown[], walk: Walk, base: number): void {
+  enter(walk, base)
+  if (Object.getPrototypeOf(value) !== Array.prototype) throw new Refusal(`${describe(value)} is no JSON`)
+  const depth = walk.depth++
+  for (let at = 0; at < value.length; at++) {
+    walk.path[depth] = at
+    const item = value[at]
+    if (item === undefined) throw new Refusal('undefined in an array would become null')
+    check(item, walk, base)
+  }
+  walk.values += value.length
+  walk.depth = depth
+}
+
+function checkObject(value: object, walk: Walk, base: number): void {
+  enter(walk, base)
+  const proto: unknown = Object.getPrototypeOf(value)
+  if (proto !== Object.prototype && proto !== null) throw new Refusal(`${describe(value)} is no plain object and would not come back as one`)
+  if (Object.getOwnPropertySymbols(value).length > 0) throw new Refusal('A member named by a symbol would be lost')
+  const depth = walk.depth++
+  for (const name of Object.keys(value)) {
+    walk.path[depth] = name
+    if (name === '__proto__') throw new Refusal('The name __proto__ is not allowed')
+    if (walk.surrogates && LONE_SURROGATE.test(name)) throw new Refusal('Half of a surrogate pair is no text and would not survive')
+    const member = (value as { [name: string]: unknown })[name]
+    if (member !== undefined) check(member, walk, base)
+  }
+  walk.depth = depth
+}
+
+function describe(value: unknown): string {
+  if (value === undefined) return 'undefined'
+  if (value === null) return 'null'
+  if (typeof value === 'object') {
+    const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name
+    return typeof name === 'string' && name !== '' && name !== 'Object' ? `a ${name}` : 'an object of another kind'
+  }
+  return typeof value === 'function' ? 'a function' : `a ${typeof value}`
+}
+
+/** Why an id is not usable, or null. */
+export function idProblem(id: unknown): string | null {
+  if (typeof id !== 'string') return `An id is a string, not ${describe(id)}`
+  if (id === '' || id.length > MAX_ID) return `An id has 1 to ${MAX_ID} characters`
+  if (CONTROL.test(id)) return 'An id has no control characters'
+  if (LONE_SURROGATE.test(id)) return 'An id is well-formed text'
+  return null
+}
+
+/**
+ * Checks the id of a new record.
+ *
+ * @throws HomingError `invalid-id` with the path
+ */
+export function checkNewId(id: unknown, path = '/id'): void {
+  const problem = idProblem(id) ?? ((id as string).startsWith('$') ? 'Ids that start with $ are reserved' : null)
+  if (problem !== null) throw new HomingError({ code: 'invalid-id', message: `${problem}.`, phase: 'write', path })
+}
+
+/**
+ * Checks the id of a record that is named by a caller.
+ *
+ * @throws HomingError `invalid-id`
+ */
+export function checkId(id: unknown): asserts id is string {
+  const problem = idProblem(id)
+  if (problem !== null) throw new HomingError({ code: 'invalid-id', message: `${problem}.`, phase: 'write', path: '/id' })
+}

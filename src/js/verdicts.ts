@@ -1,0 +1,86 @@
+// Who waits for the server's verdict on which mutation. Mutation ids come as runs, so 10,000 rows of one write are one entry.
+
+import type { Spans } from './engine.js'
+import type { Verdict } from './types.js'
+
+/** Collects the verdicts of one write. */
+class Collector {
+  readonly verdicts: Verdict[]
+  missing = 0
+
+  constructor(length: number, readonly done: (verdicts: readonly Verdict[]) => void) {
+    this.verdicts = new Array<Verdict>(length)
+  }
+
+  /** Whether this was the first verdict at that place. */
+  put(at: number, verdict: Verdict): boolean {
+    if (this.verdicts[at] !== undefined) return false
+    this.verdicts[at] = verdict
+    if (--this.missing === 0) this.done(this.verdicts)
+    return true
+  }
+}
+
+interface Place { readonly collector: Collector; readonly at: number }
+interface Run extends Place { readonly client: string; readonly from: number; readonly count: number; left: number }
+
+export class Verdicts {
+  /** Mutation id -> who waits; several writes can end up in one mutation. */
+  readonly #singles = new Map<string, Place[]>()
+  readonly #runs = new Set<Run>()
+  #closed = false
+
+  /**
+   * Calls `done` once there is a verdict for every mutation. Where nothing was queued, `absent` is the verdict.
+   */
+  watch(spans: Spans, absent: Verdict, done: (verdicts: readonly Verdict[]) => void): void {
+    const length = spans.reduce((sum, span) => sum + (span?.count ?? 1), 0)
+    const collector = new Collector(length, done)
+    collector.missing = length
+    if (length === 0) done([])
+    let at = 0
+    for (const span of spans) {
+      if (this.#closed) collector.put(at++, { status: 'closed' })
+      else if (span === null) collector.put(at++, absent)
+      else {
+        if (span.count === 1) this.#add(span.first, { collector, at })
+        else this.#runs.add({ collector, at, ...parse(span.first), count: span.count, left: span.count })
+        at += span.count
+      }
+    }
+  }
+
+  /** A verdict has come. */
+  settle(mutationId: string, verdict: Verdict): void {
+    const places = this.#singles.get(mutationId)
+    this.#singles.delete(mutationId)
+    for (const { collector, at } of places ?? []) collector.put(at, verdict)
+    if (this.#runs.size === 0) return
+    const { client, from } = parse(mutationId)
+    for (const run of this.#runs) {
+      const offset = from - run.from
+      if (client !== run.client || offset < 0 || offset >= run.count) continue
+      if (run.collector.put(run.at + offset, verdict) && --run.left === 0) this.#runs.delete(run)
+    }
+  }
+
+  /** Nobody will hear more: what is open is `closed`. */
+  close(): void {
+    this.#closed = true
+    for (const places of this.#singles.values()) for (const { collector, at } of places) collector.put(at, { status: 'closed' })
+    for (const run of this.#runs) for (let n = 0; n < run.count; n++) run.collector.put(run.at + n, { status: 'closed' })
+    this.#singles.clear()
+    this.#runs.clear()
+  }
+
+  #add(mutationId: string, place: Place): void {
+    const places = this.#singles.get(mutationId)
+    if (places === undefined) this.#singles.set(mutationId, [place])
+    else places.push(place)
+  }
+}
+
+function parse(mutationId: string): { client: string; from: number } {
+  const colon = mutationId.lastIndexOf(':')
+  return { client: mutationId.slice(0, colon), from: Number(mutationId.slice(colon + 1)) }
+}

@@ -1,0 +1,24 @@
+// The pure modules of src/js in one bundle, for unit tests. Nothing here touches the engine.
+
+import { build } from 'esbuild'
+import { fileURLToPath } from 'node:url'
+
+const SOURCE = fileURLToPath(new URL('../../../src/js/', import.meta.url))
+const NAMES = { errors: 'errors', observable: 'observable', operations: 'operations', options: 'options', query: 'query', validate: 'validate', values: 'values', verdicts: 'verdicts', mapping: 'document/mapping', matching: 'document/matching', rebase: 'document/rebase' }
+
+const { outputFiles: [file] } = await build({
+  stdin: { contents: Object.entries(NAMES).map(([name, path]) => `export * as ${name} from './${path}.ts'`).join('\n'), resolveDir: SOURCE },
+  bundle: true, format: 'esm', platform: 'neutral', write: false, logLevel: 'warning',
+})
+
+export const modules = await import(`data:text/javascript;base64,${Buffer.from(file.contents).toString('base64')}`)
+
+/** What `call` throws, as code and path. */
+export function refusal(call) {
+  try {
+    call()
+  } catch (error) {
+    return { code: error.code, path: error.path }
+  }
+  return 'nothing was thrown'
+}
