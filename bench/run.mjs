@@ -5,18 +5,18 @@
 //   npm run bench -- --only bulk,burst  some workloads; RESULTS.md stays as it is
 //   npm run bench -- --profile          also prints where each peer's time goes (one extra, profiled round)
 //
-// Exit code: 0 all limits kept, 1 a limit is exceeded or a result is wrong, 2 it could not start.
+// Sets up and builds first what is missing or changed. Exit code 1: a limit is exceeded, a result is wrong, or it could not start.
 // Lives here: the order of rounds. What is measured is in `workloads/`, on whom in `peers/`, what it means in `report.mjs`.
 
-import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readVersion, withBrowser, withProfile } from './browser.mjs'
+import { build } from '../scripts/build.mjs'
+import { setUp } from '../scripts/setup.mjs'
+import { SetupError, runMain } from '../scripts/support/process.mjs'
+import { readVersion, withBrowser, withPages, withProfile } from './browser.mjs'
 import { profileStep } from './profile.mjs'
 import { formatMarkdown, formatText, judge } from './report.mjs'
-import { serve } from './static-server.mjs'
 import { interleave } from './statistics.mjs'
 
 const WORKLOADS = ['bulk', 'burst', 'single', 'cold-open', 'amplification']
@@ -24,33 +24,20 @@ const SUBJECT = 'homing'
 const OPPONENT = 'hand-written'
 const PEERS = [SUBJECT, OPPONENT]
 
-const here = dirname(fileURLToPath(import.meta.url))
-const root = dirname(here)
-
-function stop(message) {
-  console.error(`bench: ${message}`)
-  process.exit(2)
-}
-
 function readOptions() {
-  try {
-    const { values } = parseArgs({
-      options: { quick: { type: 'boolean' }, only: { type: 'string' }, profile: { type: 'boolean' } },
-    })
-    const names = values.only?.split(',') ?? WORKLOADS
-    const unknown = names.filter((name) => !WORKLOADS.includes(name))
-    if (unknown.length > 0) stop(`no workload ${unknown.join(', ')}; there are ${WORKLOADS.join(', ')}`)
-    return { names, quick: values.quick ?? false, profile: values.profile ?? false, complete: values.only === undefined }
-  } catch (error) {
-    return stop(error.message)
-  }
+  const options = { quick: { type: 'boolean' }, only: { type: 'string' }, profile: { type: 'boolean' } }
+  const { quick = false, only, profile = false } = parseArgs({ options }).values
+  const names = only?.split(',') ?? WORKLOADS
+  const unknown = names.filter((name) => !WORKLOADS.includes(name))
+  if (unknown.length > 0) throw new SetupError(`There is no workload ${unknown.join(', ')}.`, `Name some of ${WORKLOADS.join(', ')}.`)
+  return { names, quick, profile, complete: only === undefined }
 }
 
 /** One browser process, one page per peer, a new database for each measurement. */
-function measureInOneProcess({ name, server, schedule }) {
-  return withProfile((profile) => withBrowser(profile, async (browser) => {
+function measureInOneProcess({ name, pageOf, schedule }) {
+  return withProfile((profile) => withBrowser(profile, async (open) => {
     const pages = new Map()
-    for (const peer of PEERS) pages.set(peer, await browser.open(server.origin(peer)))
+    for (const peer of PEERS) pages.set(peer, await open(pageOf(peer)))
     await schedule((peer, label, use) => {
       const page = pages.get(peer)
       return use(page, () => page.run({ workload: name, peer, step: 'measure', database: `${name}-${label}` }))
@@ -59,10 +46,10 @@ function measureInOneProcess({ name, server, schedule }) {
 }
 
 /** `prepare` once per peer, then a new browser process on the same profile for each measurement. */
-function measureInNewProcesses({ name, server, schedule }) {
+function measureInNewProcesses({ name, pageOf, schedule }) {
   return withProfile(async (profile) => {
-    const inBrowser = (peer, step, use) => withBrowser(profile, async (browser) => {
-      const page = await browser.open(server.origin(peer))
+    const inBrowser = (peer, step, use) => withBrowser(profile, async (open) => {
+      const page = await open(pageOf(peer))
       return use(page, () => page.run({ workload: name, peer, step, database: name }))
     })
     for (const peer of PEERS) await inBrowser(peer, 'prepare', (_page, run) => run())
@@ -84,7 +71,7 @@ async function runRounds({ name, rounds, warmUp, profile, record }, measure) {
   }
 }
 
-async function runWorkload(name, { quick, profile }, server) {
+async function runWorkload(name, { quick, profile }, pageOf) {
   const { about } = await import(`./workloads/${name}.mjs`)
   const samples = new Map(PEERS.map((peer) => [peer, []]))
   const task = {
@@ -96,29 +83,28 @@ async function runWorkload(name, { quick, profile }, server) {
   }
   const started = Date.now()
   const measureAll = about.newProcess ? measureInNewProcesses : measureInOneProcess
-  await measureAll({ name, server, schedule: (measure) => runRounds(task, measure) })
+  await measureAll({ name, pageOf, schedule: (measure) => runRounds(task, measure) })
   console.log(`${name}: ${task.rounds} rounds in ${((Date.now() - started) / 1000).toFixed(1)} s`)
   return judge({ name, about, samples, subject: SUBJECT, opponent: OPPONENT })
 }
 
 async function main() {
   const options = readOptions()
-  if (!existsSync(join(root, 'dist', 'homing.js'))) stop('dist/homing.js is missing; run `npm run build` first')
-  const server = await serve(root)
-  const results = []
-  for (const name of options.names) results.push(await runWorkload(name, options, server))
-  await server.close()
+  await build()
+  await setUp(['browser'])
+  const results = await withPages(async (pageOf) => {
+    const judged = []
+    for (const name of options.names) judged.push(await runWorkload(name, options, pageOf))
+    return judged
+  })
   console.log(`\n${formatText(results)}\n`)
   if (options.complete) {
     const facts = { quick: options.quick, version: await readVersion(), opponent: OPPONENT }
-    await writeFile(join(here, 'RESULTS.md'), formatMarkdown(results, facts))
+    await writeFile(join(import.meta.dirname, 'RESULTS.md'), formatMarkdown(results, facts))
   }
   const failures = results.flatMap((result) => result.failures)
   for (const failure of failures) console.error(`bench: ${failure}`)
-  process.exitCode = failures.length > 0 ? 1 : 0
+  if (failures.length > 0) process.exitCode = 1
 }
 
-main().catch((error) => {
-  console.error(`bench: ${error.stack ?? error}`)
-  process.exit(1)
-})
+await runMain(main)
