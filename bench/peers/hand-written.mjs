@@ -1,0 +1,72 @@
+// The opponent: what a careful developer writes with nothing but IndexedDB, and as fast as it can be made.
+//
+// One row per record in `records`, one row per mutation in `outbox`, both in one transaction. Nothing awaits a single
+// request, only the transaction; it is committed explicitly; writes made while a transaction is in flight share the
+// next one (group commit). It stamps nothing and merges nothing, so it does less work than any sync engine must.
+
+function settled(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
+}
+
+function connect(name) {
+  const request = indexedDB.open(name, 1)
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore('records', { keyPath: 'id' })
+    request.result.createObjectStore('outbox', { autoIncrement: true })
+  }
+  return settled(request)
+}
+
+function commit(db, records) {
+  return new Promise((resolve, reject) => {
+    const transaction = db.transaction(['records', 'outbox'], 'readwrite')
+    transaction.oncomplete = () => resolve()
+    transaction.onabort = () => reject(transaction.error)
+    const rows = transaction.objectStore('records')
+    const outbox = transaction.objectStore('outbox')
+    for (const record of records) {
+      rows.put(record)
+      outbox.add({ id: record.id, op: 'put' })
+    }
+    transaction.commit()
+  })
+}
+
+/** Opens (or creates) the database `name`; resolves to the peer interface of `bench/page.mjs`. */
+export async function open(name) {
+  const db = await connect(name)
+  let waiting = []
+  let busy = false
+
+  async function flush() {
+    while (waiting.length > 0) {
+      const group = waiting
+      waiting = []
+      try {
+        await commit(db, group.map((write) => write.record))
+        for (const write of group) write.resolve()
+      } catch (error) {
+        for (const write of group) write.reject(error)
+      }
+    }
+    busy = false
+  }
+
+  return {
+    insertMany: (records) => commit(db, records),
+    insert(record) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ record, resolve, reject })
+        if (busy) return
+        busy = true
+        queueMicrotask(flush)
+      })
+    },
+    list: () => settled(db.transaction('records').objectStore('records').getAll()),
+    pending: () => settled(db.transaction('outbox').objectStore('outbox').count()),
+    close: async () => db.close(),
+  }
+}

@@ -1,0 +1,24 @@
+// 10,000 new records in one call, until durable.
+
+import { makeRecords } from '../records.mjs'
+import { verifyStored } from '../verification.mjs'
+
+const COUNT = 10_000
+
+export const about = {
+  title: '10,000 new records in one call, durable',
+  unit: 'ms',
+  limit: { ratio: 0.10 },
+  rounds: { full: 7, quick: 3 },
+}
+
+export async function measure({ open, database }) {
+  const records = makeRecords(COUNT)
+  const db = await open(database)
+  const started = performance.now()
+  await db.insertMany(records)
+  const value = performance.now() - started
+  await db.close()
+  await verifyStored(open, database, COUNT)
+  return { value }
+}

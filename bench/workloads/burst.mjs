@@ -1,0 +1,24 @@
+// 2,000 single writes in a row without awaiting any, until the last is durable.
+
+import { makeRecords } from '../records.mjs'
+import { verifyStored } from '../verification.mjs'
+
+const COUNT = 2_000
+
+export const about = {
+  title: '2,000 un-awaited single writes, durable',
+  unit: 'ms',
+  limit: { ratio: 0.30 },
+  rounds: { full: 9, quick: 5 },
+}
+
+export async function measure({ open, database }) {
+  const records = makeRecords(COUNT)
+  const db = await open(database)
+  const started = performance.now()
+  await Promise.all(records.map((record) => db.insert(record)))
+  const value = performance.now() - started
+  await db.close()
+  await verifyStored(open, database, COUNT)
+  return { value }
+}
