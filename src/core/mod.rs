@@ -1,7 +1,10 @@
 //! The pure half: no async, clock, randomness, browser or storage. Everything here compiles and is
 //! tested natively in seconds, and runs unchanged on the client and on the server.
 
+pub mod authority;
+pub mod conflict;
 pub mod error;
+pub mod merge;
 pub mod mutation;
 pub mod protocol;
 pub mod record;

@@ -1,0 +1,161 @@
+//! Conflicts and the archive: rows of the reserved collection `_conflictArchive`, synced like any other.
+//!
+//! Lives here: what such a row says, and its name. Not here: when one is written (`authority`; the client only
+//! for what the server never judges).
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::record::{ARCHIVE, Envelope, Fields, Key, Record};
+use crate::core::schema::{Policy, digest};
+use crate::core::stamp::Stamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What the two versions did: first mine, then theirs. `edit-delete`: I edited what they deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Kind {
+    EditEdit,
+    DeleteEdit,
+    EditDelete,
+    CreateCreate,
+}
+
+/// Whose content the record has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Winner {
+    Mine,
+    Theirs,
+    Merged,
+}
+
+/// Whether a person has to decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Status {
+    Unresolved,
+    Resolved,
+    Automatic,
+}
+
+/// Two versions that met. `mine` is the version of the client `mine_by`, whoever looks (R8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Conflict {
+    /// `arc_…`, see [`Conflict::name`].
+    pub id: String,
+    /// Collection of the record.
+    pub collection: String,
+    /// The record.
+    pub record_id: String,
+    /// How a person names it: `Flock 'Layer Group 3'`.
+    pub label: String,
+    /// What met what.
+    pub kind: Kind,
+    /// JSON Pointers at which the two differ and something was not kept.
+    pub paths: Vec<String>,
+    /// The version both were made from, where known.
+    #[serde(default)]
+    pub base: Option<Record>,
+    /// The version that was pushed.
+    #[serde(default)]
+    pub mine: Option<Record>,
+    /// The version that was there.
+    #[serde(default)]
+    pub theirs: Option<Record>,
+    /// Whose content stayed.
+    pub winner: Winner,
+    /// The policy that decided.
+    pub policy: Policy,
+    /// Client of `mine`.
+    #[serde(default)]
+    pub mine_by: Option<Arc<str>>,
+    /// Client of `theirs`.
+    #[serde(default)]
+    pub theirs_by: Option<Arc<str>>,
+    /// When they met, by the clock of who decided.
+    pub at: Stamp,
+    /// Whether a person has to decide.
+    pub status: Status,
+}
+
+impl Conflict {
+    /// The id of the entry for a version that lost: the same loss told twice is one entry (R20).
+    #[must_use]
+    pub fn name(key: &Key, loser: &Record) -> String {
+        format!("arc_{}", digest(&[&key.collection, &key.id, &loser.updated_at().to_string(), &loser.canonical()]))
+    }
+
+    /// The record it is about.
+    #[must_use]
+    pub fn about(&self) -> Key {
+        Key::new(self.collection.as_str(), self.record_id.as_str())
+    }
+
+    /// Its key in `_conflictArchive`.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(ARCHIVE, self.id.as_str())
+    }
+
+    /// As a row of `_conflictArchive`, stamped `updated_at`.
+    ///
+    /// # Errors
+    /// `invalid-record` when a version inside is broken.
+    pub fn to_record(&self, updated_at: Stamp) -> Result<Record> {
+        let text = serde_json::to_string(self).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
+        Ok(Record::build(Envelope { id: &self.id, updated_at, deleted_at: None, rev: None }, &Fields::split(&text)?))
+    }
+
+    /// Reads a row of `_conflictArchive`.
+    ///
+    /// # Errors
+    /// `invalid-record` when it is not one.
+    pub fn from_record(record: &Record) -> Result<Self> {
+        serde_json::from_str(record.text()).map_err(|e| Error::new(Code::InvalidRecord, format!("not a conflict: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(text: &str) -> Record {
+        Record::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_conflict_is_a_row_and_back() {
+        let mine = record(r#"{"id":"f1","name":"A","_updatedAt":"2025-01-02","_deletedAt":null}"#);
+        let theirs = record(r#"{"id":"f1","name":"B","_updatedAt":"2025-01-01","_deletedAt":"2025-01-01","_rev":7}"#);
+        let key = Key::new("flocks", "f1");
+        let conflict = Conflict {
+            id: Conflict::name(&key, &mine),
+            collection: "flocks".into(),
+            record_id: "f1".into(),
+            label: "Flock 'A'".into(),
+            kind: Kind::EditDelete,
+            paths: vec!["/name".into()],
+            base: None,
+            mine: Some(mine.clone()),
+            theirs: Some(theirs),
+            winner: Winner::Theirs,
+            policy: Policy::Lww,
+            mine_by: Some("c1".into()),
+            theirs_by: None,
+            at: Stamp(5),
+            status: Status::Unresolved,
+        };
+        let row = conflict.to_record(Stamp(5)).unwrap();
+        assert_eq!(row.id().as_ref(), conflict.id);
+        let confirmed = Record::parse(row.with_rev(9).unwrap().text()).unwrap();
+        assert_eq!(Conflict::from_record(&confirmed).unwrap(), conflict);
+        assert_eq!(conflict.about(), key);
+        assert!(row.text().contains(r#""kind":"edit-delete""#) && row.text().contains(r#""mineBy":"c1""#), "{row:?}");
+        let later = mine.with(Stamp(99), None, None).unwrap();
+        assert_ne!(Conflict::name(&key, &mine), Conflict::name(&key, &later), "the loser's stamp is part of the name");
+    }
+}
