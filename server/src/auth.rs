@@ -139,7 +139,7 @@ mod tests {
             (token(r#"{"sub":"a","exp":4000000000,"nbf":3900000000}"#), "not-yet-valid"),
             (token(r#"{"exp":4000000000}"#), "no-scope"),
             (token(r#"{"sub":"","exp":4000000000}"#), "bad-scope"),
-            (token(r#"{"sub":{"a":1},"exp":4000000000}"#), "no-scope"),
+            (token(r#"{"sub":{"a":1},"exp":4000000000}"#), "malformed"),
             (format!("Bearer {other}"), "wrong-signature"),
             (format!("Bearer {none}"), "malformed"),
             ("Bearer x.y.z".into(), "malformed"),

@@ -7,10 +7,10 @@
 
 use crate::answer::{Summary, answer, now};
 use crate::auth::{Gate, Scope};
+use crate::body;
 use crate::error::{Failure, JSON, REQUEST_ID, SUPPORTED};
 use crate::store::Store;
 use crate::sync::{self, Desk};
-use crate::body;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -47,8 +47,8 @@ pub fn router<S: Store>(app: App<S>, origins: &[String]) -> Router {
     let app = Arc::new(app);
     let sync = get(pull::<S>)
         .post(push::<S>)
-        .layer(RequestDecompressionLayer::new())
-        .layer(from_fn_with_state(app.clone(), admit::<S>));
+        .route_layer(RequestDecompressionLayer::new())
+        .route_layer(from_fn_with_state(app.clone(), admit::<S>));
     Router::new()
         .route("/api/v1/sync/delta", sync)
         .route("/healthz", get(health::<S>))
@@ -110,7 +110,8 @@ async fn push<S: Store>(
     let bytes = body::read(body, app.max_body).await?;
     let request: PushRequest = body::decode(&bytes)?;
     drop(bytes);
-    let summary = Summary { scope: scope.clone(), client: request.client_id.clone(), mutations: request.mutations.len(), ..Summary::default() };
+    let summary =
+        Summary { scope: scope.clone(), client: request.client_id.clone(), mutations: request.mutations.len(), ..Summary::default() };
     let request_id = request.request_id.clone();
     // In a task of its own: a client that hangs up does not stop a transaction half-way.
     let desk = app.desk.clone();
@@ -118,11 +119,7 @@ async fn push<S: Store>(
     finish(summary, done.unwrap_or_else(|_| Err(Failure::internal())), &request_id)
 }
 
-async fn pull<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(Scope(scope)): Extension<Scope>,
-    uri: Uri,
-) -> Result<Response, Failure> {
+async fn pull<S: Store>(State(app): State<Arc<App<S>>>, Extension(Scope(scope)): Extension<Scope>, uri: Uri) -> Result<Response, Failure> {
     let asked = sync::parse_query(&uri)?;
     let summary = Summary { scope: scope.clone(), client: asked.request.client_id.clone(), ..Summary::default() };
     let answer = app.desk.pull(&scope, &asked, now()).await;

@@ -36,11 +36,8 @@ pub(super) async fn snapshot(db: &mut SqliteConnection, scope: &str, needs: &Nee
         let select = "SELECT id, body, by_client, received_at FROM rows WHERE scope = ";
         for row in select_in(db, select, scope, ("collection", collection), "id", &ids).await? {
             let by: Option<&str> = row.try_get("by_client")?;
-            let stored = StoredRow {
-                record: record(row.try_get("body")?)?,
-                by: by.map(Arc::from),
-                received_at: Stamp(row.try_get("received_at")?),
-            };
+            let stored =
+                StoredRow { record: record(row.try_get("body")?)?, by: by.map(Arc::from), received_at: Stamp(row.try_get("received_at")?) };
             into.rows.insert(Key::new(collection, row.try_get::<&str, _>("id")?), stored);
         }
     }
