@@ -5,6 +5,7 @@
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::{MutationId, Op};
+use crate::core::schema::Collection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -182,7 +183,7 @@ pub struct WireResult {
     /// The original result, told again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
-    /// `_rev` of the record now.
+    /// `_rev` of the record now; the scope's `_rev` when there is no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<u64>,
     /// The record now; absent when it is exactly what the mutation carried (under `rev`), or when there is none.
@@ -200,12 +201,15 @@ pub struct WireResult {
     /// Why, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Where in the record.
+    /// Where in the mutation: a JSON Pointer, e.g. `/record/notes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// For `retry`: not before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// For `schema-mismatch`: how the server declares the collection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Box<Collection>>,
     /// The stamp was too far ahead and was replaced; `record` has the new one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clamped: bool,
@@ -226,6 +230,7 @@ impl WireResult {
             message: None,
             path: None,
             retry_after_ms: None,
+            declared: None,
             clamped: false,
         }
     }

@@ -25,6 +25,8 @@ pub const MAX_ID: usize = 128;
 pub const SINGLETON: &str = "$singleton";
 /// Prefix of ids given to rows that came without one.
 pub const ROW_PREFIX: &str = "$row_";
+/// Prefix of ids given on a device until the server gives one.
+pub const OPTIMISTIC_PREFIX: &str = "optimistic_";
 /// The reserved collection that conflicts and the archive are rows of.
 pub const ARCHIVE: &str = "_conflictArchive";
 

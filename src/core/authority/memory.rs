@@ -1,28 +1,146 @@
 //! A whole server in memory: for tests, the simulation and the loopback transport.
+//!
+//! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
-use crate::core::authority::Refusal;
+use crate::core::authority::{
+    Answer, Effects, Head, PagePlan, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, check_pull, check_request, evaluate,
+    follow_up, needs, page, page_since, respond,
+};
 use crate::core::mutation::MutationId;
-use crate::core::protocol::{PullRequest, PushRequest, SyncResponse};
+use crate::core::protocol::{PullRequest, PushRequest, SyncResponse, WireResult};
+use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-/// A server without disk or network; one per schema, any number of scopes.
+/// A server without disk or network: one schema, any number of scopes.
+///
+/// ```
+/// use homing::core::{authority::MemoryServer, protocol::{PullRequest, PROTOCOL}, schema::Schema, stamp::Stamp};
+/// let mut server = MemoryServer::new(Schema::default());
+/// let pull = PullRequest { protocol: PROTOCOL, ..PullRequest::default() };
+/// let first = server.pull(&pull, "farm-1", Stamp(0)).unwrap();
+/// assert!(first.changes.is_empty() && !first.has_more);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryServer {
     schema: Schema,
+    scopes: BTreeMap<String, Scope>,
     effects: HashMap<MutationId, u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Scope {
+    head: Head,
+    rows: HashMap<Key, StoredRow>,
+    by_rev: BTreeMap<u64, Key>,
+    receipts: HashMap<MutationId, Receipt>,
+    settled: HashMap<Arc<str>, u64>,
+    ids: HashMap<Arc<str>, Arc<str>>,
+    unresolved: HashMap<Key, Key>,
 }
 
 /// A backup of a [`MemoryServer`].
 #[derive(Clone, Debug)]
-pub struct MemorySnapshot(BTreeMap<String, ()>);
+pub struct MemorySnapshot(BTreeMap<String, Scope>);
+
+/// A push that is committed but not answered yet: another request may come in between.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    scope: String,
+    request_id: String,
+    cursor: Option<String>,
+    limit: Option<usize>,
+    /// What was answered to the mutations.
+    pub results: Vec<WireResult>,
+    /// Why nothing was evaluated, if so.
+    pub reset: Option<Reset>,
+}
+
+impl Scope {
+    fn new(now: Stamp) -> Self {
+        Self {
+            head: Head::first(now),
+            rows: HashMap::new(),
+            by_rev: BTreeMap::new(),
+            receipts: HashMap::new(),
+            settled: HashMap::new(),
+            ids: HashMap::new(),
+            unresolved: HashMap::new(),
+        }
+    }
+
+    fn load(&self, needs: &crate::core::authority::Needs, into: &mut Snapshot) {
+        let archive = needs.conflicts.iter().map(|id| Key::new(ARCHIVE, id.clone()));
+        for key in needs.rows.iter().cloned().chain(archive) {
+            if let Some(row) = self.rows.get(&key) {
+                into.rows.insert(key, row.clone());
+            }
+        }
+        for id in &needs.receipts {
+            into.receipts.extend(self.receipts.get(id).map(|r| (id.clone(), r.clone())));
+        }
+        for client in &needs.clients {
+            into.settled.extend(self.settled.get(client).map(|n| (client.clone(), *n)));
+        }
+        for id in &needs.ids {
+            into.ids.extend(self.ids.get(id).map(|s| (id.clone(), s.clone())));
+        }
+        for key in &needs.unresolved_of {
+            let row = self.unresolved.get(key).and_then(|conflict| self.rows.get(conflict));
+            into.unresolved.extend(row.map(|r| (key.clone(), r.record.clone())));
+        }
+    }
+
+    fn commit(&mut self, effects: Effects) {
+        for RowWrite { key, row, unresolved_of } in effects.rows {
+            if let Some(old) = self.rows.get(&key).and_then(|r| r.record.rev()) {
+                self.by_rev.remove(&old);
+            }
+            if let Some(rev) = row.record.rev() {
+                self.by_rev.insert(rev, key.clone());
+            }
+            self.unresolved.retain(|_, conflict| *conflict != key);
+            if let Some(of) = unresolved_of {
+                self.unresolved.insert(of, key.clone());
+            }
+            self.rows.insert(key, row);
+        }
+        self.receipts.extend(effects.receipts);
+        self.settled.extend(effects.settled);
+        self.ids.extend(effects.ids);
+        self.head = effects.head;
+    }
+
+    fn read(&self, plan: &PagePlan) -> Vec<(Key, Record)> {
+        let wanted = |(key, row): &(&Key, &StoredRow)| {
+            let _ = key;
+            let old = plan.live_only_through.is_some_and(|through| row.record.rev() <= Some(through));
+            !(old && row.record.is_deleted()) && plan.received_since.is_none_or(|since| row.received_at >= since)
+        };
+        let after = plan.after_rev.saturating_add(1);
+        let rows = self.by_rev.range(after..).filter_map(|(_, key)| Some((key, self.rows.get(key)?)));
+        rows.filter(wanted).take(plan.limit + 1).map(|(key, row)| (key.clone(), row.record.clone())).collect()
+    }
+
+    fn answer(&mut self, plan: &PagePlan, answer: Answer) -> SyncResponse {
+        if let Some(head) = &plan.new_head {
+            self.head = head.clone();
+        }
+        respond(plan, self.read(plan), &self.head, answer)
+    }
+}
 
 impl MemoryServer {
     /// An empty server.
     #[must_use]
     pub fn new(schema: Schema) -> Self {
-        Self { schema, effects: HashMap::new() }
+        Self { schema, scopes: BTreeMap::new(), effects: HashMap::new() }
+    }
+
+    fn scope(&mut self, scope: &str, now: Stamp) -> &mut Scope {
+        self.scopes.entry(scope.to_owned()).or_insert_with(|| Scope::new(now))
     }
 
     /// Evaluates a push and answers with changes.
@@ -30,8 +148,49 @@ impl MemoryServer {
     /// # Errors
     /// When the request is refused whole.
     pub fn push(&mut self, request: &PushRequest, scope: &str, now: Stamp) -> Result<SyncResponse, Refusal> {
-        let _ = (&self.schema, request, scope, now);
-        Ok(SyncResponse::default())
+        let committed = self.commit(request, scope, now)?;
+        Ok(self.finish(committed, now))
+    }
+
+    /// The first half of a push: everything it changes.
+    ///
+    /// # Errors
+    /// When the request is refused whole.
+    pub fn commit(&mut self, request: &PushRequest, scope: &str, now: Stamp) -> Result<Committed, Refusal> {
+        check_request(request, scope)?;
+        let schema = self.schema.clone();
+        let data = self.scope(scope, now);
+        let mut snapshot = Snapshot::new(data.head.clone());
+        data.load(&needs(request), &mut snapshot);
+        data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
+        let evaluated = evaluate(&schema, request, &snapshot, now);
+        let wrote: Vec<Key> = evaluated.effects.rows.iter().map(|w| w.key.clone()).collect();
+        data.commit(evaluated.effects);
+        for (mutation, result) in request.mutations.iter().zip(&evaluated.results) {
+            let id = result.record_id.as_deref().unwrap_or(&mutation.record_id);
+            if !result.replayed
+                && wrote.contains(&Key::new(mutation.collection.as_str(), id))
+                && let Ok(id) = mutation.mutation_id()
+            {
+                *self.effects.entry(id).or_default() += 1;
+            }
+        }
+        Ok(Committed {
+            scope: scope.to_owned(),
+            request_id: request.request_id.clone(),
+            cursor: request.cursor.clone(),
+            limit: request.limit,
+            results: evaluated.results,
+            reset: evaluated.reset,
+        })
+    }
+
+    /// The second half: the changes, read now.
+    pub fn finish(&mut self, committed: Committed, now: Stamp) -> SyncResponse {
+        let Committed { scope, request_id, cursor, limit, results, .. } = committed;
+        let data = self.scope(&scope, now);
+        let plan = page(cursor.as_deref(), &data.head, limit, now);
+        data.answer(&plan, Answer { request_id, scope, now, results })
     }
 
     /// Answers with changes.
@@ -39,27 +198,66 @@ impl MemoryServer {
     /// # Errors
     /// When the request is refused whole.
     pub fn pull(&mut self, request: &PullRequest, scope: &str, now: Stamp) -> Result<SyncResponse, Refusal> {
-        let _ = (request, scope, now);
-        Ok(SyncResponse::default())
+        check_pull(request, scope)?;
+        let data = self.scope(scope, now);
+        let plan = page(request.cursor.as_deref(), &data.head, request.limit, now);
+        Ok(data.answer(&plan, Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results: Vec::new() }))
+    }
+
+    /// Answers a simple client that remembers only a time.
+    pub fn since(&mut self, since: Stamp, scope: &str, now: Stamp) -> SyncResponse {
+        let data = self.scope(scope, now);
+        data.answer(&page_since(since, None), Answer { scope: scope.to_owned(), now, ..Answer::default() })
+    }
+
+    /// Every row of a scope in `_rev` order, tombstones and `_conflictArchive` too.
+    #[must_use]
+    pub fn rows(&self, scope: &str) -> Vec<(Key, StoredRow)> {
+        let rows = |s: &Scope| s.by_rev.values().filter_map(|k| Some((k.clone(), s.rows.get(k)?.clone()))).collect();
+        self.scopes.get(scope).map(rows).unwrap_or_default()
+    }
+
+    /// One row.
+    #[must_use]
+    pub fn row(&self, scope: &str, key: &Key) -> Option<&StoredRow> {
+        self.scopes.get(scope)?.rows.get(key)
+    }
+
+    /// Where a scope stands.
+    #[must_use]
+    pub fn head(&self, scope: &str) -> Option<&Head> {
+        self.scopes.get(scope).map(|s| &s.head)
     }
 
     /// A backup.
     #[must_use]
     pub fn snapshot(&self) -> MemorySnapshot {
-        MemorySnapshot(BTreeMap::new())
+        MemorySnapshot(self.scopes.clone())
     }
 
-    /// Goes back to a backup: a new epoch.
+    /// Goes back to a backup: a new epoch in every scope.
     pub fn restore(&mut self, backup: &MemorySnapshot, now: Stamp) {
-        let _ = (&backup.0, now);
+        let before = std::mem::replace(&mut self.scopes, backup.0.clone());
+        for (name, scope) in &mut self.scopes {
+            // An operator's clock may stand still in a test; what this process gave out is known here.
+            let issued = before.get(name).map_or(0, |s| s.head.rev);
+            scope.head = Head { rev: scope.head.rev.max(issued), ..scope.head.clone() }.next_epoch(now);
+        }
     }
 
     /// Forgets the oldest `n` tombstones of a scope.
     pub fn purge(&mut self, scope: &str, n: usize) {
-        let _ = (scope, n);
+        let Some(data) = self.scopes.get_mut(scope) else { return };
+        let dead = |(rev, key): (&u64, &Key)| data.rows.get(key).is_some_and(|r| r.record.is_deleted()).then(|| (*rev, key.clone()));
+        let oldest: Vec<(u64, Key)> = data.by_rev.iter().filter_map(dead).take(n).collect();
+        for (rev, key) in oldest {
+            data.by_rev.remove(&rev);
+            data.rows.remove(&key);
+            data.head.purged_through = data.head.purged_through.max(rev);
+        }
     }
 
-    /// How often each mutation took effect.
+    /// How often each mutation took effect on its record.
     #[must_use]
     pub fn effects(&self) -> &HashMap<MutationId, u32> {
         &self.effects

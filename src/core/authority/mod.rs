@@ -6,18 +6,27 @@
 //!
 //! Lives here: the verdicts. Not here: how two versions merge (`merge`), SQL and HTTP (`server/`).
 
+mod group;
+mod incoming;
+mod judge;
 mod memory;
 mod needs;
 mod page;
+mod policy;
 mod request;
+mod rows;
+mod stage;
 
-pub use memory::{MemoryServer, MemorySnapshot};
+pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
 pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, page, page_since, respond};
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
+use crate::core::authority::judge::Arrival;
+use crate::core::authority::stage::Stage;
+use crate::core::error::Result;
 use crate::core::mutation::MutationId;
-use crate::core::protocol::{PushRequest, WireResult};
+use crate::core::protocol::{Outcome, PushRequest, WireResult};
 use crate::core::record::{Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
@@ -162,10 +171,67 @@ pub struct Evaluated {
 /// Judges every mutation of a request that [`check_request`] let pass. `now` is the server's clock.
 #[must_use]
 pub fn evaluate(schema: &Schema, request: &PushRequest, snapshot: &Snapshot, now: Stamp) -> Evaluated {
-    let _ = (schema, request, now);
-    Evaluated {
-        results: Vec::new(),
-        effects: Effects { rows: Vec::new(), receipts: Vec::new(), settled: Vec::new(), ids: Vec::new(), head: snapshot.head.clone() },
-        reset: None,
+    let mut stage = Stage::new(snapshot, schema, now);
+    stage.settle(&request.client_id, request.settled_through);
+    let claimed = request.mutations.iter().filter_map(|m| m.base_rev).max().unwrap_or(0);
+    if let Some((reset, new_head)) = page::refuse(request.cursor.as_deref(), claimed, &snapshot.head, now) {
+        let effects = stage.effects();
+        let head = new_head.unwrap_or_else(|| effects.head.clone());
+        return Evaluated { results: Vec::new(), effects: Effects { head, ..effects }, reset: Some(reset) };
+    }
+    let mismatches = judge::mismatches(request, schema);
+    let mut results = judge_mutations(&mut stage, request, &mismatches);
+    for row in rows::pushed(request, now) {
+        let result = row.map_or_else(|refused| *refused, |row| judge::judge(&mut stage, &row.arrival(), &mismatches));
+        if matches!(result.status, Outcome::Rejected | Outcome::Conflict | Outcome::Retry) {
+            results.push(result);
+        }
+    }
+    Evaluated { results, effects: stage.effects(), reset: None }
+}
+
+/// In the order of the request; a group is judged where its first member stands.
+fn judge_mutations(stage: &mut Stage<'_>, request: &PushRequest, mismatches: &judge::Mismatches) -> Vec<WireResult> {
+    let mut results: Vec<Option<WireResult>> = request.mutations.iter().map(|_| None).collect();
+    let mut groups: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, wire) in request.mutations.iter().enumerate() {
+        if let Some(group) = wire.group.as_deref() {
+            groups.entry(group).or_default().push(at);
+        }
+    }
+    for (at, wire) in request.mutations.iter().enumerate() {
+        let members = match wire.group.as_deref() {
+            None => vec![at],
+            Some(group) => groups.remove(group).unwrap_or_default(),
+        };
+        let arrivals: Vec<(usize, Result<Arrival<'_>>)> =
+            members.iter().filter_map(|i| Some((*i, Arrival::of(request.mutations.get(*i)?)))).collect();
+        let mut usable = Vec::new();
+        let mut places = Vec::new();
+        for (place, arrival) in arrivals {
+            match arrival {
+                Ok(arrival) => {
+                    usable.push(arrival);
+                    places.push(place);
+                }
+                // An id nobody can have: the mutation is refused, and so is its group below.
+                Err(error) => {
+                    let id = request.mutations.get(place).map_or("", |m| m.id.as_str());
+                    put(&mut results, place, judge::rejected(id, error));
+                }
+            }
+        }
+        let answers = match (wire.group.is_some(), usable.as_slice()) {
+            (false, [one]) => vec![judge::judge(stage, one, mismatches)],
+            (_, usable) => group::judge_group(stage, usable, mismatches, usable.len() < members.len()),
+        };
+        places.into_iter().zip(answers).for_each(|(place, answer)| put(&mut results, place, answer));
+    }
+    results.into_iter().flatten().collect()
+}
+
+fn put(results: &mut [Option<WireResult>], place: usize, result: WireResult) {
+    if let Some(slot) = results.get_mut(place) {
+        *slot = Some(result);
     }
 }

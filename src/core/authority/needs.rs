@@ -3,9 +3,14 @@
 //! Lives here: reading a request for the keys it touches. Not here: loading.
 
 use crate::core::authority::Snapshot;
-use crate::core::mutation::MutationId;
-use crate::core::protocol::PushRequest;
-use crate::core::record::Key;
+use crate::core::authority::incoming::{Incoming, optimistic_ids};
+use crate::core::authority::rows::pushed;
+use crate::core::conflict::Conflict;
+use crate::core::mutation::{MutationId, Op};
+use crate::core::protocol::{PushRequest, WireMutation};
+use crate::core::record::{ARCHIVE, Key, OPTIMISTIC_PREFIX};
+use crate::core::schema::Schema;
+use crate::core::stamp::Stamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -26,17 +31,74 @@ pub struct Needs {
     pub conflicts: BTreeSet<Arc<str>>,
 }
 
+impl Needs {
+    fn record(&mut self, key: Key) {
+        self.unresolved_of.insert(key.clone());
+        self.rows.insert(key);
+    }
+
+    fn mutation(&mut self, wire: &WireMutation) {
+        self.record(Key::new(wire.collection.as_str(), wire.record_id.as_str()));
+        if wire.record_id.starts_with(OPTIMISTIC_PREFIX) {
+            self.ids.insert(wire.record_id.as_str().into());
+        }
+        self.ids.extend(wire.record.iter().flat_map(|raw| optimistic_ids(raw.get())));
+        self.conflicts.extend(wire.resolves.as_deref().map(Arc::from));
+        let ids = wire.depends_on.iter().map(String::as_str).filter_map(|id| id.parse::<MutationId>().ok());
+        for id in ids {
+            self.clients.insert(id.client.clone());
+            self.receipts.insert(id);
+        }
+    }
+}
+
 /// What a request touches, as far as the request itself says.
 #[must_use]
 pub fn needs(request: &PushRequest) -> Needs {
-    let _ = request;
-    Needs::default()
+    let mut needs = Needs::default();
+    if !request.client_id.is_empty() {
+        needs.clients.insert(request.client_id.as_str().into());
+    }
+    for wire in &request.mutations {
+        needs.mutation(wire);
+        if let Ok(id) = wire.mutation_id() {
+            needs.clients.insert(id.client.clone());
+            needs.receipts.insert(id);
+        }
+    }
+    for row in pushed(request, Stamp(0)).into_iter().flatten() {
+        needs.mutation(row.wire());
+        needs.receipts.insert(row.arrival().id);
+    }
+    needs
 }
 
-/// What it touches beyond that, once [`needs`] is loaded: rows under their server ids, archive entries of the
-/// versions that are there now. Load it into the same snapshot, then evaluate.
+/// What it touches beyond that, once [`needs`] is loaded: rows under their server ids, and the archive entries
+/// that the versions meeting here would get. Load it into the same snapshot, then evaluate.
 #[must_use]
-pub fn follow_up(request: &PushRequest, snapshot: &Snapshot) -> Needs {
-    let _ = (request, snapshot);
-    Needs::default()
+pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) -> Needs {
+    let mut needs = Needs::default();
+    let rows = pushed(request, Stamp(0));
+    let wires = request.mutations.iter().chain(rows.iter().flatten().map(|row| row.wire()));
+    for wire in wires {
+        let id = snapshot.ids.get(wire.record_id.as_str());
+        let key = Key::new(wire.collection.as_str(), id.cloned().unwrap_or_else(|| wire.record_id.as_str().into()));
+        let row = snapshot.rows.get(&key);
+        if let Some(row) = row {
+            needs.conflicts.insert(Conflict::name(&key, &row.record).into());
+        }
+        // A create of something new loses to nobody.
+        if (row.is_some() || id.is_some() || wire.op != Op::Create)
+            && let Ok(m) = Incoming::read(wire, None, schema, &|id| snapshot.ids.get(id).cloned())
+        {
+            needs.conflicts.insert(m.archive_id().into());
+        }
+        if id.is_some() {
+            needs.record(key);
+        }
+    }
+    for open in snapshot.unresolved.values() {
+        needs.rows.insert(Key::new(ARCHIVE, open.id().clone()));
+    }
+    needs
 }

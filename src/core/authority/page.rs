@@ -54,9 +54,14 @@ pub struct Answer {
     pub results: Vec<WireResult>,
 }
 
+/// The highest `_rev` that a server of this scope can have given out.
+pub(super) fn most_plausible(rev: u64, now: Stamp) -> u64 {
+    micros(now).max(rev).saturating_add(PLAUSIBLE_US)
+}
+
 /// Whether a cursor is refused, and the new head if the client knows more than this server ever gave out.
 pub(super) fn refuse(cursor: Option<&str>, claimed: u64, head: &Head, now: Stamp) -> Option<(Reset, Option<Head>)> {
-    let most = micros(now).max(head.rev).saturating_add(PLAUSIBLE_US);
+    let most = most_plausible(head.rev, now);
     let fork = |rev: u64| (rev > head.rev && rev <= most).then(|| head.above(rev, now));
     if let Some(new) = fork(claimed) {
         return Some((Reset::Epoch, Some(new)));

@@ -10,7 +10,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::merge::tree::{Leaves, ancestors, below, flatten, unflatten};
 use crate::core::merge::{Merged, lww};
 use crate::core::mutation::Op;
-use crate::core::record::{Envelope, Fields, Record};
+use crate::core::record::{Envelope, Fields, RESERVED, Record};
 use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 use indexmap::IndexSet;
@@ -80,6 +80,11 @@ impl State {
         let text = serde_json::to_string(&body).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
         Ok(Record::build(Envelope { id, updated_at, deleted_at, rev: None }, &Fields::split(&text)?))
     }
+}
+
+/// Whether a pointer leads into what the app owns.
+fn is_content(pointer: &str) -> bool {
+    pointer.strip_prefix('/').is_some_and(|rest| !RESERVED.contains(&rest.split('/').next().unwrap_or_default()))
 }
 
 fn canonical(value: &Value) -> String {
@@ -267,7 +272,7 @@ pub(crate) fn check_field_times(body: &Map<String, Value>) -> Result<()> {
         None | Some(Value::Null) => Ok(()),
         Some(Value::Object(times)) => {
             let bad =
-                times.iter().find(|(p, at)| !(p.is_empty() || p.starts_with('/')) || !at.as_str().is_some_and(|s| Stamp::parse(s).is_ok()));
+                times.iter().find(|(p, at)| !(p.is_empty() || p.starts_with('/')) || at.as_str().is_none_or(|s| Stamp::parse(s).is_err()));
             bad.map_or(Ok(()), |(p, _)| refuse(format!("/{TIMES}/{}", p.replace('~', "~0").replace('/', "~1"))))
         }
         Some(_) => refuse(format!("/{TIMES}")),
@@ -295,7 +300,7 @@ impl Patch {
         };
         match changed {
             None => full.leaves.keys().for_each(|p| patch.take(&full, p, record.updated_at())),
-            Some(changed) => changed.iter().filter(|p| p.starts_with('/')).for_each(|p| patch.take(&full, p, record.updated_at())),
+            Some(changed) => changed.iter().filter(|p| is_content(p)).for_each(|p| patch.take(&full, p, record.updated_at())),
         }
         Ok(patch)
     }

@@ -1,0 +1,64 @@
+//! Groups: mutations applied or refused together.
+//!
+//! Lives here: what the others get when one member fails. Not here: the verdict on a member (`judge`).
+
+use crate::core::authority::judge::{Arrival, Mismatches, judge, keep};
+use crate::core::authority::stage::Stage;
+use crate::core::protocol::{Outcome, WireResult};
+
+fn refused(result: &WireResult) -> bool {
+    matches!(result.status, Outcome::Rejected | Outcome::Conflict)
+}
+
+fn waits(result: &WireResult) -> bool {
+    matches!(result.status, Outcome::Blocked | Outcome::Retry)
+}
+
+/// Judges the members of a group, in order. If one is rejected or in conflict, it gets its own verdict and the
+/// others are `rejected` (`group-refused`); if one has to wait, all wait. Then none has an effect (R2).
+/// `broken`: a member was refused already because its id cannot be read.
+pub(super) fn judge_group(stage: &mut Stage<'_>, members: &[Arrival<'_>], mismatches: &Mismatches, broken: bool) -> Vec<WireResult> {
+    let before = stage.clone();
+    let results: Vec<WireResult> = members.iter().map(|m| judge(stage, m, mismatches)).collect();
+    let culprit = results.iter().find(|r| refused(r)).or_else(|| results.iter().find(|r| waits(r)).filter(|_| !broken)).cloned();
+    let (because, status, reused, retry_after_ms) = match culprit {
+        Some(c) => (c.id, c.status, c.code.as_deref() == Some("mutation-reuse"), c.retry_after_ms),
+        None if broken => ("a mutation without a usable id".to_owned(), Outcome::Rejected, false, None),
+        None => return results,
+    };
+    *stage = before;
+    let mut answers = Vec::with_capacity(results.len());
+    for (member, result) in members.iter().zip(results) {
+        if result.replayed || !result.status.is_final() || result.status == Outcome::Expired {
+            answers.push(result);
+            continue;
+        }
+        if refused(&result) {
+            // Again without the others: its conflict is to be kept, nothing that the others did.
+            let alone = stage.clone();
+            let verdict = judge(stage, member, mismatches);
+            if refused(&verdict) {
+                answers.push(verdict);
+                continue;
+            }
+            *stage = alone;
+        }
+        let outcome = if reused {
+            Outcome::Retry
+        } else if status.is_final() {
+            Outcome::Rejected
+        } else {
+            status
+        };
+        let answer = WireResult {
+            code: Some(if outcome == Outcome::Blocked { "blocked" } else { "group-refused" }.to_owned()),
+            message: Some(format!("its group did not take effect because of {because}")),
+            path: Some("/group".to_owned()),
+            retry_after_ms: if outcome == Outcome::Retry { retry_after_ms.or(Some(0)) } else { None },
+            ..WireResult::new(&member.wire.id, outcome)
+        };
+        keep(stage, member, &answer);
+        answers.push(answer);
+    }
+    answers
+}

@@ -1,0 +1,223 @@
+//! One mutation as it arrived, checked and taken apart.
+//!
+//! Lives here: what makes a single mutation unusable (it alone is `rejected`), optimistic ids in it. Not here:
+//! what it does (`policy`).
+
+use crate::core::conflict::Conflict;
+use crate::core::error::{Code, Error, Result};
+use crate::core::merge::check_field_times;
+use crate::core::mutation::{MutationId, Op};
+use crate::core::protocol::WireMutation;
+use crate::core::record::{self, Envelope, Fields, Key, OPTIMISTIC_PREFIX, ROW_PREFIX, Record, SINGLETON};
+use crate::core::schema::{Schema, check_name};
+use crate::core::stamp::Stamp;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Looks an optimistic id up.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<Arc<str>>;
+
+/// A usable mutation.
+#[derive(Clone, Debug)]
+pub(super) struct Incoming {
+    pub(super) op: Op,
+    /// Under the server's id, where one is known.
+    pub(super) key: Key,
+    /// The version it carries, with the ids the server knows; no `_rev`.
+    pub(super) record: Record,
+    /// An id in it was replaced.
+    pub(super) translated: bool,
+    /// A delete that came without its tombstone.
+    pub(super) bare: bool,
+    pub(super) base_rev: Option<u64>,
+    pub(super) changed: Option<Vec<String>>,
+    pub(super) depends_on: Vec<MutationId>,
+    pub(super) imported: bool,
+    pub(super) resolves: Option<Arc<str>>,
+    /// The client whose version it is, where known.
+    pub(super) by: Option<Arc<str>>,
+}
+
+impl Incoming {
+    /// Checks a mutation. Paths of errors lead into the mutation.
+    pub(super) fn read(wire: &WireMutation, by: Option<Arc<str>>, schema: &Schema, ids: Lookup<'_>) -> Result<Self> {
+        check_collection(&wire.collection, schema)?;
+        check_record_id(&wire.record_id)?;
+        let stamp = Stamp::parse(&wire.updated_at).map_err(|e| Error::at(e.code, "/updatedAt", e.message))?;
+        let (carried, bare) = match &wire.record {
+            Some(raw) => (carried(raw.get(), wire, stamp)?, false),
+            None if wire.op == Op::Delete => (tombstone(&wire.record_id, stamp), true),
+            None => return Err(Error::at(Code::InvalidRecord, "/record", "only a delete may come without a record")),
+        };
+        if carried.is_deleted() != (wire.op == Op::Delete) {
+            return Err(Error::at(Code::InvalidRecord, "/record/_deletedAt", "a delete carries a tombstone, nothing else does"));
+        }
+        let base_rev = wire.base_rev.or(carried.rev());
+        let deleted_at = carried.deleted_at().map(|at| at.min(carried.updated_at()));
+        let carried = if carried.rev().is_some() || deleted_at != carried.deleted_at() {
+            carried.with(carried.updated_at(), deleted_at, None)?
+        } else {
+            carried
+        };
+        let known = ids(&wire.record_id);
+        let id: Arc<str> = known.clone().unwrap_or_else(|| wire.record_id.as_str().into());
+        let body = translate(&carried, ids)?;
+        let translated = known.is_some() || body.is_some();
+        let record = match body.unwrap_or_else(|| carried.clone()) {
+            r if known.is_some() => rename(&r, &id)?,
+            r => r,
+        };
+        Ok(Self {
+            op: wire.op,
+            key: Key::new(wire.collection.as_str(), id),
+            record,
+            translated,
+            bare,
+            base_rev,
+            changed: changed(wire)?,
+            depends_on: depends_on(wire)?,
+            imported: wire.imported,
+            resolves: short(wire.resolves.as_deref(), "/resolves")?,
+            by,
+        })
+    }
+
+    /// The archive id of this version should it lose.
+    pub(super) fn archive_id(&self) -> String {
+        Conflict::name(&self.key, &self.record)
+    }
+}
+
+fn check_collection(name: &str, schema: &Schema) -> Result<()> {
+    check_name(name).map_err(|e| Error::at(e.code, "/collection", e.message))?;
+    if name.starts_with('$') && name != "$root" {
+        return Err(Error::at(Code::InvalidRecord, "/collection", "names beginning with $ belong to Homing"));
+    }
+    if !schema.syncs(name) {
+        return Err(Error::at(Code::InvalidRecord, "/collection", "this collection is declared as device-only"));
+    }
+    Ok(())
+}
+
+fn check_record_id(id: &str) -> Result<()> {
+    record::check_id(id).map_err(|e| Error::at(e.code, "/recordId", e.message))?;
+    let ours = [SINGLETON, "$root"].contains(&id) || [ROW_PREFIX, "$dup_"].iter().any(|p| id.starts_with(p));
+    if id.starts_with('$') && !ours {
+        return Err(Error::at(Code::InvalidId, "/recordId", "ids beginning with $ belong to Homing"));
+    }
+    Ok(())
+}
+
+fn carried(text: &str, wire: &WireMutation, stamp: Stamp) -> Result<Record> {
+    let inside = |e: Error| Error { path: Some(format!("/record{}", e.path.unwrap_or_default())), ..e };
+    record::check(text).map_err(inside)?;
+    let fields = Fields::split(text).map_err(inside)?;
+    let id: Cow<'_, str> = fields.decode("id").map_err(inside)?.unwrap_or_default();
+    if id != wire.record_id {
+        return Err(Error::at(Code::InvalidId, "/record/id", "not the recordId of the mutation"));
+    }
+    let own: Option<Stamp> = fields.decode("_updatedAt").map_err(inside)?;
+    if own.is_some_and(|own| own != stamp) {
+        return Err(Error::at(Code::InvalidRecord, "/record/_updatedAt", "not the updatedAt of the mutation"));
+    }
+    if text.contains("_fieldTimes") {
+        let body = serde_json::from_str(text).map_err(|e| Error::at(Code::InvalidRecord, "/record", e.to_string()))?;
+        check_field_times(&body).map_err(inside)?;
+    }
+    if own.is_some() {
+        return Record::parse(text).map_err(inside);
+    }
+    let (deleted_at, rev) = (fields.decode("_deletedAt").map_err(inside)?, fields.decode("_rev").map_err(inside)?);
+    Ok(Record::build(Envelope { id: &id, updated_at: stamp, deleted_at, rev }, &fields))
+}
+
+fn tombstone(id: &str, at: Stamp) -> Record {
+    Record::build(Envelope { id, updated_at: at, deleted_at: Some(at), rev: None }, &Fields(Vec::new()))
+}
+
+/// The same version under another id.
+pub(super) fn rename(record: &Record, id: &str) -> Result<Record> {
+    let envelope = Envelope { id, updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
+    Ok(Record::build(envelope, &record.fields()?))
+}
+
+/// Replaces every string that is exactly a known optimistic id; `None` when there is none (rule *wire*).
+fn translate(record: &Record, ids: Lookup<'_>) -> Result<Option<Record>> {
+    if !record.text().contains(OPTIMISTIC_PREFIX) {
+        return Ok(None);
+    }
+    let mut body = Value::Object(record.value()?);
+    let mut found = false;
+    replace(&mut body, &mut |text| {
+        let known = text.starts_with(OPTIMISTIC_PREFIX).then(|| ids(text)).flatten();
+        found |= known.is_some();
+        known.map(|id| id.to_string())
+    });
+    if !found {
+        return Ok(None);
+    }
+    let text = body.to_string();
+    let envelope = Envelope { id: record.id(), updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
+    Ok(Some(Record::build(envelope, &Fields::split(&text)?)))
+}
+
+fn replace(value: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(new) = with(text) {
+                *text = new;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| replace(v, with)),
+        Value::Object(members) => members.values_mut().for_each(|v| replace(v, with)),
+        _ => {}
+    }
+}
+
+/// Every string in a record's text that can be an optimistic id.
+pub(super) fn optimistic_ids(text: &str) -> Vec<Arc<str>> {
+    let mut found = Vec::new();
+    if text.contains(OPTIMISTIC_PREFIX)
+        && let Ok(mut value) = serde_json::from_str::<Value>(text)
+    {
+        replace(&mut value, &mut |text| {
+            if text.starts_with(OPTIMISTIC_PREFIX) {
+                found.push(text.into());
+            }
+            None
+        });
+    }
+    found
+}
+
+fn changed(wire: &WireMutation) -> Result<Option<Vec<String>>> {
+    let Some(changed) = &wire.changed else { return Ok(None) };
+    match changed.iter().position(|p| !p.is_empty() && !p.starts_with('/')) {
+        Some(at) => Err(Error::at(Code::InvalidRecord, format!("/changed/{at}"), "not a JSON Pointer")),
+        // The pointer of the whole record: everything was written.
+        None if changed.iter().any(String::is_empty) => Ok(None),
+        None => Ok(Some(changed.clone())),
+    }
+}
+
+fn depends_on(wire: &WireMutation) -> Result<Vec<MutationId>> {
+    let parse = |(at, text): (usize, &String)| {
+        let path = format!("/dependsOn/{at}");
+        match text.parse::<MutationId>() {
+            Ok(_) if *text == wire.id => Err(Error::at(Code::InvalidId, path, "a mutation cannot wait for itself")),
+            Ok(id) => Ok(id),
+            Err(e) => Err(Error::at(e.code, path, e.message)),
+        }
+    };
+    wire.depends_on.iter().enumerate().map(parse).collect()
+}
+
+fn short(text: Option<&str>, path: &str) -> Result<Option<Arc<str>>> {
+    match text {
+        Some(t) if t.is_empty() || t.len() > 128 || t.chars().any(char::is_control) => {
+            Err(Error::at(Code::InvalidId, path, "1 to 128 characters without control characters"))
+        }
+        other => Ok(other.map(Into::into)),
+    }
+}

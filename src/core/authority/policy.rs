@@ -1,0 +1,181 @@
+//! The verdict on one mutation against the stored row.
+//!
+//! Lives here: who wins, what is archived, what a person decides. Not here: receipts, order, groups (`work`),
+//! writing (`work`), how fields merge (`merge`).
+
+use crate::core::authority::incoming::Incoming;
+use crate::core::conflict::{Kind, Status, Winner};
+use crate::core::error::{Code, Error, Result};
+use crate::core::merge::{Patch, changed_pointers, merge_patch};
+use crate::core::mutation::Op;
+use crate::core::protocol::Outcome;
+use crate::core::record::Record;
+use crate::core::schema::Policy;
+
+/// Which of the two versions an archive entry is named after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loser {
+    Mine,
+    Theirs,
+}
+
+/// An entry for `_conflictArchive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) winner: Winner,
+    pub(super) loser: Loser,
+    pub(super) status: Status,
+    pub(super) paths: Vec<String>,
+}
+
+/// What becomes of a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    /// The version to store; its `_rev` is still to be given.
+    pub(super) put: Option<Record>,
+    pub(super) archive: Option<Entry>,
+    pub(super) error: Option<Error>,
+}
+
+impl Verdict {
+    fn plain(outcome: Outcome) -> Self {
+        Self { outcome, put: None, archive: None, error: None }
+    }
+
+    fn put(outcome: Outcome, record: Record, archive: Option<Entry>) -> Self {
+        Self { outcome, put: Some(record), archive, error: None }
+    }
+}
+
+/// Judges `rec` (the version `m` carries, clamped) against the row of the same record.
+pub(super) fn decide(policy: Policy, m: &Incoming, rec: &Record, row: Option<&Record>) -> Result<Verdict> {
+    if policy == Policy::AppendOnly && m.op != Op::Create {
+        let error = Error::new(Code::AppendOnly, "rows of this collection are never changed or deleted");
+        return Ok(Verdict { error: Some(error), ..Verdict::plain(Outcome::Rejected) });
+    }
+    let Some(row) = row else { return Ok(missing(m, rec)) };
+    let current = m.base_rev.is_some() && m.base_rev == row.rev();
+    let equal = if policy == Policy::Fields && !m.imported { rec.same(row) } else { rec.same_content(row) };
+    if equal {
+        return Ok(Verdict::plain(Outcome::Applied));
+    }
+    let meeting = Meeting { m, rec, row, current };
+    if m.imported && !current {
+        return Ok(meeting.superseded());
+    }
+    if policy == Policy::AppendOnly || m.op == Op::Create && !current && (row.is_deleted() || policy != Policy::Fields) {
+        return Ok(meeting.conflict(Status::Unresolved, Winner::Theirs));
+    }
+    if rec.is_deleted() && row.is_deleted() {
+        return meeting.both_deleted();
+    }
+    if rec.is_deleted() != row.is_deleted() && !current {
+        return Ok(meeting.conflict(Status::Unresolved, Winner::Theirs));
+    }
+    match policy {
+        Policy::Manual | Policy::Fww | Policy::ServerWins | Policy::ClientWins if current => {
+            Ok(Verdict::put(Outcome::Applied, rec.clone(), None))
+        }
+        Policy::Manual => Ok(meeting.conflict(Status::Unresolved, Winner::Theirs)),
+        Policy::Fww | Policy::ServerWins => Ok(meeting.conflict(Status::Automatic, Winner::Theirs)),
+        // The client pushes again above the row, which then is no concurrent version any more: keep it now.
+        Policy::ClientWins => Ok(meeting.conflict(Status::Automatic, Winner::Mine)),
+        Policy::Fields if !rec.is_deleted() && !row.is_deleted() && m.op != Op::Undelete => meeting.by_field(),
+        Policy::Fields | Policy::Lww | Policy::AppendOnly => Ok(meeting.last_write()),
+    }
+}
+
+/// Nothing is stored under that id, or no longer (R9).
+fn missing(m: &Incoming, rec: &Record) -> Verdict {
+    match m.op {
+        Op::Create => Verdict::put(Outcome::Applied, rec.clone(), None),
+        Op::Delete => Verdict::plain(Outcome::Applied),
+        Op::Update | Op::Undelete => Verdict {
+            archive: Some(Entry {
+                kind: Kind::EditDelete,
+                winner: Winner::Theirs,
+                loser: Loser::Mine,
+                status: Status::Unresolved,
+                paths: changed_pointers(None, rec),
+            }),
+            ..Verdict::plain(Outcome::Conflict)
+        },
+    }
+}
+
+/// Two different versions of one record.
+struct Meeting<'a> {
+    m: &'a Incoming,
+    rec: &'a Record,
+    row: &'a Record,
+    /// The newcomer was made from exactly this row.
+    current: bool,
+}
+
+impl Meeting<'_> {
+    fn entry(&self, winner: Winner, status: Status) -> Entry {
+        let kind = match (self.rec.is_deleted(), self.row.is_deleted()) {
+            (true, false) => Kind::DeleteEdit,
+            (false, true) => Kind::EditDelete,
+            _ if self.m.op == Op::Create => Kind::CreateCreate,
+            _ => Kind::EditEdit,
+        };
+        let loser = if winner == Winner::Mine { Loser::Theirs } else { Loser::Mine };
+        Entry { kind, winner, loser, status, paths: changed_pointers(Some(self.row), self.rec) }
+    }
+
+    fn conflict(&self, status: Status, winner: Winner) -> Verdict {
+        Verdict { archive: Some(self.entry(winner, status)), ..Verdict::plain(Outcome::Conflict) }
+    }
+
+    fn superseded(&self) -> Verdict {
+        Verdict { archive: Some(self.entry(Winner::Theirs, Status::Automatic)), ..Verdict::plain(Outcome::Superseded) }
+    }
+
+    fn both_deleted(&self) -> Result<Verdict> {
+        if self.current && self.rec.order(self.row).is_gt() {
+            return Ok(Verdict::put(Outcome::Applied, self.rec.clone(), None));
+        }
+        // Both wanted the same; what one had edited before is still worth keeping.
+        let body = |r: &Record| r.with(r.updated_at(), None, None);
+        let alike = self.m.bare || body(self.rec)?.same_content(&body(self.row)?);
+        Ok(if alike { Verdict::plain(Outcome::Superseded) } else { self.superseded() })
+    }
+
+    fn last_write(&self) -> Verdict {
+        if self.rec.order(self.row).is_gt() {
+            let over = (!self.current).then(|| self.entry(Winner::Mine, Status::Automatic));
+            return Verdict::put(Outcome::Applied, self.rec.clone(), over);
+        }
+        self.superseded()
+    }
+
+    fn by_field(&self) -> Result<Verdict> {
+        let diff;
+        let changed = match (&self.m.changed, self.m.op) {
+            (_, Op::Create) => None,
+            (Some(changed), _) => Some(changed.as_slice()),
+            // Written whole on top of this very row: what it lacks was removed. On another row: never seen.
+            (None, _) if self.current => {
+                diff = changed_pointers(Some(self.row), self.rec);
+                Some(diff.as_slice())
+            }
+            (None, _) => None,
+        };
+        let patch = Patch::of(self.rec, changed)?;
+        let out = merge_patch(self.row, self.rec, &patch)?;
+        let whole = self.current && out.record.same_content(self.rec);
+        let outcome = if whole { Outcome::Applied } else { Outcome::Merged };
+        let loser = if out.lost.is_empty() { Loser::Theirs } else { Loser::Mine };
+        let mut paths = out.lost;
+        if !self.current {
+            paths.extend(out.overwritten);
+        }
+        paths.sort_unstable();
+        paths.dedup();
+        let archive = (!paths.is_empty()).then(|| Entry { loser, paths, ..self.entry(Winner::Merged, Status::Automatic) });
+        Ok(Verdict { put: (!out.unchanged).then_some(out.record), archive, ..Verdict::plain(outcome) })
+    }
+}

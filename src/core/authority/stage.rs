@@ -1,0 +1,211 @@
+//! What one request has changed so far, over what was loaded.
+//!
+//! Lives here: lookups, giving out `_rev`, writing rows and archive entries. Not here: verdicts (`policy`).
+
+use crate::core::authority::incoming::Incoming;
+use crate::core::authority::policy::{Entry, Loser};
+use crate::core::authority::{Effects, Head, Receipt, RowWrite, Snapshot, StoredRow};
+use crate::core::conflict::{Conflict, Status, Winner};
+use crate::core::error::Result;
+use crate::core::mutation::MutationId;
+use crate::core::protocol::Outcome;
+use crate::core::record::{Key, Record};
+use crate::core::schema::{Policy, Schema, label};
+use crate::core::stamp::Stamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Changes so far. Cloned before a group, put back if the group is refused.
+#[derive(Clone)]
+pub(super) struct Stage<'a> {
+    loaded: &'a Snapshot,
+    schema: &'a Schema,
+    now: Stamp,
+    rev: u64,
+    rows: HashMap<Key, RowWrite>,
+    unresolved: HashMap<Key, Option<Record>>,
+    ids: HashMap<Arc<str>, Arc<str>>,
+    receipts: HashMap<MutationId, Receipt>,
+    outcomes: HashMap<MutationId, Outcome>,
+    settled: HashMap<Arc<str>, u64>,
+}
+
+/// What an archive entry is about, beside the entry itself.
+pub(super) struct About<'a> {
+    pub(super) m: &'a Incoming,
+    /// The newcomer as it would be stored.
+    pub(super) rec: &'a Record,
+    pub(super) row: Option<&'a StoredRow>,
+    pub(super) policy: Policy,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(loaded: &'a Snapshot, schema: &'a Schema, now: Stamp) -> Self {
+        Self {
+            loaded,
+            schema,
+            now,
+            rev: loaded.head.rev,
+            rows: HashMap::new(),
+            unresolved: HashMap::new(),
+            ids: HashMap::new(),
+            receipts: HashMap::new(),
+            outcomes: HashMap::new(),
+            settled: HashMap::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Stamp {
+        self.now
+    }
+    pub(super) fn schema(&self) -> &'a Schema {
+        self.schema
+    }
+    pub(super) fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    pub(super) fn row(&self, key: &Key) -> Option<&StoredRow> {
+        self.rows.get(key).map(|w| &w.row).or_else(|| self.loaded.rows.get(key))
+    }
+
+    pub(super) fn server_id(&self, optimistic: &str) -> Option<Arc<str>> {
+        self.ids.get(optimistic).or_else(|| self.loaded.ids.get(optimistic)).cloned()
+    }
+
+    pub(super) fn give_id(&mut self, optimistic: &str) -> Arc<str> {
+        let id: Arc<str> = format!("s{:x}", self.rev + 1).into();
+        self.ids.insert(optimistic.into(), id.clone());
+        id
+    }
+
+    pub(super) fn receipt(&self, id: &MutationId) -> Option<&Receipt> {
+        self.receipts.get(id).or_else(|| self.loaded.receipts.get(id))
+    }
+
+    pub(super) fn keep_receipt(&mut self, id: &MutationId, outcome: Outcome, receipt: Receipt) {
+        self.receipts.insert(id.clone(), receipt);
+        self.outcomes.insert(id.clone(), outcome);
+    }
+
+    /// What this request answered to an earlier mutation of its own.
+    pub(super) fn outcome(&self, id: &MutationId) -> Option<Outcome> {
+        self.outcomes.get(id).copied()
+    }
+
+    pub(super) fn mark(&self, client: &str) -> u64 {
+        self.settled.get(client).or_else(|| self.loaded.settled.get(client)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn settle(&mut self, client: &str, through: u64) {
+        if !client.is_empty() && through > self.mark(client) {
+            self.settled.insert(client.into(), through);
+        }
+    }
+
+    /// Stores a version under the next `_rev`.
+    pub(super) fn put(&mut self, key: &Key, record: &Record, by: Option<Arc<str>>) -> Result<StoredRow> {
+        self.write(key, record, by, None)
+    }
+
+    fn write(&mut self, key: &Key, record: &Record, by: Option<Arc<str>>, unresolved_of: Option<Key>) -> Result<StoredRow> {
+        let row = StoredRow { record: record.with_rev(self.rev + 1)?, by, received_at: self.now };
+        self.rev += 1;
+        self.rows.insert(key.clone(), RowWrite { key: key.clone(), row: row.clone(), unresolved_of });
+        Ok(row)
+    }
+
+    fn unresolved(&self, key: &Key) -> Option<&Record> {
+        match self.unresolved.get(key) {
+            Some(changed) => changed.as_ref(),
+            None => self.loaded.unresolved.get(key),
+        }
+    }
+
+    /// Writes an archive entry, once: the same loss told again finds the entry there.
+    ///
+    /// One unresolved conflict per record (R8): of two, the one whose `mine` is the later version waits for a
+    /// person, the other becomes `automatic`.
+    pub(super) fn archive(&mut self, entry: Entry, about: &About<'_>) -> Result<Record> {
+        let About { m, rec, row, policy } = about;
+        let theirs = row.map(|r| &r.record);
+        let id = match (entry.loser, theirs) {
+            (Loser::Theirs, Some(theirs)) => Conflict::name(&m.key, theirs),
+            _ => m.archive_id(),
+        };
+        let named = [theirs, Some(rec)].into_iter().flatten();
+        let title = named.clone().find(|r| !r.is_deleted()).or_else(|| named.clone().next());
+        let mut conflict = Conflict {
+            id,
+            collection: m.key.collection.to_string(),
+            record_id: m.key.id.to_string(),
+            label: label(self.schema, &m.key.collection, title),
+            kind: entry.kind,
+            paths: entry.paths,
+            base: None,
+            mine: Some((*rec).clone()),
+            theirs: theirs.cloned(),
+            winner: entry.winner,
+            policy: *policy,
+            mine_by: m.by.clone(),
+            theirs_by: row.and_then(|r| r.by.clone()),
+            at: self.now,
+            status: entry.status,
+        };
+        let key = conflict.key();
+        if let Some(there) = self.row(&key) {
+            return Ok(there.record.clone());
+        }
+        if conflict.status == Status::Unresolved
+            && let Some(open) = self.unresolved(&m.key).map(Conflict::from_record).transpose()?
+        {
+            if open.mine.as_ref().is_some_and(|other| other.order(rec).is_gt()) {
+                conflict.status = Status::Automatic;
+            } else {
+                self.close(open, Status::Automatic, Winner::Theirs, None)?;
+            }
+        }
+        let waits = (conflict.status == Status::Unresolved).then(|| m.key.clone());
+        let written = self.write(&key, &conflict.to_record(self.now)?, m.by.clone(), waits.clone())?.record;
+        if let Some(of) = waits {
+            self.unresolved.insert(of, Some(written.clone()));
+        }
+        Ok(written)
+    }
+
+    /// The unresolved conflict of that id, if `m` may decide it: same record, or a new one in its collection
+    /// ('both').
+    pub(super) fn open_conflict(&self, id: &str, m: &Incoming) -> Option<Conflict> {
+        let row = self.row(&Key::new(crate::core::record::ARCHIVE, id))?;
+        let conflict = Conflict::from_record(&row.record).ok()?;
+        let about = conflict.about();
+        let both = m.op == crate::core::mutation::Op::Create && about.collection == m.key.collection;
+        (conflict.status == Status::Unresolved && (about == m.key || both)).then_some(conflict)
+    }
+
+    /// Gives a conflict another status; it waits for nobody any more.
+    pub(super) fn close(&mut self, conflict: Conflict, status: Status, winner: Winner, by: Option<Arc<str>>) -> Result<Record> {
+        let key = conflict.key();
+        let before = self.row(&key).map(|r| (r.record.updated_at(), r.by.clone()));
+        let (stamp, wrote) = before.map_or((None, None), |(at, by)| (Some(at), by));
+        let about = conflict.about();
+        let closed = Conflict { status, winner, ..conflict };
+        let record = closed.to_record(Stamp::next(self.now, stamp))?;
+        let written = self.write(&key, &record, by.or(wrote), None)?.record;
+        self.unresolved.insert(about, None);
+        Ok(written)
+    }
+
+    pub(super) fn effects(self) -> Effects {
+        let mut rows: Vec<RowWrite> = self.rows.into_values().collect();
+        rows.sort_unstable_by_key(|w| w.row.record.rev());
+        let mut receipts: Vec<_> = self.receipts.into_iter().collect();
+        receipts.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut ids: Vec<_> = self.ids.into_iter().collect();
+        ids.sort_unstable();
+        let mut settled: Vec<_> = self.settled.into_iter().collect();
+        settled.sort_unstable();
+        let head = Head { rev: self.rev, ..self.loaded.head.clone() };
+        Effects { rows, receipts, settled, ids, head }
+    }
+}
