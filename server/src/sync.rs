@@ -59,7 +59,7 @@ impl<S: Store> Desk<S> {
         let mut tx = self.store.begin(scope, now).await?;
         let mut snapshot = Snapshot::new(tx.head().clone());
         tx.load(&authority::needs(request), &mut snapshot).await?;
-        let more = authority::follow_up(request, &snapshot);
+        let more = authority::follow_up(&self.schema, request, &snapshot);
         tx.load(&more, &mut snapshot).await?;
         let Evaluated { results, effects, .. } = authority::evaluate(&self.schema, request, &snapshot, now);
         tx.write(&effects).await?;
