@@ -49,8 +49,8 @@ pub struct Serve {
     /// The collections declaration, the same JSON file the client loads; none: every collection has the default policy
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
-    /// Origin whose pages may call this server, e.g. `http://127.0.0.1:8788`; repeatable; `*` for any
-    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
+    /// Origin whose pages may call this server, e.g. `http://127.0.0.1:8788`; several, or `*` for any
+    #[arg(long, value_name = "ORIGIN", num_args = 1.., value_delimiter = ',', value_parser = parse_origin)]
     pub allow_origin: Vec<String>,
     /// Form of the log
     #[arg(long, value_enum, default_value_t = LogForm::Text)]
@@ -182,6 +182,23 @@ mod tests {
         for bad in ["", "127.0.0.1:8788", "http://", "http://a/", "ftp://a", "http://u@a"] {
             assert!(parse_origin(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn several_origins_can_be_given_in_any_way() {
+        let words = [
+            "homing-server",
+            "serve",
+            "--jwt-secret",
+            "s",
+            "--allow-origin",
+            "http://a",
+            "http://b",
+            "--allow-origin",
+            "http://c,http://d",
+        ];
+        let Command::Serve(options) = Cli::try_parse_from(words).unwrap().command else { panic!("not serve") };
+        assert_eq!(options.allow_origin, ["http://a", "http://b", "http://c", "http://d"]);
     }
 
     #[test]

@@ -104,13 +104,13 @@ impl Failure {
     /// 500, without a word about why.
     #[must_use]
     pub fn internal() -> Self {
-        Self::passing(StatusCode::INTERNAL_SERVER_ERROR, "server-error", "the server failed; nothing was stored", 1000)
+        Self::passing(StatusCode::INTERNAL_SERVER_ERROR, "server-error", "the server failed; the same request can be sent again", 1000)
     }
 
-    /// 503: the database cannot be reached or is locked by someone else; nothing was stored.
+    /// 503: the database cannot be reached or is locked by someone else.
     #[must_use]
     pub fn unavailable() -> Self {
-        Self::passing(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database is busy; nothing was stored", 1000)
+        Self::passing(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database is busy; the same request can be sent again", 1000)
     }
 
     /// What a bare status of some layer means.
