@@ -1,2 +1,50 @@
-//! `homing-server`: the reference server.
-fn main() {}
+//! `homing-server`: see `homing-server --help` and the library's documentation.
+
+use clap::Parser as _;
+use homing_server::cli::{Cli, Command, Serve, Token};
+use homing_server::{auth, log, serve};
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(options) => run(&options).await,
+        Command::Token(options) => print_token(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            drop(writeln!(std::io::stderr(), "homing-server: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+async fn run(options: &Serve) -> Outcome {
+    log::start(options.log);
+    // Before the server is announced, so that a stop asked for at once is heard.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let running = serve::start(options).await?;
+    writeln!(std::io::stdout(), "listening on http://{}", running.address)?;
+    std::io::stdout().flush()?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+fn print_token(options: &Token) -> Outcome {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let Token { secret, scope, scope_claim, client, expires } = options;
+    let token = auth::mint(&secret.jwt_secret, scope_claim, scope, client.as_deref(), now, *expires)?;
+    writeln!(std::io::stdout(), "{token}")?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! HTTP: the endpoints, what guards them and in which order.
+//!
+//! Lives here: router, handlers, admission. Not here: what a request does (`sync`), what a failure says (`error`).
+//!
+//! From the outside in: CORS, compression, [`answer()`] (id, log, failure bodies), panics, the time limit; for the sync
+//! endpoints then the token, the announced length, decompression. Only then is a byte of the body read.
+
+use crate::answer::{Summary, answer, now};
+use crate::auth::{Gate, Scope};
+use crate::body;
+use crate::error::{Failure, JSON, REQUEST_ID, SUPPORTED};
+use crate::store::Store;
+use crate::sync::{self, Desk};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use homing::core::protocol::{PushRequest, SyncResponse};
+use http_body_util::Limited;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+
+/// Longest time a request may take, body included.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// What every handler needs.
+#[derive(Debug)]
+pub struct App<S> {
+    /// Checks tokens.
+    pub gate: Gate,
+    /// Answers sync requests.
+    pub desk: Arc<Desk<S>>,
+    /// Longest request body.
+    pub max_body: usize,
+}
+
+/// The whole server as a service.
+pub fn router<S: Store>(app: App<S>, origins: &[String]) -> Router {
+    let app = Arc::new(app);
+    let sync = get(pull::<S>)
+        .post(push::<S>)
+        .route_layer(RequestDecompressionLayer::new())
+        .route_layer(from_fn_with_state(app.clone(), admit::<S>));
+    Router::new()
+        .route("/api/v1/sync/delta", sync)
+        .route("/healthz", get(health::<S>))
+        .with_state(app)
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIME_LIMIT))
+        .layer(CatchPanicLayer::custom(|_| Failure::internal().into_response()))
+        .layer(from_fn(answer))
+        .layer(CompressionLayer::new())
+        .layer(cors(origins))
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let allowed = match origins.iter().any(|o| o == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())),
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::RETRY_AFTER, header::DATE, header::ETAG, REQUEST_ID])
+        .max_age(Duration::from_secs(86_400))
+}
+
+/// Middleware: the token first, then the announced length; the body is not touched before both are fine.
+async fn admit<S: Store>(State(app): State<Arc<App<S>>>, mut request: Request, next: Next) -> Response {
+    let token = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap_or_default());
+    let scope = match app.gate.check(token) {
+        Ok(scope) => scope,
+        Err(why) => {
+            tracing::warn!(reason = why.0, "token refused");
+            return refuse(Failure::unauthorized(), request);
+        }
+    };
+    if body::announced(request.headers()).is_some_and(|length| length > app.max_body as u64) {
+        return refuse(Failure::too_large(app.max_body), request);
+    }
+    request.extensions_mut().insert(scope);
+    // A body of unannounced length is bounded before decompression too.
+    let request = request.map(|b| Body::new(Limited::new(b, app.max_body)));
+    next.run(request).await
+}
+
+fn refuse(failure: Failure, request: Request) -> Response {
+    // A client that asked before sending (`Expect: 100-continue`) will not send.
+    if !request.headers().contains_key(header::EXPECT) {
+        body::discard(request.into_body());
+    }
+    failure.into_response()
+}
+
+async fn push<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(Scope(scope)): Extension<Scope>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    body::check_json(&headers)?;
+    let bytes = body::read(body, app.max_body).await?;
+    let request: PushRequest = body::decode(&bytes)?;
+    drop(bytes);
+    let summary =
+        Summary { scope: scope.clone(), client: request.client_id.clone(), mutations: request.mutations.len(), ..Summary::default() };
+    let request_id = request.request_id.clone();
+    // In a task of its own: a client that hangs up does not stop a transaction half-way.
+    let desk = app.desk.clone();
+    let done = tokio::spawn(async move { desk.push(&scope, &request, now()).await }).await;
+    finish(summary, done.unwrap_or_else(|_| Err(Failure::internal())), &request_id)
+}
+
+async fn pull<S: Store>(State(app): State<Arc<App<S>>>, Extension(Scope(scope)): Extension<Scope>, uri: Uri) -> Result<Response, Failure> {
+    let asked = sync::parse_query(&uri)?;
+    let summary = Summary { scope: scope.clone(), client: asked.request.client_id.clone(), ..Summary::default() };
+    let answer = app.desk.pull(&scope, &asked, now()).await;
+    finish(summary, answer, &asked.request.request_id)
+}
+
+fn finish(mut summary: Summary, answer: Result<SyncResponse, Failure>, request_id: &str) -> Result<Response, Failure> {
+    let answer = answer.map_err(|f| f.of(request_id))?;
+    summary.rejected = answer.results.iter().filter(|r| r.status == homing::core::protocol::Outcome::Rejected).count();
+    summary.rows = answer.changes.iter().map(|c| c.records.len()).sum();
+    let text = serde_json::to_string(&answer).map_err(|_| Failure::internal().of(request_id))?;
+    let mut response = json(text);
+    response.extensions_mut().insert(summary);
+    Ok(response)
+}
+
+async fn health<S: Store>(State(app): State<Arc<App<S>>>) -> Result<Response, Failure> {
+    app.desk.ping().await?;
+    let body = serde_json::json!({ "status": "ok", "protocol": SUPPORTED, "serverTime": now() });
+    Ok(json(body.to_string()))
+}
+
+fn json(text: String) -> Response {
+    let mut response = Body::from(text).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    // Answers are someone's data at one moment: never from a cache.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

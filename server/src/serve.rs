@@ -1,0 +1,105 @@
+//! Start and stop: opens the database, binds, answers until told to stop, then finishes what is under way.
+//!
+//! Lives here: the order of these steps. Not here: options (`cli`), endpoints (`http`).
+
+use crate::auth::Gate;
+use crate::cli::Serve;
+use crate::http::{App, router};
+use crate::store::{Store as _, StoreError, sqlite::Sqlite};
+use crate::sync::Desk;
+use homing::core::schema::Schema;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long requests under way may take to finish once the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The schema file cannot be read or is none.
+    Schema(String),
+    /// The database cannot be opened or migrated.
+    Database(StoreError),
+    /// The address cannot be listened on.
+    Listen(SocketAddr, std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema(why) => write!(f, "--schema: {why}"),
+            Self::Database(why) => write!(f, "--database: {why}"),
+            Self::Listen(at, why) => write!(f, "--listen: cannot listen on {at}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops taking requests, finishes those under way (at most 10 s), closes the database.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        drop(self.done.await);
+    }
+}
+
+/// Starts a server; answers once it listens.
+///
+/// # Errors
+/// [`StartError`], naming the option at fault.
+pub async fn start(options: &Serve) -> Result<Running, StartError> {
+    let schema = match &options.schema {
+        None => Schema::default(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|e| StartError::Schema(format!("{}: {e}", file.display())))?;
+            Schema::parse(&text).map_err(|e| StartError::Schema(format!("{}: {e}", file.display())))?
+        }
+    };
+    let secret = &options.secret.jwt_secret;
+    if secret.len() < 32 {
+        tracing::warn!(bytes = secret.len(), "the JWT secret is shorter than 32 bytes: fine for a demo, guessable elsewhere");
+    }
+    let store = Sqlite::open(&options.database).await.map_err(StartError::Database)?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|e| StartError::Listen(options.listen, e))?;
+    let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
+    tracing::info!(%address, database = options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
+
+    let desk = Arc::new(Desk::new(store, schema));
+    let app = App { gate: Gate::new(secret, &options.scope_claim), desk: desk.clone(), max_body: options.max_body };
+    let service = router(app, &options.allow_origin);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let done = tokio::spawn(async move {
+        let (told, tell) = oneshot::channel::<()>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+            drop(stopped.await);
+            let _ = told.send(());
+        });
+        let grace = async {
+            drop(tell.await);
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            outcome = server => if let Err(e) = outcome { tracing::error!(error = %e, "server failed") },
+            () = grace => tracing::warn!("stopped with requests under way"),
+        }
+        desk.store().close().await;
+        tracing::info!("stopped");
+    });
+    Ok(Running { address, stop, done })
+}

@@ -1,0 +1,164 @@
+//! The store on SQLite: connections, transactions, pages.
+//!
+//! Lives here: how this database is opened and what isolates what. Not here: loading a snapshot (`load`), writing effects
+//! (`write`). SQL stays plain (chunked `IN` lists, `ON CONFLICT`), so that PostgreSQL can share it.
+//!
+//! One connection writes, in `BEGIN IMMEDIATE` transactions; several read, each page in a transaction of its own, which in
+//! WAL mode is a snapshot that waits for nobody. A database in memory has one connection for both.
+
+mod load;
+mod write;
+
+use crate::store::{Page, Store, StoreError, Transaction};
+use futures_util::TryStreamExt as _;
+use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
+use homing::core::record::{Key, Record};
+use homing::core::stamp::Stamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{QueryBuilder, Row as _, SqliteConnection};
+use std::time::Duration;
+
+/// How long a statement waits for another process's lock, and a request for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// Rows, receipts and marks in one SQLite file.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// A `BEGIN IMMEDIATE` transaction on one scope.
+#[derive(Debug)]
+pub struct SqliteTx {
+    tx: sqlx::Transaction<'static, sqlx::Sqlite>,
+    scope: String,
+    head: Head,
+}
+
+impl Sqlite {
+    /// Opens or makes a database and applies the migrations it lacks. `sqlite:FILE`, `FILE` or `:memory:`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is no database, or was written by a newer server.
+    pub async fn open(database: &str) -> Result<Self, StoreError> {
+        let name = database.strip_prefix("sqlite:").unwrap_or(database);
+        let name = name.strip_prefix("//").unwrap_or(name);
+        let memory = name == ":memory:";
+        let options = if memory { SqliteConnectOptions::new().in_memory(true) } else { SqliteConnectOptions::new().filename(name) };
+        let options = options
+            .create_if_missing(true)
+            .foreign_keys(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            // WAL with NORMAL survives a killed process; FULL survives a power cut too, and an answered client forgets.
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", "-32768")
+            .busy_timeout(PATIENCE);
+        let pool = || SqlitePoolOptions::new().acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+        let writer = pool().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|e| StoreError::Failed(e.to_string()))?;
+        let readers = match memory {
+            true => writer.clone(),
+            false => pool().max_connections(READERS).connect_with(options.optimize_on_close(false, None)).await?,
+        };
+        Ok(Self { writer, readers })
+    }
+}
+
+impl Store for Sqlite {
+    type Tx = SqliteTx;
+
+    async fn begin(&self, scope: &str, now: Stamp) -> Result<SqliteTx, StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let head = match load::head(&mut tx, scope).await? {
+            Some(head) => head,
+            None => {
+                let head = Head::first(now);
+                write::head(&mut tx, scope, &head).await?;
+                head
+            }
+        };
+        Ok(SqliteTx { tx, scope: scope.to_owned(), head })
+    }
+
+    async fn read(&self, scope: &str, plan: impl FnOnce(&Head) -> PagePlan + Send) -> Result<Option<Page>, StoreError> {
+        let mut tx = self.readers.begin().await?;
+        let Some(head) = load::head(&mut tx, scope).await? else {
+            return Ok(None);
+        };
+        let plan = plan(&head);
+        let rows = read_rows(&mut tx, scope, &plan).await?;
+        tx.commit().await?;
+        Ok(Some(Page { head, plan, rows }))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT COUNT(*) FROM scopes WHERE scope = ''").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn read_rows(connection: &mut SqliteConnection, scope: &str, plan: &PagePlan) -> Result<Vec<(Key, Record)>, StoreError> {
+    let mut sql = QueryBuilder::<sqlx::Sqlite>::new("SELECT collection, body FROM rows WHERE scope = ");
+    sql.push_bind(scope).push(" AND rev > ").push_bind(plan.after_rev.cast_signed());
+    if let Some(through) = plan.live_only_through {
+        sql.push(" AND (NOT deleted OR rev > ").push_bind(through.cast_signed()).push(")");
+    }
+    if let Some(since) = plan.received_since {
+        sql.push(" AND received_at >= ").push_bind(since.0);
+    }
+    let one_more = i64::try_from(plan.limit).unwrap_or(i64::MAX).saturating_add(1);
+    sql.push(" ORDER BY rev LIMIT ").push_bind(one_more);
+
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    let mut rows = sql.build().fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let record = load::record(row.try_get("body")?)?;
+        bytes += record.text().len();
+        found.push((Key::new(row.try_get::<&str, _>("collection")?, record.id().clone()), record));
+        // The row past the limit is kept: it tells `respond` that there is more.
+        if bytes > MAX_PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+impl Transaction for SqliteTx {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    async fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
+        load::snapshot(&mut self.tx, &self.scope, needs, into).await
+    }
+
+    async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
+        write::effects(&mut self.tx, &self.scope, &self.head, effects).await?;
+        self.head.clone_from(&effects.head);
+        Ok(())
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        // Primary result codes of SQLite: BUSY 5, LOCKED 6, FULL 13; extended ones keep theirs in the low byte.
+        let primary = error.as_database_error().and_then(|e| e.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
+        match (&error, primary) {
+            (sqlx::Error::PoolTimedOut, _) | (_, Some(5 | 6 | 13)) => Self::Busy(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Writing the effects of one request, many rows to a statement.
+
+use crate::store::StoreError;
+use homing::core::authority::{Effects, Head};
+use homing::core::record::ARCHIVE;
+use sqlx::{QueryBuilder, SqliteConnection};
+
+/// Rows in one statement; nine values each stay far below SQLite's limit of 32,766.
+const CHUNK: usize = 250;
+
+type Sql = QueryBuilder<sqlx::Sqlite>;
+
+/// Where a scope stands from now on.
+pub(super) async fn head(db: &mut SqliteConnection, scope: &str, head: &Head) -> Result<(), StoreError> {
+    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through) VALUES (?, ?, ?, ?) \
+               ON CONFLICT (scope) DO UPDATE SET epoch = excluded.epoch, rev = excluded.rev, purged_through = excluded.purged_through";
+    let numbers = (head.rev.cast_signed(), head.purged_through.cast_signed());
+    sqlx::query(sql).bind(scope).bind(&head.epoch).bind(numbers.0).bind(numbers.1).execute(db).await?;
+    Ok(())
+}
+
+/// Everything a request changed. `before` is the head it was evaluated against.
+pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Head, effects: &Effects) -> Result<(), StoreError> {
+    for chunk in effects.rows.chunks(CHUNK) {
+        let mut sql = Sql::new("INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body) ");
+        sql.push_values(chunk, |mut tuple, write| {
+            let record = &write.row.record;
+            tuple.push_bind(scope).push_bind(write.key.collection.as_ref()).push_bind(write.key.id.as_ref());
+            tuple.push_bind(record.rev().map(u64::cast_signed)).push_bind(write.row.received_at.0).push_bind(record.is_deleted());
+            tuple.push_bind(write.row.by.as_deref()).push_bind(record.text().as_ref());
+        });
+        sql.push(
+            " ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
+              deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body",
+        );
+        sql.build().execute(&mut *db).await?;
+    }
+    index_unresolved(db, scope, effects).await?;
+
+    for chunk in effects.receipts.chunks(CHUNK) {
+        let mut sql = Sql::new("INSERT INTO receipts (scope, client, seq, payload, result) ");
+        sql.push_values(chunk, |mut tuple, (id, receipt)| {
+            tuple.push_bind(scope).push_bind(id.client.as_ref()).push_bind(id.seq.cast_signed());
+            tuple.push_bind(receipt.payload.as_str()).push_bind(receipt.result.as_str());
+        });
+        sql.build().execute(&mut *db).await?;
+    }
+    for chunk in effects.settled.chunks(CHUNK) {
+        let mut sql = Sql::new("INSERT INTO clients (scope, client, settled_through) ");
+        sql.push_values(chunk, |mut tuple, (client, through)| {
+            tuple.push_bind(scope).push_bind(client.as_ref()).push_bind(through.cast_signed());
+        });
+        sql.push(" ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through");
+        sql.build().execute(&mut *db).await?;
+    }
+    for chunk in effects.ids.chunks(CHUNK) {
+        let mut sql = Sql::new("INSERT INTO ids (scope, optimistic, server) ");
+        sql.push_values(chunk, |mut tuple, (optimistic, server)| {
+            tuple.push_bind(scope).push_bind(optimistic.as_ref()).push_bind(server.as_ref());
+        });
+        sql.build().execute(&mut *db).await?;
+    }
+    if effects.head != *before {
+        head(db, scope, &effects.head).await?;
+    }
+    Ok(())
+}
+
+/// Keeps `unresolved` in step with the rows of `_conflictArchive`: first what is decided, then what waits.
+async fn index_unresolved(db: &mut SqliteConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    let archive = || effects.rows.iter().filter(|w| w.key.collection.as_ref() == ARCHIVE);
+    let decided: Vec<&str> = archive().filter(|w| w.unresolved_of.is_none()).map(|w| w.key.id.as_ref()).collect();
+    for chunk in decided.chunks(CHUNK) {
+        let mut sql = Sql::new("DELETE FROM unresolved WHERE scope = ");
+        sql.push_bind(scope).push(" AND conflict_id IN (");
+        let mut list = sql.separated(", ");
+        for id in chunk {
+            list.push_bind(*id);
+        }
+        sql.push(")");
+        sql.build().execute(&mut *db).await?;
+    }
+    let waiting: Vec<_> = archive().filter_map(|w| Some((w.unresolved_of.as_ref()?, w.key.id.as_ref()))).collect();
+    for chunk in waiting.chunks(CHUNK) {
+        let mut sql = Sql::new("INSERT INTO unresolved (scope, collection, record_id, conflict_id) ");
+        sql.push_values(chunk, |mut tuple, (record, conflict)| {
+            tuple.push_bind(scope).push_bind(record.collection.as_ref()).push_bind(record.id.as_ref()).push_bind(*conflict);
+        });
+        sql.push(" ON CONFLICT (scope, collection, record_id) DO UPDATE SET conflict_id = excluded.conflict_id");
+        sql.build().execute(&mut *db).await?;
+    }
+    Ok(())
+}

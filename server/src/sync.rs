@@ -1,0 +1,204 @@
+//! What a sync request does: the steps between HTTP and the database, in their order.
+//!
+//! Lives here: check → begin → load → evaluate → write → commit → read changes → answer; the query of a pull. Not here: any
+//! verdict (`core::authority`), SQL (`store`), status codes beyond passing a refusal on.
+
+use crate::error::Failure;
+use crate::store::{Page, Store, StoreError, Transaction as _};
+use axum::extract::Query;
+use axum::http::Uri;
+use homing::core::authority::{self, Answer, Effects, Evaluated, Head, PagePlan, Refusal, Snapshot};
+use homing::core::protocol::{PROTOCOL, PullRequest, PushRequest, SyncResponse, WireResult};
+use homing::core::schema::Schema;
+use homing::core::stamp::Stamp;
+use serde::Deserialize;
+
+/// Answers sync requests of all scopes.
+#[derive(Debug)]
+pub struct Desk<S> {
+    store: S,
+    schema: Schema,
+}
+
+/// A pull as it was asked: by cursor, or by time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The request.
+    pub request: PullRequest,
+    /// Everything received at or after this instant, for simple clients that keep no cursor; a cursor goes first.
+    pub since: Option<Stamp>,
+}
+
+impl<S: Store> Desk<S> {
+    /// A desk that judges by `schema` and keeps rows in `store`.
+    #[must_use]
+    pub fn new(store: S, schema: Schema) -> Self {
+        Self { store, schema }
+    }
+
+    /// The database behind it.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Judges a push, stores what it changed, answers with results and changes.
+    ///
+    /// # Errors
+    /// 400, 409, 413, 426 when refused whole; 500, 503 when the database failed. Nothing was stored then, or all of it
+    /// and only the answer is missing: the same request again gets the same results.
+    pub async fn push(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<SyncResponse, Failure> {
+        authority::check_request(request, scope).map_err(|why| Failure::refused(&why))?;
+        let results = self.apply(scope, request, now).await?;
+        let plan = |head: &Head| authority::page(request.cursor.as_deref(), head, request.limit, now);
+        self.answer(plan, Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results }).await
+    }
+
+    /// One transaction: all effects of the request, or none.
+    async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Vec<WireResult>, StoreError> {
+        let mut tx = self.store.begin(scope, now).await?;
+        let mut snapshot = Snapshot::new(tx.head().clone());
+        tx.load(&authority::needs(request), &mut snapshot).await?;
+        let more = authority::follow_up(&self.schema, request, &snapshot);
+        tx.load(&more, &mut snapshot).await?;
+        let Evaluated { results, effects, .. } = authority::evaluate(&self.schema, request, &snapshot, now);
+        tx.write(&effects).await?;
+        tx.commit().await?;
+        Ok(results)
+    }
+
+    /// Answers a pull.
+    ///
+    /// # Errors
+    /// 400, 409, 426 when refused; 500, 503 when the database failed.
+    pub async fn pull(&self, scope: &str, asked: &Asked, now: Stamp) -> Result<SyncResponse, Failure> {
+        let request = &asked.request;
+        authority::check_pull(request, scope).map_err(|why| Failure::refused(&why))?;
+        let plan = |head: &Head| match (&request.cursor, asked.since) {
+            (None, Some(since)) => authority::page_since(since, request.limit),
+            (cursor, _) => authority::page(cursor.as_deref(), head, request.limit, now),
+        };
+        self.answer(plan, Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results: Vec::new() }).await
+    }
+
+    /// Reads the page a plan asks for and puts the answer together.
+    async fn answer(&self, plan: impl Fn(&Head) -> PagePlan + Send + Sync, answer: Answer) -> Result<SyncResponse, Failure> {
+        let scope = answer.scope.clone();
+        let page = match self.store.read(&scope, &plan).await? {
+            Some(page) if page.plan.new_head.is_none() => Some(page),
+            // A scope nobody has written to, or a client that knows more than this database: its head comes first.
+            _ => {
+                self.advance(&scope, &plan, answer.now).await?;
+                self.store.read(&scope, &plan).await?
+            }
+        };
+        let Some(Page { head, plan, rows }) = page else {
+            return Err(Failure::internal());
+        };
+        Ok(authority::respond(&plan, rows, &head, answer))
+    }
+
+    /// Gives a scope the head that a plan asks for.
+    async fn advance(&self, scope: &str, plan: impl Fn(&Head) -> PagePlan + Send, now: Stamp) -> Result<(), StoreError> {
+        let mut tx = self.store.begin(scope, now).await?;
+        if let Some(head) = plan(tx.head()).new_head {
+            let none = Effects { rows: Vec::new(), receipts: Vec::new(), settled: Vec::new(), ids: Vec::new(), head };
+            tx.write(&none).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// 503, whatever it was: a health check has no other question.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        self.store.ping().await.map_err(|why| {
+            tracing::error!(error = %why, "the database does not answer");
+            Failure::unavailable()
+        })
+    }
+}
+
+/// The query of a pull.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Parameters {
+    protocol: Option<String>,
+    client_id: String,
+    request_id: String,
+    scope: Option<String>,
+    schemas: Option<String>,
+    cursor: Option<String>,
+    since: Option<String>,
+    limit: Option<String>,
+}
+
+/// Reads a pull from its query. An absent `protocol` is taken for this one; empty values count as absent.
+///
+/// # Errors
+/// 400 with the parameter as path; 426 for another protocol.
+pub fn parse_query(uri: &Uri) -> Result<Asked, Failure> {
+    let bad = |name: &str, why: &str| Failure::malformed(format!("{name}: {why}"), Some(format!("/{name}")));
+    let Query(given) = Query::<Parameters>::try_from_uri(uri).map_err(|_| Failure::malformed("the query cannot be read", None))?;
+    let some = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let protocol = match some(given.protocol) {
+        None => PROTOCOL,
+        Some(text) => text.parse().map_err(|_| bad("protocol", "not a number"))?,
+    };
+    if protocol != PROTOCOL {
+        return Err(Failure::refused(&Refusal::Protocol { asked: protocol }).of(&given.request_id));
+    }
+    let limit = match some(given.limit) {
+        None => None,
+        Some(text) => Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad("limit", "not a positive number"))?),
+    };
+    let since = match some(given.since) {
+        None => None,
+        // A `+` of a zone that was not escaped arrives as a space.
+        Some(text) => {
+            let parsed = Stamp::parse(&text).or_else(|e| text.rsplit_once(' ').map_or(Err(e), |(a, b)| Stamp::parse(&format!("{a}+{b}"))));
+            Some(parsed.map_err(|_| bad("since", "not an ISO 8601 date"))?)
+        }
+    };
+    let schemas = match some(given.schemas) {
+        None => Default::default(),
+        Some(text) => serde_json::from_str(&text).map_err(|_| bad("schemas", "not a JSON object of texts"))?,
+    };
+    let (client_id, request_id) = (given.client_id, given.request_id);
+    let request = PullRequest { protocol, client_id, request_id, scope: some(given.scope), schemas, cursor: some(given.cursor), limit };
+    Ok(Asked { request, since })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> Result<Asked, Failure> {
+        parse_query(&format!("http://x/api?{query}").parse().unwrap())
+    }
+
+    #[test]
+    fn a_pull_is_read_from_its_query() {
+        let asked = parse("protocol=1&clientId=c&requestId=r&limit=7&cursor=c1.5..e&schemas=%7B%22a%22:%22h%22%7D").unwrap();
+        assert_eq!((asked.request.limit, asked.request.cursor.as_deref(), asked.since), (Some(7), Some("c1.5..e"), None));
+        assert_eq!(asked.request.schemas["a"], "h");
+        assert_eq!(parse("").unwrap().request.protocol, PROTOCOL);
+        let noon = Stamp::parse("2025-01-01T12:00:00Z").unwrap();
+        for text in ["2025-01-01T12:00:00.000Z", "2025-01-01T14:00:00%2B02:00", "2025-01-01T14:00:00+02:00"] {
+            assert_eq!(parse(&format!("since={text}")).unwrap().since, Some(noon), "{text}");
+        }
+        for (query, status, path) in [
+            ("since=yesterday", 400, "/since"),
+            ("limit=x", 400, "/limit"),
+            ("limit=0", 400, "/limit"),
+            ("limit=-1", 400, "/limit"),
+            ("protocol=2", 426, "/protocol"),
+            ("protocol=x", 400, "/protocol"),
+            ("schemas=x", 400, "/schemas"),
+        ] {
+            let failure = parse(query).unwrap_err();
+            assert_eq!((failure.status.as_u16(), failure.detail.path.as_deref()), (status, Some(path)), "{query}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The real binary: its words on the command line, killed and started again on its file, stopped politely.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{Client, SECRET, count, create, many, request, rows};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_homing-server");
+
+struct Process {
+    child: Child,
+    client: Client,
+}
+
+async fn serve(file: &Path, more: &[&str]) -> Process {
+    let mut child = Command::new(BINARY)
+        .args(["serve", "--listen", "127.0.0.1:0", "--database"])
+        .arg(file)
+        .args(more)
+        .env("HOMING_JWT_SECRET", SECRET)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().expect("the server said nothing");
+    let base = line.strip_prefix("listening on ").unwrap().to_owned();
+    Process { child, client: Client::new(&base, "farm-1") }
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_sigkill_and_is_answered_the_same_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.db");
+    let mut first = serve(&file, &[]).await;
+    let push = request("a", many("a", 1, 500));
+    let answered = first.client.sync(&push).await;
+    let cursor = answered["cursor"].as_str().unwrap().to_owned();
+    first.child.kill().await.unwrap();
+
+    let second = serve(&file, &[]).await;
+    let again = second.client.sync(&push).await;
+    for (one, two) in answered["results"].as_array().unwrap().iter().zip(again["results"].as_array().unwrap()) {
+        assert_eq!((&one["status"], &one["rev"], &two["replayed"]), (&two["status"], &two["rev"], &json!(true)));
+    }
+    assert_eq!(count(&file, "by_client = 'a'").await, 500);
+    let since = second.client.pull(&format!("cursor={cursor}")).await;
+    assert_eq!((&since["epoch"], &since["reset"], rows(&since).len()), (&answered["epoch"], &json!(false), 0));
+}
+
+#[tokio::test]
+async fn a_push_under_way_at_sigkill_is_stored_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.db");
+    let mut process = serve(&file, &[]).await;
+    let mut whole = 0;
+    for round in 0..10u64 {
+        let name = format!("c{round}");
+        let (client, push) = (process.client.clone(), request(&name, many(&name, 1, 500)));
+        let sent = push.to_string();
+        let in_flight = tokio::spawn(async move { client.post().body(sent).send().await.map(|r| r.status().as_u16()) });
+        // Not waiting for anything: choosing the moment of the kill.
+        tokio::time::sleep(std::time::Duration::from_millis(round * 12)).await;
+        process.child.kill().await.unwrap();
+        let heard = in_flight.await.unwrap();
+        process = serve(&file, &[]).await;
+        let stored = count(&file, &format!("by_client = '{name}'")).await;
+        let receipts =
+            count(&file, &format!("1 = 1 AND by_client = '{name}' AND (SELECT COUNT(*) FROM receipts WHERE client = '{name}') = 500"))
+                .await;
+        assert!(stored == 0 || stored == 500, "half a push was stored: {stored}");
+        assert_eq!(receipts, stored, "rows without their receipts");
+        assert!(heard.is_err() || stored == 500, "answered, then forgotten");
+        whole += i64::from(stored == 500);
+        let again = process.client.sync(&push).await;
+        assert!(again["results"].as_array().unwrap().iter().all(|r| r["status"] == "applied"));
+        assert_eq!(count(&file, &format!("by_client = '{name}'")).await, 500);
+    }
+    assert!(whole < 10, "no kill came early enough to mean anything");
+}
+
+#[tokio::test]
+async fn sigterm_finishes_requests_and_closes_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.db");
+    for signal in ["-TERM", "-INT"] {
+        let mut process = serve(&file, &["--log", "json"]).await;
+        let name = format!("c{signal}");
+        process.client.sync(&request(&name, vec![create(&name, 1, "flocks", &name, json!({ "name": "not for the log" }))])).await;
+        let pid = process.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
+        let done = process.child.wait_with_output().await.unwrap();
+        assert!(done.status.success(), "{signal}: {:?}", done.status);
+        assert!(!folder.path().join("server.db-wal").exists(), "{signal}: the write-ahead log was not folded in");
+
+        let log = String::from_utf8(done.stderr).unwrap();
+        let events: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).expect(l)).collect();
+        let answered = events.iter().find(|e| e["message"] == "answered").unwrap();
+        assert_eq!((&answered["status"], &answered["scope"], &answered["mutations"]), (&json!(200), &json!("farm-1"), &json!(1)));
+        assert_eq!(events.last().unwrap()["message"], "stopped");
+        assert!(!log.contains(&process.client.token) && !log.contains(SECRET) && !log.contains("not for the log"));
+    }
+}
+
+#[tokio::test]
+async fn a_huge_body_is_never_held_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = serve(&folder.path().join("server.db"), &[]).await;
+    process.client.sync(&request("a", many("a", 1, 1))).await;
+    let peak = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = peak();
+    let address = process.client.base.strip_prefix("http://").unwrap();
+    for announced in [true, false] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let length = if announced { "content-length: 60000000" } else { "transfer-encoding: chunked" };
+        let head = format!(
+            "POST /api/v1/sync/delta HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n{length}\r\n\r\n",
+            process.client.token
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let piece = if announced { "x".repeat(100_000) } else { format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000)) };
+        for _ in 0..600 {
+            if socket.write_all(piece.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+        let mut answer = vec![0; 12];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 413");
+    }
+    let grown = peak() - before;
+    assert!(grown < 20_000, "{grown} kB more for bodies of 60 MB");
+}
+
+async fn run(arguments: &[&str]) -> (bool, String, String) {
+    let done = Command::new(BINARY).args(arguments).env_remove("HOMING_JWT_SECRET").output().await.unwrap();
+    (done.status.success(), String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn the_command_line_explains_itself() {
+    let (ok, help, _) = run(&["serve", "--help"]).await;
+    assert!(ok);
+    for option in [
+        "--listen",
+        "--database",
+        "--jwt-secret",
+        "--scope-claim",
+        "--schema",
+        "--allow-origin",
+        "--log",
+        "--max-body",
+        "HOMING_JWT_SECRET",
+    ] {
+        assert!(help.contains(option), "{option} is missing in\n{help}");
+    }
+    assert!(help.contains("127.0.0.1:8787") && help.contains("4MiB"), "{help}");
+    let (ok, help, _) = run(&["token", "--help"]).await;
+    assert!(ok && help.contains("--scope") && help.contains("--expires") && help.contains("30d"), "{help}");
+    let (ok, _, said) = run(&["serve"]).await;
+    assert!(!ok && said.contains("--jwt-secret"), "{said}");
+    let (ok, _, said) = run(&["serve", "--jwt-secret", "s", "--database", "/nowhere/at/all.db", "--listen", "127.0.0.1:0"]).await;
+    assert!(!ok && said.contains("--database") && !said.contains("panicked"), "{said}");
+}
+
+#[tokio::test]
+async fn a_printed_token_opens_its_scope() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = serve(&folder.path().join("server.db"), &["--scope-claim", "farm"]).await;
+    process.client.get("").await.expect_failure(401, "auth-required", "pull");
+    let (ok, token, _) =
+        run(&["token", "--jwt-secret", SECRET, "--scope", "farm-7", "--scope-claim", "farm", "--client", "phone", "--expires", "1h"]).await;
+    assert!(ok);
+    process.client.token = token.trim().to_owned();
+    assert_eq!(process.client.pull("").await["scope"], "farm-7");
+}

@@ -1,0 +1,197 @@
+//! What any database behind the server must promise, shown on SQLite.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, RowWrite, Snapshot, StoredRow, page, page_since};
+use homing::core::mutation::MutationId;
+use homing::core::record::{ARCHIVE, Key, Record};
+use homing::core::stamp::Stamp;
+use homing_server::store::sqlite::Sqlite;
+use homing_server::store::{Store, Transaction};
+
+const NOW: Stamp = Stamp(1_750_000_000_000);
+
+fn row(collection: &str, id: &str, rev: u64, at: i64, deleted: bool) -> RowWrite {
+    let end = if deleted { r#""2025-06-01T10:00:00.000Z""# } else { "null" };
+    let text = format!(r#"{{"id":"{id}","n":{rev},"_updatedAt":"2025-06-01T10:00:00.000Z","_deletedAt":{end},"_rev":{rev}}}"#);
+    let row = StoredRow { record: Record::parse(&text).unwrap(), by: Some("phone".into()), received_at: Stamp(at) };
+    RowWrite { key: Key::new(collection, id), row, unresolved_of: None }
+}
+
+fn nothing(head: Head) -> Effects {
+    Effects { rows: vec![], receipts: vec![], settled: vec![], ids: vec![], head }
+}
+
+async fn write(store: &Sqlite, scope: &str, change: impl FnOnce(&mut Effects)) {
+    let mut tx = store.begin(scope, NOW).await.unwrap();
+    let mut effects = nothing(tx.head().clone());
+    change(&mut effects);
+    tx.write(&effects).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn load(store: &Sqlite, scope: &str, needs: &Needs) -> Snapshot {
+    let mut tx = store.begin(scope, NOW).await.unwrap();
+    let mut snapshot = Snapshot::new(tx.head().clone());
+    tx.load(needs, &mut snapshot).await.unwrap();
+    snapshot
+}
+
+fn everything() -> Needs {
+    Needs {
+        rows: [Key::new("flocks", "a"), Key::new("flocks", "b"), Key::new("clients", "a"), Key::new("none", "x")].into(),
+        receipts: [MutationId::new("phone", 1), MutationId::new("phone", u64::MAX), MutationId::new("desk", 1)].into(),
+        clients: ["phone".into(), "desk".into()].into(),
+        ids: ["optimistic_1".into(), "optimistic_2".into()].into(),
+        unresolved_of: [Key::new("flocks", "a"), Key::new("flocks", "b")].into(),
+        conflicts: ["arc_2".into()].into(),
+    }
+}
+
+async fn fill(store: &Sqlite, scope: &str) -> Effects {
+    let mut written = None;
+    write(store, scope, |e| {
+        let rev = e.head.rev;
+        e.rows = vec![
+            row("flocks", "a", rev + 1, 10, false),
+            row("clients", "a", rev + 2, 10, true),
+            row(ARCHIVE, "arc_1", rev + 3, 20, false),
+            row(ARCHIVE, "arc_2", rev + 4, 20, false),
+        ];
+        e.rows[2].unresolved_of = Some(Key::new("flocks", "a"));
+        let receipt = |n: &str| Receipt { payload: n.into(), result: format!("{{\"id\":\"{n}\"}}") };
+        e.receipts = vec![(MutationId::new("phone", 1), receipt("one")), (MutationId::new("phone", u64::MAX), receipt("max"))];
+        e.settled = vec![("phone".into(), 7)];
+        e.ids = vec![("optimistic_1".into(), "srv_1".into())];
+        e.head.rev = rev + 4;
+        written = Some(e.clone());
+    })
+    .await;
+    written.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_committed_is_loaded_again_in_its_scope_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.db").display().to_string();
+    let store = Sqlite::open(&file).await.unwrap();
+    let wrote = fill(&store, "farm-1").await;
+    store.close().await;
+
+    let store = Sqlite::open(&format!("sqlite:{file}")).await.unwrap();
+    let found = load(&store, "farm-1", &everything()).await;
+    assert_eq!(found.head, wrote.head);
+    for (write, there) in wrote.rows.iter().zip([true, true, false, true]) {
+        assert_eq!(found.rows.get(&write.key), there.then_some(&write.row), "{}", write.key);
+    }
+    assert_eq!(found.rows.len(), 3);
+    assert_eq!(found.receipts, wrote.receipts.iter().cloned().collect());
+    assert_eq!(found.settled, wrote.settled.iter().cloned().collect());
+    assert_eq!(found.ids, wrote.ids.iter().cloned().collect());
+    assert_eq!(found.unresolved, [(Key::new("flocks", "a"), wrote.rows[2].row.record.clone())].into());
+
+    let other = load(&store, "farm-2", &everything()).await;
+    assert_eq!(other, Snapshot::new(other.head.clone()));
+    assert_ne!(other.head.epoch, "");
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+    let before = fill(&store, "s").await.head;
+    let mut tx = store.begin("s", NOW).await.unwrap();
+    let mut effects = nothing(Head { rev: before.rev + 1, ..before.clone() });
+    effects.rows = vec![row("flocks", "b", before.rev + 1, 30, false)];
+    effects.settled = vec![("phone".into(), 99)];
+    tx.write(&effects).await.unwrap();
+    drop(tx);
+    let found = load(&store, "s", &everything()).await;
+    assert_eq!((found.head, found.rows.len(), found.settled["phone"]), (before, 3, 7));
+}
+
+#[tokio::test]
+async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+    let rev = fill(&store, "s").await.head.rev;
+    // In one request: arc_1 is decided, arc_3 about the same record waits.
+    write(&store, "s", |e| {
+        e.rows = vec![row(ARCHIVE, "arc_1", rev + 1, 30, false), row(ARCHIVE, "arc_3", rev + 2, 30, false)];
+        e.rows[1].unresolved_of = Some(Key::new("flocks", "a"));
+        e.head.rev = rev + 2;
+    })
+    .await;
+    let found = load(&store, "s", &everything()).await;
+    assert_eq!(found.unresolved[&Key::new("flocks", "a")].id().as_ref(), "arc_3");
+    write(&store, "s", |e| {
+        e.rows = vec![row(ARCHIVE, "arc_3", rev + 3, 40, false)];
+        e.head.rev = rev + 3;
+    })
+    .await;
+    assert!(load(&store, "s", &everything()).await.unresolved.is_empty());
+}
+
+#[tokio::test]
+async fn pages_come_in_rev_order_with_one_row_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+    assert!(store.read("s", |h| page(None, h, None, NOW)).await.unwrap().is_none(), "a scope nobody wrote to");
+    let head = fill(&store, "s").await.head;
+    fill(&store, "other").await;
+
+    let ids = |plan: PagePlan| async {
+        store.read("s", |_| plan).await.unwrap().unwrap().rows.iter().map(|(k, _)| k.to_string()).collect::<Vec<_>>()
+    };
+    let all = PagePlan { after_rev: 0, limit: 10, live_only_through: None, received_since: None, reset: None, new_head: None };
+    let archived = ["_conflictArchive/arc_1", "_conflictArchive/arc_2"];
+    assert_eq!(ids(all.clone()).await, ["flocks/a", "clients/a", archived[0], archived[1]]);
+    assert_eq!(ids(PagePlan { limit: 1, ..all.clone() }).await, ["flocks/a", "clients/a"]);
+    assert_eq!(ids(PagePlan { live_only_through: Some(head.rev), ..all.clone() }).await, ["flocks/a", archived[0], archived[1]]);
+    assert_eq!(ids(PagePlan { live_only_through: Some(head.rev - 3), ..all.clone() }).await.len(), 4);
+    assert_eq!(ids(PagePlan { after_rev: head.rev - 2, ..all }).await, archived);
+    // By the server's clock, inclusive.
+    assert_eq!(ids(page_since(Stamp(20), None)).await, archived);
+    assert_eq!(ids(page_since(Stamp(10), None)).await.len(), 4);
+    assert_eq!(ids(page_since(Stamp(21), None)).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_page_never_holds_much_more_than_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+    write(&store, "s", |e| {
+        for n in 1..=12 {
+            let rev = e.head.rev + n;
+            let text = format!(
+                r#"{{"id":"r{n}","n":"{}","_updatedAt":"2025-06-01T10:00:00.000Z","_deletedAt":null,"_rev":{rev}}}"#,
+                "x".repeat(1_000_000)
+            );
+            let row = StoredRow { record: Record::parse(&text).unwrap(), by: None, received_at: NOW };
+            e.rows.push(RowWrite { key: Key::new("big", format!("r{n}")), row, unresolved_of: None });
+        }
+        e.head.rev += 12;
+    })
+    .await;
+    let page = store.read("s", |h| page(None, h, Some(5000), NOW)).await.unwrap().unwrap();
+    assert_eq!(page.rows.len(), 5);
+    let answer = homing::core::authority::respond(&page.plan, page.rows, &page.head, homing::core::authority::Answer::default());
+    assert!(answer.has_more);
+    assert_eq!(answer.changes[0].records.len(), 4);
+}
+
+#[tokio::test]
+async fn in_memory_one_connection_serves_both() {
+    let store = Sqlite::open(":memory:").await.unwrap();
+    fill(&store, "s").await;
+    assert_eq!(store.read("s", |h| page(None, h, None, NOW)).await.unwrap().unwrap().rows.len(), 3);
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("not.db");
+    std::fs::write(&file, "this is not a database, but long enough to look like a page of one".repeat(100)).unwrap();
+    assert!(Sqlite::open(&file.display().to_string()).await.is_err());
+    assert!(Sqlite::open("/nowhere/at/all.db").await.is_err());
+}

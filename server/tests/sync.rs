@@ -1,0 +1,271 @@
+//! Push and pull over real HTTP on a real file: results, receipts, pages, cursors, hostile records.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{AT, Client, Server, count, create, many, request, rows};
+use homing_server::serve::start;
+use serde_json::{Value, json};
+
+fn outcomes(answer: &Value) -> Vec<&str> {
+    answer["results"].as_array().unwrap().iter().map(|r| r["status"].as_str().unwrap()).collect()
+}
+
+fn update(client: &str, seq: u64, id: &str, base: &Value, name: &str, at: &str) -> Value {
+    let record = json!({ "id": id, "name": name, "_updatedAt": at, "_deletedAt": null });
+    json!({ "id": format!("{client}:{seq}"), "op": "update", "collection": "flocks", "recordId": id, "baseRev": base, "record": record, "updatedAt": at })
+}
+
+#[tokio::test]
+async fn what_one_device_pushes_another_pulls() {
+    let server = Server::start().await;
+    let (a, b) = (server.client("farm-1"), server.client("farm-1"));
+    let pushed =
+        a.sync(&request("a", vec![create("a", 1, "flocks", "f1", json!({ "name": "Layer Group 3", "cost": 4666.73300794512 }))])).await;
+    assert_eq!((outcomes(&pushed), &pushed["scope"], &pushed["protocol"]), (vec!["applied"], &json!("farm-1"), &json!(1)));
+    assert_eq!(pushed["requestId"], "req-1");
+
+    let pulled = b.pull("protocol=1&clientId=b&requestId=r2").await;
+    let row = &rows(&pulled)[0];
+    assert_eq!((&row["name"], &row["cost"], &row["_updatedAt"]), (&json!("Layer Group 3"), &json!(4666.73300794512), &json!(AT)));
+    assert_eq!((&row["_rev"], &pulled["requestId"], &pulled["hasMore"]), (&pushed["results"][0]["rev"], &json!("r2"), &json!(false)));
+
+    let cursor = pulled["cursor"].as_str().unwrap();
+    assert!(cursor.starts_with("c1."));
+    let edited = b.sync(&request("b", vec![update("b", 1, "f1", &row["_rev"], "Layers", "2025-06-01T11:00:00.000Z")])).await;
+    assert_eq!(outcomes(&edited), ["applied"]);
+    let next = a.pull(&format!("cursor={cursor}")).await;
+    assert_eq!(rows(&next).iter().map(|r| r["name"].clone()).collect::<Vec<_>>(), ["Layers"]);
+    assert_eq!(count(&server.folder.path().join("server.db"), "collection = 'flocks'").await, 1);
+}
+
+#[tokio::test]
+async fn a_repeated_push_gets_the_original_results_and_has_no_second_effect() {
+    let server = Server::start().await;
+    let push = request("a", many("a", 1, 20));
+    let first = server.client.sync(&push).await;
+    let stored = server.stored().await;
+    let again = server.client.sync(&push).await;
+    assert_eq!(server.stored().await, stored);
+    assert_eq!(again["rev"], first["rev"]);
+    for (one, two) in first["results"].as_array().unwrap().iter().zip(again["results"].as_array().unwrap()) {
+        assert_eq!((&one["id"], &one["status"], &one["rev"]), (&two["id"], &two["status"], &two["rev"]));
+        assert_eq!((&one["replayed"], &two["replayed"]), (&Value::Null, &json!(true)));
+    }
+    let reused = server.client.sync(&request("a", vec![create("a", 1, "inventory", "a-1", json!({ "qtyIn": 999 }))])).await;
+    assert_eq!((outcomes(&reused), &reused["results"][0]["code"]), (vec!["rejected"], &json!("mutation-reuse")));
+    assert_eq!(server.stored().await, stored);
+}
+
+#[tokio::test]
+async fn one_mutation_id_twice_in_one_request_takes_effect_once() {
+    let server = Server::start().await;
+    let one = create("a", 1, "flocks", "f1", json!({ "name": "x" }));
+    let answer = server.client.sync(&request("a", vec![one.clone(), one])).await;
+    assert_eq!(answer["results"].as_array().unwrap().len(), 2);
+    assert_eq!(count(&server.folder.path().join("server.db"), "collection = 'flocks'").await, 1);
+}
+
+#[tokio::test]
+async fn five_thousand_rows_come_in_pages_each_row_once() {
+    let server = Server::start().await;
+    for n in 0..10 {
+        let answer = server.client.sync(&request("a", many("a", n * 500 + 1, 500))).await;
+        assert!(outcomes(&answer).iter().all(|o| *o == "applied"));
+    }
+    let (_, records, pages) = server.client.pull_all(None, 700).await;
+    assert_eq!((records.len(), pages), (5000, 8));
+    let ids: Vec<String> = records.iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, (1..=5000).map(|n| format!("a-{n}")).collect::<Vec<_>>(), "order of entry, none twice, none missing");
+
+    // A row written while a client is between two pages is not missed.
+    let page = server.client.pull("limit=3000").await;
+    server.client.sync(&request("b", vec![create("b", 1, "flocks", "late", json!({}))])).await;
+    let (_, rest, _) = server.client.pull_all(page["cursor"].as_str(), 3000).await;
+    assert_eq!((rest.len(), rest.last().unwrap()["id"].as_str()), (2001, Some("late")));
+}
+
+#[tokio::test]
+async fn simple_clients_pull_by_time() {
+    let server = Server::start().await;
+    server.client.sync(&request("a", many("a", 1, 3))).await;
+    let between = server.client.pull("protocol=1").await["serverTime"].as_str().unwrap().to_owned();
+    let first = server.client.pull("since=2020-01-01T00:00:00Z&limit=2").await;
+    assert_eq!((rows(&first).len(), &first["hasMore"]), (2, &json!(true)));
+    let rest = server.client.pull(&format!("cursor={}", first["cursor"].as_str().unwrap())).await;
+    assert_eq!((rows(&rest).len(), &rest["hasMore"]), (1, &json!(false)));
+    let future = homing::core::stamp::Stamp(homing::core::stamp::Stamp::parse(&between).unwrap().0 + 60_000);
+    assert_eq!(rows(&server.client.pull(&format!("since={future}")).await).len(), 0);
+}
+
+#[tokio::test]
+async fn hostile_records_are_refused_one_by_one_with_code_and_path() {
+    let server = Server::start().await;
+    let raw = |seq: u64, id: &str, record: &str| {
+        format!(
+            r#"{{"id":"a:{seq}","op":"create","collection":"flocks","recordId":{},"baseRev":null,"record":{record},"updatedAt":"{AT}"}}"#,
+            json!(id)
+        )
+    };
+    let good = |id: &str| format!(r#"{{"id":"{id}","name":"ok","_updatedAt":"{AT}"}}"#);
+    let with = |id: &str, member: &str| format!(r#"{{"id":"{id}","_updatedAt":"{AT}",{member}}}"#);
+    let deep = format!(r#""a":{}1{}"#, "[".repeat(5000), "]".repeat(5000));
+    let hostile = [
+        ("h1", with("h1", r#""a":{"__proto__":{"x":1}}"#), Some("/record/a/__proto__")),
+        ("h2", with("h2", r#""a":[0,9007199254740993]"#), Some("/record/a/1")),
+        ("h3", with("h3", r#""a":1e400"#), Some("/record/a")),
+        ("h4", with("h4", r#""a":"\ud800""#), Some("/record/a")),
+        ("h5", with("h5", &deep), None),
+        ("h6", "[1,2]".to_owned(), None),
+        ("h7", "null".to_owned(), None),
+        ("h8", "7".to_owned(), None),
+        ("h9", with("h9", &format!(r#""a":"{}""#, "x".repeat(1_100_000))), None),
+        ("h\u{0}", good("h\\u0000"), None),
+        (&"i".repeat(129), good(&"i".repeat(129)), None),
+        ("", good(""), None),
+    ];
+    let mut mutations = vec![raw(1, "g1", &good("g1"))];
+    mutations.extend(hostile.iter().enumerate().map(|(n, (id, record, _))| raw(n as u64 + 2, id, record)));
+    mutations.push(raw(90, "g2", &good("g2")));
+    mutations.push(raw(91, "g3", &good("g3")).replace("\"flocks\"", "\"__proto__\""));
+    mutations.push(raw(92, "g4", &good("g4")).replace("\"flocks\"", "\"_conflictArchive\""));
+    let body = format!(r#"{{"protocol":1,"clientId":"a","requestId":"r","mutations":[{}]}}"#, mutations.join(","));
+    let answer = common::reply(server.client.post().body(body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let results = answer.body["results"].as_array().unwrap();
+    assert_eq!(results.len(), hostile.len() + 4);
+    for (result, (id, _, path)) in results[1..].iter().zip(&hostile) {
+        assert_eq!(result["status"], "rejected", "{id}: {result}");
+        assert!(!result["code"].as_str().unwrap().is_empty() && !result["message"].as_str().unwrap().is_empty(), "{result}");
+        if let Some(path) = path {
+            assert_eq!(result["path"], *path, "{result}");
+        }
+    }
+    let last = &results[hostile.len() + 1..];
+    assert_eq!(last.iter().map(|r| r["status"].as_str().unwrap()).collect::<Vec<_>>(), ["applied", "rejected", "rejected"], "{last:?}");
+    assert_eq!(results[0]["status"], "applied");
+    assert_eq!(count(&server.folder.path().join("server.db"), "1 = 1 AND id <> ''").await, 2, "only the two good records");
+    let pulled = server.client.pull("protocol=1").await;
+    assert_eq!(rows(&pulled).iter().map(|r| r["id"].clone()).collect::<Vec<_>>(), ["g1", "g2"]);
+}
+
+#[tokio::test]
+async fn numbers_at_the_edge_do_not_break_the_store() {
+    let server = Server::start().await;
+    let edge = json!({ "id": format!("a:{}", u64::MAX), "op": "update", "collection": "flocks", "recordId": "f", "baseRev": u64::MAX, "record": { "id": "f", "_updatedAt": AT }, "updatedAt": AT });
+    let mut push = request("a", vec![edge]);
+    push["settledThrough"] = (u64::MAX - 1).into();
+    let answer = server.client.push(&push).await;
+    assert!(answer.status < 500, "{}", answer.body);
+    let cursor = format!("c1.{}..e1", u64::MAX);
+    assert_eq!(server.client.pull(&format!("cursor={cursor}")).await["reset"], true);
+    // Others are not harmed.
+    assert_eq!(outcomes(&server.client.sync(&request("b", many("b", 1, 1))).await), ["applied"]);
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_database_means_reset_and_nothing_is_evaluated() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    one.client.sync(&request("a", many("a", 1, 2))).await;
+    two.client.sync(&request("b", many("b", 1, 3))).await;
+    let foreign = one.client.pull("protocol=1").await["cursor"].as_str().unwrap().to_owned();
+
+    let pulled = two.client.pull(&format!("cursor={foreign}")).await;
+    assert_eq!((&pulled["reset"], rows(&pulled).len()), (&json!(true), 3));
+    let mut push = request("a", many("a", 3, 1));
+    push["cursor"] = foreign.into();
+    let stored = two.stored().await;
+    let answer = two.client.sync(&push).await;
+    assert_eq!((&answer["reset"], rows(&answer).len()), (&json!(true), 3));
+    assert!(outcomes(&answer).is_empty(), "{answer}");
+    assert_eq!(two.stored().await, stored);
+    // With the cursor it was given, the same mutation is taken.
+    push["cursor"] = answer["cursor"].clone();
+    assert_eq!(outcomes(&two.client.sync(&push).await), ["applied"]);
+    assert_eq!(two.client.pull("cursor=rubbish").await["reset"], true);
+}
+
+#[tokio::test]
+async fn delete_against_edit_waits_for_the_user_until_resolved() {
+    let server = Server::start().await;
+    let file = server.folder.path().join("server.db");
+    let made = server.client.sync(&request("a", vec![create("a", 1, "flocks", "f1", json!({ "name": "Layer Group 3" }))])).await;
+    let rev = &made["results"][0]["rev"];
+    let gone =
+        json!({ "id": "f1", "name": "Layer Group 3", "_updatedAt": "2025-06-01T11:00:00.000Z", "_deletedAt": "2025-06-01T11:00:00.000Z" });
+    let delete = json!({ "id": "a:2", "op": "delete", "collection": "flocks", "recordId": "f1", "baseRev": rev, "record": gone, "updatedAt": "2025-06-01T11:00:00.000Z" });
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![delete])).await), ["applied"]);
+    let edit = update("b", 1, "f1", rev, "Layers", "2025-06-01T12:00:00.000Z");
+    let verdict = server.client.sync(&request("b", vec![edit])).await;
+    assert_eq!(outcomes(&verdict), ["conflict"]);
+    let conflict = &verdict["results"][0]["archived"];
+    assert_eq!((&conflict["status"], &conflict["kind"]), (&json!("unresolved"), &json!("edit-delete")));
+    assert_eq!(count(&file, "collection = '_conflictArchive'").await, 1);
+    assert_eq!(count(&file, "(SELECT COUNT(*) FROM unresolved) = 1").await, 2);
+
+    let theirs = rows(&server.client.pull("protocol=1").await).iter().filter(|r| r["id"] == conflict["id"]).count();
+    assert_eq!(theirs, 1, "the conflict travels like any row");
+    let rev = verdict["results"][0]["rev"].clone();
+    let mut keep = update("b", 2, "f1", &rev, "Layers", "2025-06-01T13:00:00.000Z");
+    keep["op"] = "undelete".into();
+    keep["resolves"] = conflict["id"].clone();
+    assert_eq!(outcomes(&server.client.sync(&request("b", vec![keep])).await), ["applied"]);
+    assert_eq!(count(&file, "(SELECT COUNT(*) FROM unresolved) = 0").await, 2);
+    assert_eq!(count(&file, "collection = 'flocks' AND NOT deleted").await, 1);
+}
+
+#[tokio::test]
+async fn many_devices_at_once_lose_nothing() {
+    let server = Server::start().await;
+    let mut devices = tokio::task::JoinSet::new();
+    for device in 0..8 {
+        let client: Client = server.client("farm-1");
+        devices.spawn(async move {
+            let name = format!("d{device}");
+            for batch in 0..5 {
+                let answer = client.sync(&request(&name, many(&name, batch * 20 + 1, 20))).await;
+                assert!(outcomes(&answer).iter().all(|o| *o == "applied"));
+            }
+        });
+    }
+    while let Some(device) = devices.join_next().await {
+        device.unwrap();
+    }
+    let (_, records, _) = server.client.pull_all(None, 333).await;
+    assert_eq!(records.len(), 800);
+    let revs: Vec<u64> = records.iter().map(|r| r["_rev"].as_u64().unwrap()).collect();
+    assert!(revs.windows(2).all(|w| w[0] < w[1]));
+}
+
+#[tokio::test]
+async fn the_schema_file_decides_how_versions_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("farm.json");
+    std::fs::write(&file, r#"{"collections":{"auditLog":{"merge":"append-only"}}}"#).unwrap();
+    let server = Server::with(|o| o.schema = Some(file.clone())).await;
+    server.client.sync(&request("a", vec![create("a", 1, "auditLog", "x", json!({ "action": "first" }))])).await;
+    let record = json!({ "id": "x", "action": "second", "_updatedAt": "2025-06-02T10:00:00.000Z", "_deletedAt": null });
+    let edit = json!({ "id": "b:1", "op": "update", "collection": "auditLog", "recordId": "x", "baseRev": null, "record": record, "updatedAt": "2025-06-02T10:00:00.000Z" });
+    let answer = server.client.sync(&request("b", vec![edit])).await;
+    assert_eq!((outcomes(&answer), &answer["results"][0]["code"]), (vec!["rejected"], &json!("append-only")));
+
+    std::fs::write(&file, "{").unwrap();
+    let mut bad = common::options(&folder.path().join("x.db"));
+    bad.schema = Some(file);
+    assert!(start(&bad).await.unwrap_err().to_string().starts_with("--schema: "));
+}
+
+#[tokio::test]
+async fn the_egglogu_declaration_is_read() {
+    let schema = homing::core::schema::Schema::parse(include_str!("../../src/schemas/egglogu.schema.json")).unwrap();
+    assert_eq!(schema.policy("auditLog", "x"), homing::core::schema::Policy::AppendOnly);
+    assert_eq!(schema.policy("farm", "$singleton"), homing::core::schema::Policy::Fields);
+    assert!(!schema.syncs("weatherCache"));
+    assert_eq!(schema.collection("dailyProduction").unwrap().references["flockId"], "flocks");
+    for (name, declared) in &schema.collections {
+        assert!(
+            declared.references.values().all(|to| schema.collection(to).is_some()),
+            "{name} refers to a collection that is not declared"
+        );
+    }
+}
