@@ -35,7 +35,7 @@ export function createArchive({ db, dialog }) {
     const what = oneSided ? 'deleted on one device, changed on the other' : changed.length > 0 ? `differs in ${changed.join(', ')}` : 'same content'
     const summary = element('summary', {},
       element('strong', {}, conflict.label), element('span', {}, what),
-      element('span', { class: 'hint' }, `${describeOutcome(conflict)} · ${formatTime(conflict.at)}`))
+      element('span', { class: 'hint' }, `${describeOutcome(conflict, db.clientId)} · ${formatTime(conflict.at)}`))
     const details = element('details', {}, summary)
     // The tables of closed entries are not worth building.
     details.addEventListener('toggle', () => {

@@ -9,42 +9,58 @@ import { isDeleted } from './diff.js'
  * @returns {{ sentence: string, mineTitle: string, theirsTitle: string, choices: readonly { choice: 'mine' | 'theirs', text: string, testid: string }[] }}
  */
 export function describeConflict(conflict, clientId) {
-  const ours = isOurs(conflict, clientId)
+  const titles = titlesOf(conflict, clientId)
+  return { mineTitle: titles.mine, theirsTitle: titles.theirs, ...questionOf(conflict, ownSide(conflict, clientId), titles) }
+}
+
+function questionOf(conflict, own, titles) {
   const name = conflict.label
-  const goneMine = isDeleted(conflict.mine)
-  const goneTheirs = isDeleted(conflict.theirs)
-  const [mineTitle, theirsTitle] = ours ? ['Mine', 'Theirs'] : ['The other device', 'On the server']
-  const mine = (text, testid = 'keep-mine') => ({ choice: 'mine', text, testid })
-  const theirs = (text, testid = 'accept-theirs') => ({ choice: 'theirs', text, testid })
-  if (goneTheirs && !goneMine) {
+  const gone = { mine: isDeleted(conflict.mine), theirs: isDeleted(conflict.theirs) }
+  if (gone.mine === gone.theirs) {
     return {
-      sentence: ours ? `${name} was deleted on another device but you made changes.` : `${name} was deleted, but another device made changes to it.`,
-      mineTitle, theirsTitle,
-      choices: [mine(ours ? 'Keep mine' : 'Keep the changes'), theirs('Accept deletion', 'accept-deletion')],
+      sentence: own ? `${name} was changed here and on another device.` : `${name} was changed on two devices.`,
+      choices: [
+        { choice: 'mine', text: `Keep ${titles.mine.toLowerCase()}`, testid: 'keep-mine' },
+        { choice: 'theirs', text: `Keep ${titles.theirs.toLowerCase()}`, testid: 'keep-theirs' },
+      ],
     }
   }
-  if (goneMine && !goneTheirs) {
+  const [living, deleted] = gone.mine ? ['theirs', 'mine'] : ['mine', 'theirs']
+  if (own === living) {
     return {
-      sentence: ours ? `You deleted ${name}, but it was changed on another device.` : `${name} was changed, but another device deleted it.`,
-      mineTitle, theirsTitle,
-      choices: [theirs('Keep the changes', 'keep-changes'), mine(ours ? 'Delete it anyway' : 'Accept deletion', 'delete-anyway')],
+      sentence: `${name} was deleted on another device but you made changes.`,
+      choices: [{ choice: living, text: 'Keep mine', testid: 'keep-mine' }, { choice: deleted, text: 'Accept deletion', testid: 'accept-deletion' }],
     }
   }
   return {
-    sentence: ours ? `${name} was changed here and on another device.` : `${name} was changed on two devices.`,
-    mineTitle, theirsTitle,
-    choices: [mine(ours ? 'Keep mine' : "Keep the other device's"), theirs(ours ? 'Keep theirs' : "Keep the server's")],
+    sentence: own === deleted ? `You deleted ${name}, but another device made changes to it.` : `${name} was deleted on one device and changed on another.`,
+    choices: [
+      { choice: living, text: 'Keep the changes', testid: 'keep-changes' },
+      { choice: deleted, text: own === deleted ? 'Delete it anyway' : 'Accept deletion', testid: 'accept-deletion' },
+    ],
   }
 }
 
-/** Whether this device met the conflict, so that its user should be asked. */
+/** Whether this device met the conflict, so that its user should be asked unasked. */
 export function isOurs(conflict, clientId) {
   return conflict.mineBy === null || conflict.mineBy === clientId
 }
 
-/** Who won an automatic merge, in words. */
-export function describeOutcome({ winner, status, policy }) {
-  if (status === 'unresolved') return 'Waiting for a decision'
-  const by = status === 'resolved' ? 'decided by a user' : `merged by rule (${policy})`
-  return { mine: `Mine was kept, ${by}`, theirs: `Theirs was kept, ${by}`, merged: `Both were joined, ${by}` }[winner] ?? by
+/** Who won a merge and who decided it, in words. */
+export function describeOutcome(conflict, clientId) {
+  const by = conflict.status === 'resolved' ? 'decided by a user' : `merged by rule (${conflict.policy})`
+  const titles = titlesOf(conflict, clientId)
+  return conflict.winner === 'merged' ? `Both were joined, ${by}` : `${titles[conflict.winner]} was kept, ${by}`
+}
+
+// Which of the two versions was made on this device, if any.
+function ownSide(conflict, clientId) {
+  if (isOurs(conflict, clientId)) return 'mine'
+  return conflict.theirsBy === clientId ? 'theirs' : null
+}
+
+function titlesOf(conflict, clientId) {
+  const own = ownSide(conflict, clientId)
+  if (own === null) return { mine: 'One device', theirs: 'Another device' }
+  return own === 'mine' ? { mine: 'Mine', theirs: 'Theirs' } : { mine: 'Theirs', theirs: 'Mine' }
 }

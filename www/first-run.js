@@ -28,6 +28,7 @@ export function createFirstRun({ db, notices, loaded }) {
   async function run(work) {
     load.disabled = fetchAll.disabled = true
     progress.hidden = false
+    show({ phase: 'Starting' })
     try {
       await work()
       loaded()
@@ -41,7 +42,7 @@ export function createFirstRun({ db, notices, loaded }) {
 
   async function loadFarm() {
     if (localStorage.getItem(KEY) === null) {
-      show({ phase: 'Fetching the farm document', done: 0 })
+      show({ phase: 'Fetching the farm document' })
       const response = await fetch('./farm.json')
       if (!response.ok) throw new Error(`The demo server has no farm.json (HTTP ${response.status}).`)
       localStorage.setItem(KEY, JSON.stringify(await response.json()))

@@ -17,7 +17,7 @@ export async function assertSameAsServer(device, server, { except = [] } = {}) {
   const stored = await readServerRows(server.database)
   const living = [...stored.values()].filter(({ deleted, collection, id }) => !deleted && !except.includes(`${collection}/${id}`))
   const names = [...new Set([...stored.values()].map(({ collection }) => collection))]
-  const shown = new Map(await device.run(listRows, names))
+  const shown = new Map(JSON.parse(await device.run(listRows, names)))
   for (const key of except) shown.delete(key)
   for (const { collection, id, record } of living) {
     const key = `${collection}/${id}`
@@ -29,12 +29,9 @@ export async function assertSameAsServer(device, server, { except = [] } = {}) {
   if (shown.size > 0) throw new Error(`${device.id} shows what the server does not have: ${[...shown.keys()].slice(0, 5).join(', ')}`)
 }
 
-// Runs in the page.
+// Runs in the page. As one text: 20,000 objects take seconds on the way out of a browser.
 function listRows(db, names) {
-  return names.flatMap((name) => {
-    const rows = db.collection(name).list()
-    return rows.map((row) => [`${name}/${row.id}`, row])
-  })
+  return JSON.stringify(names.flatMap((name) => db.collection(name).list().map((row) => [`${name}/${row.id}`, row])))
 }
 
 function withoutHidden(record) {
