@@ -171,6 +171,13 @@ async function playReunion(world) {
     assert.equal(await a.find('conflict-dialog').isVisible(), false, 'A deleted it and is not asked')
     assert.equal(await badgeOf(b, contested.id), 'conflict')
     await b.shoot('06-dialog')
+    // Escape decides nothing: the question goes to Config and can be opened from there.
+    assert.equal(await b.page.evaluate(() => document.activeElement.dataset.testid), 'conflict-title', 'the question has the focus')
+    await b.page.keyboard.press('Escape')
+    await b.find('conflict-dialog').waitFor({ state: 'hidden' })
+    await b.tab('config')
+    await b.find('decide').click()
+    await b.page.waitForSelector('[data-testid=conflict-dialog][open]')
     await b.find('view-diff').click()
     const dialog = b.find('conflict-dialog')
     assert.match(await dialog.locator('tr[data-field=breed]').textContent(), new RegExp(`${escapeRegExp(contested.breed)} X.*deleted`))
