@@ -1,0 +1,51 @@
+// Chromium started by us in a process group of its own, so that a test can kill all of it at once (browser, renderers,
+// storage service), as a power button does to a program. Driven over its debugging port.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { chromium } from 'playwright-core'
+import { chromePath } from '../../scripts/support/environment.mjs'
+
+const ARGS = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+  '--disable-sync', '--remote-debugging-port=0',
+]
+
+/**
+ * Starts Chromium on a profile; resolves to `{ context, kill }`. `kill` sends SIGKILL to the whole group and resolves when the
+ * browser process is gone.
+ *
+ * @param {string} profile the user data folder
+ */
+export async function startChromium(profile) {
+  const child = spawn(chromePath(), [...ARGS, `--user-data-dir=${profile}`, 'about:blank'], { detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
+  const gone = once(child, 'exit')
+  const end = () => killGroup(child.pid)
+  process.once('exit', end) // a test that fails half way leaves no browser behind
+  const endpoint = await new Promise((resolve, reject) => {
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      const found = line.match(/^DevTools listening on (ws:\S+)/)
+      if (found) resolve(found[1])
+    })
+    child.once('error', reject)
+    child.once('exit', (code, signal) => reject(new Error(`Chromium ended with ${code ?? signal} before it listened`)))
+  })
+  const browser = await chromium.connectOverCDP(endpoint)
+  return {
+    context: browser.contexts()[0],
+    async kill() {
+      killGroup(child.pid)
+      await gone
+      process.off('exit', end)
+    },
+  }
+}
+
+function killGroup(pid) {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error // gone already
+  }
+}

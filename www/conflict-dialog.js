@@ -1,0 +1,80 @@
+// Asks the user what no rule can decide: the record was deleted on one device and changed on another. A modal <dialog>, so
+// the browser keeps the focus inside and gives it back; leaving it decides nothing and the question stays on Config.
+
+import { describeConflict, isOurs } from './conflict-words.js'
+import { createDiff } from './diff.js'
+import { element } from './dom.js'
+
+/**
+ * @param {{ db: any, notices: any, root: HTMLElement }} parts
+ * @returns {{ open: (conflict: any) => void }} `open` for the list on Config; new conflicts of this device open by themselves
+ */
+export function createConflictDialog({ db, notices, root }) {
+  const title = element('h2', { id: 'conflict-title', tabindex: '-1', dataset: { testid: 'conflict-title' } })
+  const body = element('div', {})
+  const buttons = element('div', { class: 'buttons' })
+  const dialog = element('dialog', { class: 'conflict', 'aria-labelledby': 'conflict-title', dataset: { testid: 'conflict-dialog' } },
+    element('p', { class: 'eyebrow' }, 'Your decision is needed'), title, body, buttons)
+  root.append(dialog)
+
+  let current = null
+  const asked = new Set()
+
+  function open(conflict) {
+    asked.add(conflict.id)
+    current = conflict
+    const { sentence, mineTitle, theirsTitle, choices } = describeConflict(conflict, db.clientId)
+    const diff = createDiff({ ...conflict, mineTitle, theirsTitle })
+    diff.hidden = true
+    title.textContent = sentence
+    const view = element('button', {
+      type: 'button', class: 'quiet', 'aria-expanded': 'false', dataset: { testid: 'view-diff' },
+      onclick: () => {
+        diff.hidden = !diff.hidden
+        view.setAttribute('aria-expanded', String(!diff.hidden))
+        view.textContent = diff.hidden ? 'View diff' : 'Hide diff'
+      },
+    }, 'View diff')
+    body.replaceChildren(element('p', {}, 'Nothing is lost: the other version stays in the archive.'), diff)
+    buttons.replaceChildren(
+      ...choices.map(({ choice, text, testid }, index) => element('button', {
+        type: 'button', class: index === 0 ? null : 'second', dataset: { testid }, onclick: () => decide(choice),
+      }, text)),
+      view,
+      element('button', { type: 'button', class: 'quiet', dataset: { testid: 'decide-later' }, onclick: () => dialog.close() }, 'Later'))
+    if (!dialog.open) dialog.showModal()
+    // The question is read first; the buttons follow in tab order, none is chosen by a stray Enter.
+    title.focus()
+  }
+
+  async function decide(choice) {
+    const { id, label } = current
+    for (const button of buttons.children) button.disabled = true
+    const done = await notices.watch(db.conflicts.resolve(id, choice))
+    for (const button of buttons.children) button.disabled = false
+    if (!done) return
+    dialog.close()
+    notices.say(`Decided: ${label}.`)
+  }
+
+  function waiting() {
+    return db.conflicts.list({ status: 'unresolved' })
+  }
+
+  /** Opens the next question of this device that was not yet asked; closes one that was answered elsewhere. */
+  function showNext() {
+    const unresolved = waiting()
+    if (dialog.open && current && !unresolved.some(({ id }) => id === current.id)) dialog.close()
+    if (dialog.open) return
+    const next = unresolved.find((conflict) => isOurs(conflict, db.clientId) && !asked.has(conflict.id))
+    if (next) open(next)
+  }
+
+  dialog.addEventListener('close', () => {
+    current = null
+    showNext()
+  })
+  db.conflicts.subscribe(showNext)
+  showNext()
+  return { open }
+}

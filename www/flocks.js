@@ -1,0 +1,74 @@
+// The flocks: one row each, edited in place. Every edit is one `update` of one field.
+
+import { createBadge } from './badge.js'
+import { element, fieldInput, keyedList, labelled, showValue } from './dom.js'
+
+const STATUSES = ['produccion', 'cria', 'recria', 'descanso', 'vendido']
+const FIELDS = [
+  ['name', 'Name', {}],
+  ['breed', 'Breed', {}],
+  ['count', 'Birds', { type: 'number', step: '1' }],
+  ['status', 'Status', { options: STATUSES }],
+]
+
+/**
+ * @param {{ db: any, notices: any }} parts
+ * @returns {HTMLElement}
+ */
+export function createFlocks({ db, notices }) {
+  const flocks = db.collection('flocks')
+  const list = element('ul', { class: 'rows flocks', dataset: { testid: 'flocks' } })
+  const count = element('p', { class: 'hint' })
+  const rows = keyedList(list, { key: (flock) => flocks.keyOf(flock.id), create: createRow })
+
+  function createRow(first) {
+    let flock = first
+    const save = (field) => (value) => {
+      if (flock[field] !== value) notices.watch(flocks.update(flock.id, { [field]: value }))
+    }
+    const badge = createBadge()
+    const inputs = FIELDS.map(([field, title, options]) => [field, title, fieldInput({ label: title, testid: `flock-${field}`, save: save(field), ...options })])
+    const remove = element('button', { type: 'button', class: 'quiet danger', dataset: { testid: 'flock-delete' }, onclick: () => removeFlock(flock) }, 'Delete')
+    const node = element('li', { class: 'row', dataset: { testid: 'flock', id: first.id } },
+      inputs.map(([, title, input]) => labelled(title, input)), element('div', { class: 'row-end' }, badge.node, remove))
+    return {
+      node,
+      showState: () => badge.show(flocks.state(flock.id)),
+      update(row) {
+        flock = row
+        node.dataset.id = row.id
+        for (const [field, title, input] of inputs) {
+          if (field === 'status') offer(input, row.status)
+          input.setAttribute('aria-label', `${title} of ${row.name}`)
+          showValue(input, row[field])
+        }
+        remove.setAttribute('aria-label', `Delete flock ${row.name}`)
+        badge.show(flocks.state(row.id))
+      },
+    }
+  }
+
+  async function removeFlock(flock) {
+    if (await notices.watch(flocks.delete(flock.id))) {
+      notices.say(`Flock '${flock.name}' was deleted.`, { action: 'Undo', run: () => notices.watch(flocks.undelete(flock.id)) })
+    }
+  }
+
+  function show() {
+    const all = flocks.getSnapshot()
+    rows.show(all)
+    count.textContent = `${all.length} flocks, ${all.reduce((sum, flock) => sum + (Number(flock.count) || 0), 0).toLocaleString()} birds. Click a value to change it.`
+  }
+
+  flocks.subscribe(show)
+  // A record's state also moves when nothing in it changes: sent, confirmed, refused.
+  db.status.subscribe(() => rows.each((entry) => entry.showState()))
+  show()
+  return element('div', {}, element('h2', {}, 'Flocks'), count, list)
+}
+
+// A value that the list of choices does not have is still shown, never replaced.
+function offer(select, value) {
+  if (typeof value !== 'string' || [...select.options].some((option) => option.value === value)) return
+  select.append(element('option', { value }, value))
+}
