@@ -243,7 +243,10 @@ async fn a_database_whose_creator_died_before_marking_it_is_taken_over() {
 #[wasm_bindgen_test]
 async fn a_database_of_somebody_else_is_refused_and_left_alone() {
     let name = fresh();
-    js(&format!("const r = indexedDB.open('{name}', 7); r.onupgradeneeded = () => r.result.createObjectStore('theirs'); (await wait(r)).close()")).await;
+    js(&format!(
+        "const r = indexedDB.open('{name}', 7); r.onupgradeneeded = () => r.result.createObjectStore('theirs'); (await wait(r)).close()"
+    ))
+    .await;
     assert_eq!(code(open(&name).await), Code::StorageUnavailable);
     assert_eq!(js(&format!("const db = await wait(indexedDB.open('{name}')); const seen = [db.version, ...db.objectStoreNames].join(); db.close(); return seen")).await, "7,theirs");
 }

@@ -16,7 +16,9 @@ use web_sys::{IdbCursor, IdbCursorDirection, IdbKeyRange, IdbObjectStore};
 /// after `after` are folded into segments already, the rows mean nothing.
 pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, after: Option<Head>) -> Result<(Head, Vec<Row>)> {
     let range = match after {
-        Some(after) => IdbKeyRange::lower_bound_with_open(&JsValue::from(after as f64), true).map_err(|value| error::thrown(&value))?.into(),
+        Some(after) => {
+            IdbKeyRange::lower_bound_with_open(&JsValue::from(after as f64), true).map_err(|value| error::thrown(&value))?.into()
+        }
         None => JsValue::UNDEFINED,
     };
     let compacted = Answer::to(meta.get(&COMPACTED.into()))?;
