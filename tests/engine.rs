@@ -1,4 +1,5 @@
 //! The engine on the memory journal, natively: writes, tabs, failures, restarts. No server here.
+#![cfg(not(target_arch = "wasm32"))]
 
 use homing::core::authority::MemoryServer;
 use homing::core::error::Code;
