@@ -116,3 +116,28 @@ pub trait Journal {
     /// connections answer `storage-lost` from then on.
     async fn destroy(&self) -> Result<()>;
 }
+
+/// A shared journal is a journal: whoever keeps the other handle can crash or inspect it.
+impl<J: Journal> Journal for std::rc::Rc<J> {
+    async fn load(&self) -> Result<Loaded> {
+        (**self).load().await
+    }
+    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
+        (**self).segments(compacted, names).await
+    }
+    async fn tail(&self, after: Head) -> Result<Tail> {
+        (**self).tail(after).await
+    }
+    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
+        (**self).append(expected_head, bytes).await
+    }
+    async fn compact(&self, step: Compaction) -> Result<Compacted> {
+        (**self).compact(step).await
+    }
+    async fn close(&self) {
+        (**self).close().await;
+    }
+    async fn destroy(&self) -> Result<()> {
+        (**self).destroy().await
+    }
+}

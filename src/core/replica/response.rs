@@ -250,11 +250,13 @@ impl Replica {
             Some(row) => row.id().clone(),
             None => self.local_conflict(&key, &m, theirs.as_ref(), at),
         };
-        // A custom server may call a conflict what it has settled itself; then nobody has to choose.
-        let settled =
-            result.archived.as_ref().and_then(|row| Conflict::from_record(row).ok()).is_some_and(|c| c.status != Status::Unresolved);
-        if !settled {
-            self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine }));
+        self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine }));
+        // Somebody may have settled it before this device heard of it (a replayed answer, for one).
+        let row = self.slot(&Key::new(ARCHIVE, conflict.clone())).and_then(|s| s.known()).cloned();
+        if let Some(row) = row {
+            self.conflict_arrived(&row);
+        }
+        if self.slot(&key).is_some_and(|s| s.hold.is_some()) {
             self.outputs.push(Output::Conflict(conflict));
         }
     }
