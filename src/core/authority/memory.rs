@@ -257,6 +257,21 @@ impl MemoryServer {
         }
     }
 
+    /// Everything a scope holds, as a snapshot that lacks nothing.
+    #[cfg(test)]
+    pub(super) fn everything(&self, scope: &str) -> Option<Snapshot> {
+        let s = self.scopes.get(scope)?;
+        let unresolved = s.unresolved.iter().filter_map(|(of, key)| Some((of.clone(), s.rows.get(key)?.record.clone()))).collect();
+        Some(Snapshot {
+            head: s.head.clone(),
+            rows: s.rows.clone(),
+            receipts: s.receipts.clone(),
+            settled: s.settled.clone(),
+            ids: s.ids.clone(),
+            unresolved,
+        })
+    }
+
     /// How often each mutation took effect on its record.
     #[must_use]
     pub fn effects(&self) -> &HashMap<MutationId, u32> {

@@ -8,7 +8,7 @@ use crate::core::authority::rows::pushed;
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{PushRequest, WireMutation};
-use crate::core::record::{ARCHIVE, Key, OPTIMISTIC_PREFIX};
+use crate::core::record::{Key, OPTIMISTIC_PREFIX};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
 use std::collections::BTreeSet;
@@ -96,9 +96,6 @@ pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) ->
         if id.is_some() {
             needs.record(key);
         }
-    }
-    for open in snapshot.unresolved.values() {
-        needs.rows.insert(Key::new(ARCHIVE, open.id().clone()));
     }
     needs
 }

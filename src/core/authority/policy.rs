@@ -65,7 +65,7 @@ pub(super) fn decide(policy: Policy, m: &Incoming, rec: &Record, row: Option<&Re
     if m.imported && !current {
         return Ok(meeting.superseded());
     }
-    if policy == Policy::AppendOnly || m.op == Op::Create && !current && (row.is_deleted() || policy != Policy::Fields) {
+    if policy == Policy::AppendOnly || m.op == Op::Create && !current && policy != Policy::Fields {
         return Ok(meeting.conflict(Status::Unresolved, Winner::Theirs));
     }
     if rec.is_deleted() && row.is_deleted() {
@@ -126,8 +126,10 @@ impl Meeting<'_> {
         Entry { kind, winner, loser, status, paths: changed_pointers(Some(self.row), self.rec) }
     }
 
+    /// Named after mine, also where mine is to win in the end: nothing else holds it on the server yet.
     fn conflict(&self, status: Status, winner: Winner) -> Verdict {
-        Verdict { archive: Some(self.entry(winner, status)), ..Verdict::plain(Outcome::Conflict) }
+        let entry = Entry { loser: Loser::Mine, ..self.entry(winner, status) };
+        Verdict { archive: Some(entry), ..Verdict::plain(Outcome::Conflict) }
     }
 
     fn superseded(&self) -> Verdict {

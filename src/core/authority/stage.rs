@@ -183,15 +183,12 @@ impl<'a> Stage<'a> {
         (conflict.status == Status::Unresolved && (about == m.key || both)).then_some(conflict)
     }
 
-    /// Gives a conflict another status; it waits for nobody any more.
+    /// Gives an unresolved conflict another status; it waits for nobody any more. It was written once, `at` its
+    /// own time, so nothing else of it needs to be loaded.
     pub(super) fn close(&mut self, conflict: Conflict, status: Status, winner: Winner, by: Option<Arc<str>>) -> Result<Record> {
-        let key = conflict.key();
-        let before = self.row(&key).map(|r| (r.record.updated_at(), r.by.clone()));
-        let (stamp, wrote) = before.map_or((None, None), |(at, by)| (Some(at), by));
-        let about = conflict.about();
-        let closed = Conflict { status, winner, ..conflict };
-        let record = closed.to_record(Stamp::next(self.now, stamp))?;
-        let written = self.write(&key, &record, by.or(wrote), None)?.record;
+        let (key, about) = (conflict.key(), conflict.about());
+        let record = Conflict { status, winner, ..conflict.clone() }.to_record(Stamp::next(self.now, Some(conflict.at)))?;
+        let written = self.write(&key, &record, by.or(conflict.mine_by), None)?.record;
         self.unresolved.insert(about, None);
         Ok(written)
     }

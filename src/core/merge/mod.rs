@@ -33,8 +33,8 @@ pub struct Merged {
     pub paths: Vec<String>,
 }
 
-/// Merges two versions of one record. `base` is the version both were made from, where known; no policy of
-/// now needs it. Policies that refuse instead of merging keep `incoming` (the server's) and archive `local`;
+/// Merges two versions of one record. `base` is the version both were made from, where known; no policy
+/// needs it yet. Policies that refuse instead of merging keep `incoming` (the server's) and archive `local`;
 /// `client-wins` the other way round.
 ///
 /// # Errors

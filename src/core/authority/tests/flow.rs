@@ -268,14 +268,23 @@ fn a_conflict_closed_once_stays_closed() {
     farm.one(WireMutation { base_rev: Some(first), ..mutation("c:1", Op::Update, FLOCK, 3000, &json!({"n": 1})) });
     let id = farm.archive()[0].id.clone();
     let tombstone = farm.row(FLOCK).unwrap();
-    let accept = WireMutation { base_rev: tombstone.rev(), resolves: Some(id), ..mutation("c:2", Op::Delete, FLOCK, 2200, &json!({})) };
+    let accept = WireMutation { base_rev: tombstone.rev(), resolves: Some(id), ..mutation("c:2", Op::Delete, FLOCK, 9000, &json!({})) };
     farm.one(accept);
     assert_eq!(farm.row(FLOCK), Some(tombstone), "only the status");
     assert_eq!(farm.archive()[0].status, Status::Resolved);
-    // A new one can arise afterwards, and only it waits.
-    farm.one(WireMutation { base_rev: Some(first), ..mutation("d:1", Op::Update, FLOCK, 3500, &json!({"n": 2})) });
-    let open: Vec<_> = farm.archive().into_iter().filter(|c| c.status == Status::Unresolved).map(|c| c.mine_by).collect();
-    assert_eq!(open, [Some("d".into())]);
+    // A new one can arise afterwards, also in the request that closes the old one, and only it waits.
+    let stale = |id: &str, n: i64| WireMutation { base_rev: Some(first), ..mutation(id, Op::Update, FLOCK, 3000 + n, &json!({"n": n})) };
+    let waiting = |farm: &Farm| {
+        let open = farm.archive().into_iter().filter(|c| c.status == Status::Unresolved);
+        open.map(|c| (c.id, c.mine_by)).collect::<Vec<_>>()
+    };
+    farm.one(stale("d:1", 2));
+    let (id, by) = waiting(&farm).remove(0);
+    assert_eq!(by, Some("d".into()));
+    let accept = WireMutation { resolves: Some(id), ..mutation("d:2", Op::Delete, FLOCK, 9500, &json!({})) };
+    farm.push(vec![accept, stale("e:1", 3)]);
+    assert_eq!(waiting(&farm).into_iter().map(|(_, by)| by).collect::<Vec<_>>(), [Some("e".into())]);
+    assert_eq!(farm.archive().iter().filter(|c| c.status == Status::Resolved).count(), 2);
 }
 
 #[test]

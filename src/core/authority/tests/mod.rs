@@ -3,6 +3,7 @@
 mod flow;
 mod hostile;
 mod pages;
+mod random;
 mod verdicts;
 mod wire;
 

@@ -164,6 +164,10 @@ fn a_purge_refuses_cursors_behind_it() {
     assert!(!response.reset);
     assert_eq!(ids(&response), ["-c"]);
     assert_eq!(all(&mut farm, None, 10).0, ["a"]);
+    create(&mut farm, "d");
+    let first = pull(&mut farm, None, 1);
+    let second = pull(&mut farm, Some(&first.cursor), 1);
+    assert_eq!((ids(&second), second.reset), (vec!["d".into()], false), "a snapshot that began after it goes on");
     let late = WireMutation { base_rev: Some(1), ..mutation("e:1", Op::Update, ("barns", "b"), 9000, &json!({})) };
     assert_eq!(farm.one(late).status, Outcome::Conflict, "a purged row is not written back");
     assert_eq!(farm.body(("barns", "b")), "none");
