@@ -1,6 +1,7 @@
 // One opened engine and everything of the page that hangs on it: what it says is taken in before the next read, and told to
 // listeners in a microtask. Not here: the public objects (`database.ts`, `collection.ts`), opening and counting (`opening.ts`).
 
+import { joinChanges } from './changes.js'
 import type { Change, Drained, Engine, ImportCounts, OpResult, Spans, Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
 import { Reports } from './reports.js'
@@ -193,7 +194,7 @@ export class Session implements Judge {
   }
 
   #takeIn(drained: Drained): void {
-    for (const change of drained.changes ?? []) this.#apply(change)
+    for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
     for (const { mutationId, verdict } of drained.settled ?? []) {
