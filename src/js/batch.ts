@@ -67,7 +67,7 @@ class Gathering implements Batch<Schema> {
       list: (query?: Query<Members>) => this.#list(name, query),
       insert: (record: object) => write<AnyRow>(() => {
         const given = (record as Members | null | undefined)?.['id']
-        const id = typeof given === 'string' ? given : this.#newId(name)
+        const id = typeof given === 'string' ? given : randomId()
         const text = insertOperation(name, given === undefined ? { ...record, id } : record, false)
         return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
       }),
@@ -121,11 +121,6 @@ class Gathering implements Batch<Schema> {
     }
     for (const draft of drafts.values()) if (draft !== undefined) seen.push(draft)
     return select(Object.freeze(seen), query)
-  }
-
-  #newId(name: string): string {
-    if (this.#session.declaration.collections[name]?.ids !== 'server') return randomId()
-    return `optimistic_${Date.now().toString(36)}_${randomId().slice(0, 8)}`
   }
 }
 

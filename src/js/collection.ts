@@ -68,7 +68,7 @@ export class RecordCollection implements Collection<Members> {
   }
 
   keyOf(id: string): string {
-    return this.#rows.keyOf(id)
+    return id // ids never change yet
   }
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
@@ -173,7 +173,7 @@ function liveQuery(rows: Rows, query: Query<Members>): Observable<readonly AnyRo
   return followed(rows, new Source<readonly AnyRow[], Changes<Members>>(read, NONE), (before, after, source) => difference(source, before, after))
 }
 
-/** Follows one record, also over an id remap. */
+/** Follows one record. */
 export function liveRecord(rows: Rows, id: string): Observable<AnyRow | undefined, AnyRow | undefined> {
   return followed(rows, new Source<AnyRow | undefined, AnyRow | undefined>(() => rows.get(id), undefined), (_, after) => after)
 }

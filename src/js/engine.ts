@@ -6,7 +6,7 @@ import type { ErrorDetail } from './errors.js'
 /** The engine behind one open database. */
 export interface Engine {
   clientId(): string
-  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, idempotencyKey?, dependsOn?}` -> `Written`. */
+  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?}` -> `Written`. */
   write(batch: string): string
   /** Everything since the last call: `Drained`. */
   drain(): string
@@ -52,8 +52,10 @@ export interface Hooks {
 }
 
 /** The answer to a write: the ticket that `drain` will name, and one result per operation. */
-export interface Written { readonly ticket: number; readonly results: readonly OpResult[] }
-export interface OpResult { readonly ids: readonly string[]; readonly inserted?: number; readonly unchanged?: number; readonly duplicateIds?: number }
+export interface Written extends ImportCounts { readonly ticket: number; readonly results: readonly OpResult[] }
+export interface OpResult { readonly ids: readonly string[] }
+/** What the imports among the operations came to, added up. */
+export interface ImportCounts { readonly inserted: number; readonly unchanged: number; readonly duplicateIds: number }
 
 /** A run of mutation ids: `<client>:<n>` and the `count - 1` after it; null where nothing was queued. */
 export interface Span { readonly first: string; readonly count: number }
@@ -62,7 +64,7 @@ export type Spans = readonly (Span | null)[]
 /** What happened to one collection. `all`: too much to list, read it anew. */
 export interface Change {
   readonly collection: string
-  readonly source: 'local' | 'remote' | 'tab' | 'remap' | 'reset'
+  readonly source: 'local' | 'remote' | 'tab' | 'reset'
   readonly added: readonly string[]
   readonly updated: readonly string[]
   readonly removed: readonly string[]

@@ -80,7 +80,8 @@ async function wipe(shared: Opened, discardPending: boolean): Promise<void> {
   const engine = session.open('close')
   // A refusal (`pending-work`) leaves the database open.
   try {
-    await engine.destroy(discardPending)
+    // Without a server nothing is waiting for one.
+    await engine.destroy(discardPending || !shared.declaration.syncs)
   } catch (thrown) {
     throw session.failure(thrown, 'close')
   }

@@ -7,9 +7,13 @@ import type { WriteOptions } from './types.js'
 import { checkId, checkNewId, encodeRecord, encodeRecords } from './validate.js'
 import { isObject, isReserved, type Members } from './values.js'
 
-/** `base`: the `_updatedAt` that the caller saw. */
-function baseText(base: string | undefined): string {
-  return base === undefined ? '' : `,"base":${JSON.stringify(base)}`
+/** The version that the caller saw. */
+export interface Base { readonly _updatedAt: string; readonly _rev?: number }
+
+function baseText(base: Base | undefined): string {
+  if (base === undefined) return ''
+  const rev = base._rev === undefined ? '' : `,"baseRev":${base._rev}`
+  return `,"base":${JSON.stringify(base._updatedAt)}${rev}`
 }
 
 /** New records whose text is ready. */
@@ -47,18 +51,25 @@ function withoutSource(record: Members): Members {
 /** A whole record. Where it says which version it was made from, that is its base. */
 export function putOperation(collection: string, record: unknown): { text: string; id: string } {
   const text = encodeRecord(record)
-  const { id, _updatedAt: base } = record as Members
+  const { id } = record as Members
   checkId(id)
-  return { id, text: putText(collection, text, typeof base === 'string' ? base : undefined) }
+  return { id, text: putText(collection, text, baseOf(record as Members)) }
+}
+
+/** The version a record says it was made from. */
+export function baseOf(record: Members): Base | undefined {
+  const { _updatedAt: at, _rev: rev } = record
+  if (typeof at !== 'string') return undefined
+  return Number.isSafeInteger(rev) ? { _updatedAt: at, _rev: rev as number } : { _updatedAt: at }
 }
 
 /** A whole record whose text is ready. */
-export function putText(collection: string, record: string, base: string | undefined): string {
+export function putText(collection: string, record: string, base: Base | undefined): string {
   return `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}}`
 }
 
 /** Some fields: `undefined` removes, Homing's own members are ignored. */
-export function updateOperation(collection: string, id: string, patch: unknown, base?: string): string {
+export function updateOperation(collection: string, id: string, patch: unknown, base?: Base): string {
   if (!isObject(patch)) throw new HomingError({ code: 'invalid-record', message: 'A change is a plain object of fields.', phase: 'write', path: '' })
   if (patch['id'] !== undefined && patch['id'] !== id) throw new HomingError({ code: 'invalid-id', message: 'An update cannot change the id.', phase: 'write', path: '/id' })
   encodeRecord(patch)
@@ -73,7 +84,7 @@ export function updateOperation(collection: string, id: string, patch: unknown, 
 }
 
 /** A tombstone, or the way back. */
-export function deleteOperation(op: 'delete' | 'undelete', collection: string, id: unknown, base?: string): string {
+export function deleteOperation(op: 'delete' | 'undelete', collection: string, id: unknown, base?: Base): string {
   checkId(id)
   return `{"op":"${op}",${target(collection, id)}${baseText(base)}}`
 }
@@ -92,7 +103,6 @@ function target(collection: string, id: string): string {
 export function batchText(operations: readonly string[], options: WriteOptions & { atomic?: boolean } = {}): string {
   const extras = [
     options.atomic === true ? ',"atomic":true' : '',
-    typeof options.idempotencyKey === 'string' ? `,"idempotencyKey":${JSON.stringify(options.idempotencyKey)}` : '',
     options.dependsOn !== undefined && options.dependsOn.length > 0 ? `,"dependsOn":${JSON.stringify(options.dependsOn)}` : '',
   ].join('')
   return `{"ops":[${operations.join()}]${extras}}`

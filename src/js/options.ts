@@ -18,6 +18,8 @@ export interface Declaration {
   readonly collections: { readonly [name: string]: AnyCollection }
   /** Whether there is a server at all. */
   readonly syncs: boolean
+  /** Whether data outlives the page. */
+  readonly durable: boolean
   /** What the engine takes; equal texts are equal options. */
   readonly text: string
 }
@@ -29,9 +31,9 @@ export interface Declaration {
  */
 export function declare(options: AnyOptions): Declaration {
   if (!isObject(options)) throw refuse('', 'openDatabase takes an object of options')
-  const { name, scope = 'default', collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync } = options
+  const { name, scope = '', collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync } = options
   if (typeof name !== 'string' || name === '') throw refuse('/name', 'A database needs a name')
-  if (typeof scope !== 'string' || scope === '') throw refuse('/scope', 'A scope is a text')
+  if (typeof scope !== 'string') throw refuse('/scope', 'A scope is a text')
   if (!isObject(collections)) throw refuse('/collections', 'Collections are an object, name to declaration')
   if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
   if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
@@ -42,12 +44,13 @@ export function declare(options: AnyOptions): Declaration {
     scope,
     collections: Object.assign(Object.create(null) as { [name: string]: AnyCollection }, collections),
     syncs: sync !== undefined,
+    durable: storage !== 'memory',
     text: JSON.stringify({ name, scope, schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
   }
 }
 
-function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, batch, maxAttempts, transport }: SyncOptions): object {
-  return { url, auto, debounce, pollInterval, timeout, batch: { mutations: batch?.mutations ?? 500, bytes: batch?.bytes ?? 512 * 1024 }, maxAttempts, custom: transport !== undefined }
+function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, batch, credentials, transport }: SyncOptions): object {
+  return { url, auto, debounce, pollInterval, timeout, batch: { mutations: batch?.mutations ?? 500, bytes: batch?.bytes ?? 512 * 1024 }, credentials, custom: transport !== undefined }
 }
 
 function refuse(path: string, why: string): HomingError {
@@ -66,10 +69,7 @@ export function makeHooks({ sync, platform, logger }: AnyOptions, target: HookTa
   const hooks: Hooks = {
     notify: () => target.touch(),
     appended: (head) => target.appended(head),
-    fetch: async (url, init) => {
-      const send = platform?.fetch ?? globalThis.fetch
-      return send(url, sync?.credentials === undefined ? init : { ...init, credentials: sync.credentials })
-    },
+    fetch: async (url, init) => (platform?.fetch ?? globalThis.fetch)(url, init),
   }
   const { getToken, headers, transport } = sync ?? {}
   if (getToken !== undefined) hooks.getToken = async (refresh) => await getToken({ refresh, signal: target.ended.signal })

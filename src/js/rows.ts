@@ -39,9 +39,6 @@ export class Rows {
   #before: readonly AnyRow[] = NONE
   #tombstones: readonly AnyRow[] | null = null
   #version = 0
-  /** Old id to new, and new to the first. */
-  readonly #aliases = new Map<string, string>()
-  readonly #origins = new Map<string, string>()
 
   constructor(name: string, reader: Reader) {
     this.name = name
@@ -54,24 +51,16 @@ export class Rows {
     return this.#version
   }
 
-  /** The live row of that id, also under an id it had before. */
+  /** The live row of that id. */
   get(id: string): AnyRow | undefined {
     if (typeof id !== 'string') return undefined
     this.#reader.refresh()
     const slot = this.#slots.get(id)
     if (slot === GONE) return undefined
     if (slot && !this.#stale.has(id)) return slot
-    const alias = this.#aliases.get(id)
-    if (slot === undefined && alias !== undefined) return this.get(alias)
+    if (this.#loaded && slot === undefined) return undefined
     const text = this.#reader.engine?.row(this.name, id)
-    if (text === undefined) return undefined
-    const row = JSON.parse(text) as AnyRow
-    if (row.id !== id) {
-      this.#aliases.set(id, row.id)
-      return this.get(row.id)
-    }
-    if (this.#loaded && slot === undefined) return undefined // a tombstone
-    return this.#keep(id, row)
+    return text === undefined ? undefined : this.#keep(id, JSON.parse(text) as AnyRow)
   }
 
   /** Every live row, in order; the same array until something changed. */
@@ -122,18 +111,6 @@ export class Rows {
       if (row && row !== GONE) rows.push(row)
     }
     return rows
-  }
-
-  /** The first id this record had in this page. */
-  keyOf(id: string): string {
-    return this.#origins.get(id) ?? id
-  }
-
-  /** A record has a new id. */
-  remap(from: string, to: string): void {
-    this.#aliases.set(from, to)
-    this.#origins.set(to, this.keyOf(from))
-    this.#forget()
   }
 
   /** Reads what earlier writes of this record made, before another one changes it. */

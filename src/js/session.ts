@@ -1,7 +1,8 @@
 // One opened engine and everything of the page that hangs on it: what it says is taken in before the next read, and told to
 // listeners in a microtask. Not here: the public objects (`database.ts`, `collection.ts`), opening and counting (`opening.ts`).
 
-import type { Change, Drained, Engine, OpResult, Spans, Written } from './engine.js'
+import { joinChanges } from './changes.js'
+import type { Change, Drained, Engine, ImportCounts, OpResult, Spans, Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
 import { Reports } from './reports.js'
 import { Rows } from './rows.js'
@@ -93,16 +94,16 @@ export class Session implements Judge {
    *
    * @throws HomingError
    */
-  write<T extends Ticket>(batch: string, make: (results: readonly OpResult[]) => T): T {
+  write<T extends Ticket>(batch: string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
     return this.order((engine) => engine.write(batch), make)
   }
 
   /** The same for every engine method that answers like `write`. */
-  order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[]) => T): T {
+  order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
     const engine = this.open('write')
     const written = this.guard('write', () => JSON.parse(call(engine)) as Written)
     this.touch()
-    const ticket = make(written.results)
+    const ticket = make(written.results, written)
     this.#tickets.set(written.ticket, ticket)
     return ticket
   }
@@ -193,10 +194,9 @@ export class Session implements Judge {
   }
 
   #takeIn(drained: Drained): void {
-    for (const change of drained.changes ?? []) this.#apply(change)
-    // Ids first: what a ticket reads may be under its new one.
-    for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
+    for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
     this.#resolve(drained)
+    for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
     for (const { mutationId, verdict } of drained.settled ?? []) {
       const error = isErrorDetail(verdict.error) ? { error: toHomingError(JSON.stringify(verdict.error), 'push') } : {}
       this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict)
@@ -229,17 +229,9 @@ export class Session implements Judge {
 
   #raise(type: string, detail: unknown): void {
     switch (type) {
-      case 'idremapped': {
-        const { collection, from, to } = detail as EventMap['idremapped']
-        this.rows(collection).remap(from, to)
-        return this.dispatch(type, freeze(detail as EventMap['idremapped']))
-      }
       case 'autherror':
       case 'error':
         return this.dispatch(type, toHomingError(JSON.stringify(detail), 'push'))
-      case 'storage':
-        this.status.estimate()
-        return this.dispatch(type, freeze({ ...this.status.getSnapshot().storage, ...detail as EventMap['storage'] }))
       default:
         return this.dispatch(type as 'sync', freeze(detail as EventMap['sync']))
     }

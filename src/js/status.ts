@@ -6,23 +6,25 @@ import { Source } from './observable.js'
 import type { Status } from './types.js'
 import { freeze } from './values.js'
 
-const STORAGE: Status['storage'] = { mode: 'memory', durable: false, persisted: false, usage: null, quota: null, reason: null }
+const STORAGE: Status['storage'] = { mode: 'memory', durable: false, persisted: false, usage: null, quota: null }
 /** Before anything is known, and on a server that renders the page. */
 const INITIAL: Status = freeze({
   state: 'offline', online: false, until: null, lastSyncedAt: null, everSynced: false, progress: null, error: null,
   pending: 0, blocked: 0, deadLetters: 0, conflicts: 0, health: 'ok', storage: STORAGE,
 } satisfies Status)
 
+/** What is needed of the session. */
+interface Host { readonly engine: Engine | null; readonly declaration: { readonly durable: boolean }; refresh(): void }
 interface Estimate { readonly usage: number | null; readonly quota: number | null; readonly persisted: boolean }
 
 export class StatusSource extends Source<Status> {
-  readonly #session: { readonly engine: Engine | null; refresh(): void; touch(): void }
+  readonly #session: Host
   #text = ''
   #estimate: Estimate = { usage: null, quota: null, persisted: false }
   #snapshot = INITIAL
   #failed: HomingError | null = null
 
-  constructor(session: { readonly engine: Engine | null; refresh(): void; touch(): void }) {
+  constructor(session: Host) {
     super(() => this.#read(), INITIAL)
     this.#session = session
   }
@@ -72,11 +74,13 @@ export class StatusSource extends Source<Status> {
 
   #decode(text: string): Status {
     const status = JSON.parse(text) as Status
-    const { usage, quota, persisted } = this.#estimate
+    const { durable } = this.#session.declaration
     return freeze({
+      ...INITIAL,
       ...status,
+      online: status.state !== 'offline',
       error: isErrorDetail(status.error) ? toHomingError(JSON.stringify(status.error), 'push') : null,
-      storage: { ...STORAGE, ...status.storage, usage, quota, persisted },
+      storage: { mode: durable ? 'indexeddb' : 'memory', durable, ...this.#estimate },
     })
   }
 

@@ -58,7 +58,7 @@ export interface Observable<T, C = void> {
 }
 /** What a change came to. @example flocks.subscribe(({ added }) => added.forEach(draw)) */
 export interface Changes<T> {
-  readonly source: 'local' | 'remote' | 'tab' | 'remap' | 'reset'
+  readonly source: 'local' | 'remote' | 'tab' | 'reset'
   readonly added: readonly Row<T>[]
   readonly updated: readonly Row<T>[]
   readonly removed: readonly string[]
@@ -86,14 +86,14 @@ export type Verdict =
   | { status: 'local' | 'closed' }
 /** Where a record stands: a badge shows it. */
 export type RecordState = 'local' | 'synced' | 'queued' | 'syncing' | 'blocked' | 'conflict' | 'failed'
-/** Equal keys are one mutation; `dependsOn` names mutations that go first. @example flocks.insert(flock, { idempotencyKey: form.id }) */
-export interface WriteOptions { idempotencyKey?: string; dependsOn?: readonly string[] }
+/** `dependsOn` names mutations that go first. @example days.insert(day, { dependsOn: [mutationId] }) */
+export interface WriteOptions { dependsOn?: readonly string[] }
 
 /** A list of records. @example const flocks = db.collection('flocks') */
 export interface Collection<T> extends Observable<readonly Row<T>[], Changes<T>> {
   readonly name: string
   readonly ready: Promise<void>
-  /** The live record; old (optimistic) ids stay valid. @example flocks.get('f1')?.name */
+  /** The live record. @example flocks.get('f1')?.name */
   get(id: string): Row<T> | undefined
   /** @example flocks.list({ where: { status: 'active' }, orderBy: 'name' }) */
   list(query?: Query<T>): readonly Row<T>[]
@@ -141,12 +141,8 @@ export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | '
 export interface CollectionOptions<T> {
   merge?: Merge
   singleton?: boolean
-  ids?: 'client' | 'server'
-  references?: Record<string, string>
   /** `false`: never leaves the device. */
   sync?: boolean
-  /** Fields that never leave the device. */
-  localFields?: readonly Key<T>[]
   /** The field that names a record in conflict texts. */
   label?: Key<T>
   /** What one record is called in conflict texts: `Flock`. */
@@ -182,7 +178,6 @@ export interface SyncOptions {
   pollInterval?: number
   timeout?: number
   batch?: { mutations?: number; bytes?: number }
-  maxAttempts?: number
 }
 /** Your own way to the server, instead of `url`. */
 export interface Transport {
@@ -269,7 +264,7 @@ export interface Status {
   readonly deadLetters: number
   readonly conflicts: number
   readonly health: 'ok' | 'degraded' | 'critical'
-  readonly storage: { readonly mode: 'indexeddb' | 'localstorage' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null; readonly reason: string | null }
+  readonly storage: { readonly mode: 'indexeddb' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null }
 }
 /** One queued write. Its id never changes; the server uses it to take it once. */
 export interface Mutation { readonly id: string; readonly op: 'create' | 'update' | 'delete' | 'undelete'; readonly collection: string; readonly recordId: string; readonly record: Json | null; readonly state: 'queued' | 'syncing' | 'blocked' | 'conflict'; readonly attempts: number; readonly nextAttemptAt: string | null; readonly createdAt: string; readonly dependsOn: readonly string[] }
@@ -300,12 +295,8 @@ export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
 export interface EventMap {
   conflict: Conflict
   deadletter: DeadLetter
-  idremapped: { collection: string; from: string; to: string }
   sync: SyncReport
-  storage: Status['storage'] & { lost: boolean }
   autherror: HomingError
-  stalled: { mutationId: string; reason: string }
-  outdated: { reason: 'newer-version-in-other-tab' }
   error: HomingError
 }
 /** The two methods of an `EventTarget`, typed. */

@@ -27,7 +27,8 @@ export function exportTree(session: Session, reserved: boolean): { tree: Members
 /** A stored row as a tree shows it. `reserved` adds the stamps, and the ids that Homing gave. */
 export function shownRow(row: AnyRow, reserved: boolean): Members {
   const shown: Members = {}
-  const id = shownId(row) ?? (reserved ? row.id : undefined)
+  let id = shownId(row)
+  if (id === undefined && reserved) id = row.id
   if (id !== undefined && id !== SINGLETON) shown['id'] = copy(id)
   for (const name in row) if (!isReserved(name)) shown[name] = copy(row[name])
   if (reserved) for (const name of ['_updatedAt', '_deletedAt', '_rev']) if (row[name] !== undefined) shown[name] = row[name]

@@ -1,8 +1,7 @@
 // Importing a tree: every row is a creation that never beats what is here or on the server. Running it again adds nothing.
 
 import { HomingError, abortError, type ErrorCode } from '../errors.js'
-import type { OpResult } from '../engine.js'
-import { importText, putText, updateOperation } from '../operations.js'
+import { baseOf, importText, putText, updateOperation, type Base } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { ImportReport, Options } from '../types.js'
 import { SINGLETON, sameContent, sameValue, type Members } from '../values.js'
@@ -79,9 +78,11 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
     plan.add(name, putText(name, rowText(row, `${pointer}/${at}`, id, current['_sourceId']), base), () => plan.see(seen, id, rows.get(id)))
   })
   if (texts.length === 0) return
+  const before = new Set(rows.all().map((row) => row.id))
   plan.add(name, importText(name, `[${texts.join()}]`), (result) => {
-    plan.inserted += result.inserted ?? 0
-    plan.unchanged += result.unchanged ?? 0
+    const inserted = result.ids.filter((id) => !before.has(id)).length
+    plan.inserted += inserted
+    plan.unchanged += result.ids.length - inserted
     const stored = new Map(rows.getMany(result.ids).map((row) => [row.id, row]))
     result.ids.forEach((id, at) => {
       const row = stored.get(id)
@@ -94,9 +95,9 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
 }
 
 /** The version a row says it was made from: rows of an earlier export carry their `_rev`. */
-function madeFrom(row: Members): string | undefined {
-  const { _rev: rev, _updatedAt: at } = row
-  return typeof rev === 'number' && typeof at === 'string' ? at : undefined
+function madeFrom(row: Members): Base | undefined {
+  const base = baseOf(row)
+  return base?._rev === undefined ? undefined : base
 }
 
 /** Imports collection by collection, so that the page stays usable and the call can be aborted between them. */
@@ -132,7 +133,7 @@ export async function importTree(store: Store, tree: object, { signal, onProgres
       report.collections[part.name] = counts
       if (texts.length === 0) continue
       const plan = new Plan(session)
-      plan.add(part.name, importText(part.name, `[${texts.join()}]`), ({ inserted = 0, unchanged = 0, duplicateIds = 0 }: OpResult) => Object.assign(counts, { inserted, unchanged, duplicateIds }))
+      plan.add(part.name, importText(part.name, `[${texts.join()}]`), (_, { inserted, unchanged, duplicateIds }) => Object.assign(counts, { inserted, unchanged, duplicateIds }))
       run(plan)
       done += part.rows.length
       progress('importing')

@@ -105,7 +105,7 @@ export function matchRows(tree: readonly Members[], seen: Seen): Matches {
   }
   for (const [key, places] of groups) {
     const first = ids.indexOf(key)
-    if (first >= 0) places.unshift(first)
+    if (first >= 0 && tree[first]?.['id'] === key) places.unshift(first)
     const own = seen.rows.get(key)
     const candidates = [...(own !== undefined && !isRenamed(own) ? [key] : []), ...aliases.get(key) ?? []]
     matchGroup(tree, seen, places, candidates, ids, used)

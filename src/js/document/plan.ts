@@ -1,7 +1,7 @@
 // A change of the store on behalf of a tree: operations, what each means for what the page has seen, and the way back when
 // storage refuses. Not here: which operations (`save.ts`, `importing.ts`).
 
-import type { OpResult } from '../engine.js'
+import type { ImportCounts, OpResult } from '../engine.js'
 import { batchText } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
@@ -15,7 +15,7 @@ interface Step {
   readonly collection: string
   readonly text: string
   /** Notes what the page has seen by it. */
-  readonly note: (result: OpResult) => void
+  readonly note: (result: OpResult, counts: ImportCounts) => void
 }
 
 export class Plan {
@@ -31,7 +31,7 @@ export class Plan {
     this.#session = session
   }
 
-  add(collection: string, text: string, note: (result: OpResult) => void = () => {}): void {
+  add(collection: string, text: string, note: Step['note'] = () => {}): void {
     this.steps.push({ collection, text, note })
   }
 
@@ -65,9 +65,11 @@ export class Plan {
       nothing.durable([])
       return nothing
     }
-    const results: OpResult[] = []
-    const ticket = this.#session.write(batchText(steps.map(({ text }) => text)), (written) => {
-      results.push(...written)
+    let results: readonly OpResult[] = []
+    let sums: ImportCounts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
+    const ticket = this.#session.write(batchText(steps.map(({ text }) => text)), (written, counts) => {
+      results = written
+      sums = counts
       return new GroupTicket<void>(this.#session, steps.map(({ collection }) => collection), {
         durable: () => {},
         failed: () => {
@@ -75,7 +77,7 @@ export class Plan {
         },
       })
     })
-    steps.forEach(({ note }, at) => note(results[at] ?? { ids: [] }))
+    steps.forEach(({ note }, at) => note(results[at] ?? { ids: [] }, sums))
     return ticket
   }
 }

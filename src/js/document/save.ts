@@ -95,11 +95,11 @@ function change(store: Store, rows: Rows, id: string, value: Members, pointer: s
     if (row !== undefined) plan.see(seen, id, written(value, row))
   }
   const mergesFields = before !== undefined && current !== undefined && store.policy(name, id) === 'fields' && sameValue(sourceId, before['_sourceId'])
-  if (!mergesFields) return plan.add(name, putText(name, text, before?._updatedAt), note)
+  if (!mergesFields) return plan.add(name, putText(name, text, before), note)
   // Only what the app changed: fields that others changed meanwhile stay theirs.
   const patch = patchOf(current, rebase(before, value, current))
   if (Object.keys(patch).length === 0) note()
-  else plan.add(name, updateOperation(name, id, patch, before._updatedAt), note)
+  else plan.add(name, updateOperation(name, id, patch, before), note)
 }
 
 /** One collection: rows found, changed, new and gone. */
@@ -191,7 +191,7 @@ class RowsDiff {
       }
       this.#plan.deleted++
       this.#rows.readUnread(id)
-      this.#plan.add(this.#part.name, deleteOperation('delete', this.#part.name, id, before._updatedAt), () => this.#plan.see(this.#seen, id, undefined))
+      this.#plan.add(this.#part.name, deleteOperation('delete', this.#part.name, id, before), () => this.#plan.see(this.#seen, id, undefined))
     }
   }
 

@@ -48,6 +48,18 @@ test('who is taken away or added meanwhile is not told', () => {
   assert.deepEqual(told, [])
 })
 
+test('changes of one drain are told as one', () => {
+  const change = (source, added, updated, removed) => ({ collection: 'c', source, added, updated, removed })
+  const join = (...changes) => modules.changes.joinChanges(changes)
+  assert.deepEqual(join(change('local', ['a'], [], []), change('local', ['b'], ['a'], [])), [change('local', ['a', 'b'], [], [])])
+  assert.deepEqual(join(change('local', ['a'], [], []), change('local', [], [], ['a'])), [change('local', [], [], [])])
+  assert.deepEqual(join(change('local', [], ['a'], []), change('local', [], [], ['a'])), [change('local', [], [], ['a'])])
+  assert.deepEqual(join(change('local', [], [], ['a']), change('local', ['a'], [], [])), [change('local', [], ['a'], [])])
+  assert.deepEqual(join(change('local', ['a'], [], []), change('remote', [], ['a'], [])).length, 2)
+  const all = { ...change('tab', [], [], []), all: true }
+  assert.deepEqual(join(all, change('tab', ['a'], [], [])), [all, change('tab', ['a'], [], [])])
+})
+
 test('verdicts of single mutations and of runs', () => {
   const verdicts = new Verdicts()
   const heard = []
