@@ -121,7 +121,7 @@ async function show({ port, serverPort }) {
 async function main() {
   const { values } = parseArgs({ options: { check: { type: 'boolean' }, help: { type: 'boolean' }, port: { type: 'string', default: '8788' }, 'server-port': { type: 'string', default: '8787' } } })
   if (values.help) return console.log(HELP)
-  if (values.check) await setUp(['browser', 'packages'])
+  if (values.check) await setUp(['browser', 'sqlite', 'packages'])
   await build()
   await buildServer()
   if (values.check) await check()

@@ -2,14 +2,14 @@
 // Installs what the project needs and this machine lacks, one line per step; a second run only looks. The other scripts call
 // `setUp` first, so nobody has to run this by hand. Where things are is `support/environment.mjs`.
 //
-//   node scripts/setup.mjs [rust] [wasm] [browser] [packages]     no name: everything
+//   node scripts/setup.mjs [rust] [wasm] [browser] [sqlite] [packages]     no name: everything
 
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { installDebianPackages } from './support/debian.mjs'
 import { ROOT, canInstallDebianPackages, cargoEnv, chromePath, debianRelease, findProgram, npm } from './support/environment.mjs'
-import { SetupError, isMain, progress, run, runMain } from './support/process.mjs'
+import { SetupError, capture, isMain, progress, run, runMain } from './support/process.mjs'
 import { provideLinker, provideRust, provideWasmBindgen, provideWasmPack, provideWasmStd } from './support/rust.mjs'
 
 export { cargoEnv, chromePath, serverBinary, targetDirectory, wasmEnv } from './support/environment.mjs'
@@ -21,6 +21,7 @@ Installs what is missing, one line per step. Parts (default: all):
   rust      a Rust compiler and a C linker
   wasm      Rust's standard library for wasm, wasm-bindgen, wasm-pack
   browser   Chromium and chromedriver
+  sqlite    something that reads the server's SQLite file, for the tests
   packages  node_modules
 
 Environment: CHROME_PATH names the browser to use.`
@@ -29,6 +30,7 @@ const PARTS = {
   rust: [['rust', provideRust], ['C linker', provideLinker]],
   wasm: [['wasm std', provideWasmStd], ['wasm-bindgen', provideWasmBindgen], ['wasm-pack', provideWasmPack]],
   browser: [['chromium', provideChromium], ['chromedriver', provideChromedriver]],
+  sqlite: [['SQLite reader', provideSqliteReader]],
   packages: [['node_modules', providePackages]],
 }
 
@@ -66,6 +68,17 @@ async function provideChromedriver() {
   if (findProgram('chromedriver') !== null) return 'present'
   if (!canInstallDebianPackages()) return 'absent; wasm-pack will download one'
   await progress('installing chromedriver', () => installDebianPackages(['chromium-driver']))
+  return 'installed'
+}
+
+/** Any of what `tests/e2e/sql.mjs` can use. */
+async function provideSqliteReader() {
+  if (await import('node:sqlite').then(() => true, () => false)) return 'present (node:sqlite)'
+  const python = findProgram('python3') ?? findProgram('python')
+  if (python !== null && await capture(python, ['-c', 'import sqlite3']) !== null) return `present (${python})`
+  if (findProgram('sqlite3') !== null) return 'present (sqlite3)'
+  if (!canInstallDebianPackages()) throw new SetupError('Nothing here reads an SQLite file.', 'Install Python 3, the sqlite3 program, or Node 22.13 or newer.')
+  await progress('installing sqlite3', () => installDebianPackages(['sqlite3']))
   return 'installed'
 }
 

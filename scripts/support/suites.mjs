@@ -92,7 +92,7 @@ function browserTests() {
 
 async function browserCommands() {
   const env = { WASM_BINDGEN_TEST_TIMEOUT: '300', ...await wasmEnv() } // seconds; the runner's default of 20 is for small suites
-  return [{ command: 'wasm-pack', args: ['test', '--headless', '--chrome', '.', '--', ...browserTests()], env, counts: true }]
+  return [{ command: 'wasm-pack', args: ['test', '--headless', '--chrome', '.', ...browserTests()], env, counts: true }]
 }
 
 function filesIn(folder, ending) {
