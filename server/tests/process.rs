@@ -59,16 +59,25 @@ async fn a_push_under_way_at_sigkill_is_stored_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("server.db");
     let mut process = serve(&file, &[]).await;
+    let began = std::time::Instant::now();
+    process.client.sync(&request("warm", many("warm", 1, 500))).await;
+    let usual = began.elapsed();
     let mut whole = 0;
-    for round in 0..10u64 {
+    for round in 0..10 {
         let name = format!("c{round}");
         let (client, push) = (process.client.clone(), request(&name, many(&name, 1, 500)));
         let sent = push.to_string();
-        let in_flight = tokio::spawn(async move { client.post().body(sent).send().await.map(|r| r.status().as_u16()) });
-        // Not waiting for anything: choosing the moment of the kill.
-        tokio::time::sleep(std::time::Duration::from_millis(round * 12)).await;
+        let mut in_flight = tokio::spawn(async move { client.post().body(sent).send().await.map(|r| r.status().as_u16()) });
+        // The last round hears its answer first; the others choose their moment within the time such a push takes.
+        let heard = match round {
+            9 => (&mut in_flight).await.unwrap(),
+            _ => {
+                tokio::time::sleep(usual * round / 8).await;
+                process.child.kill().await.unwrap();
+                in_flight.await.unwrap()
+            }
+        };
         process.child.kill().await.unwrap();
-        let heard = in_flight.await.unwrap();
         process = serve(&file, &[]).await;
         let stored = count(&file, &format!("by_client = '{name}'")).await;
         let receipts =
@@ -90,7 +99,7 @@ async fn sigterm_finishes_requests_and_closes_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("server.db");
     for signal in ["-TERM", "-INT"] {
-        let mut process = serve(&file, &["--log", "json"]).await;
+        let process = serve(&file, &["--log", "json"]).await;
         let name = format!("c{signal}");
         process.client.sync(&request(&name, vec![create(&name, 1, "flocks", &name, json!({ "name": "not for the log" }))])).await;
         let pid = process.child.id().unwrap().to_string();

@@ -147,6 +147,8 @@ async fn pages_come_in_rev_order_with_one_row_more() {
     assert_eq!(ids(all.clone()).await, ["flocks/a", "clients/a", archived[0], archived[1]]);
     assert_eq!(ids(PagePlan { limit: 1, ..all.clone() }).await, ["flocks/a", "clients/a"]);
     assert_eq!(ids(PagePlan { live_only_through: Some(head.rev), ..all.clone() }).await, ["flocks/a", archived[0], archived[1]]);
+    let at_its_rev = PagePlan { live_only_through: Some(head.rev - 2), ..all.clone() };
+    assert_eq!(ids(at_its_rev).await, ["flocks/a", archived[0], archived[1]], "the tombstone was there when it began");
     assert_eq!(ids(PagePlan { live_only_through: Some(head.rev - 3), ..all.clone() }).await.len(), 4);
     assert_eq!(ids(PagePlan { after_rev: head.rev - 2, ..all }).await, archived);
     // By the server's clock, inclusive.

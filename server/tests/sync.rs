@@ -238,6 +238,29 @@ async fn many_devices_at_once_lose_nothing() {
 }
 
 #[tokio::test]
+async fn two_servers_on_one_file_wait_for_each_other() {
+    let one = Server::start().await;
+    let two = start(&common::options(&one.folder.path().join("server.db"))).await.unwrap();
+    let mut devices = tokio::task::JoinSet::new();
+    for device in 0..4 {
+        let base = if device % 2 == 0 { one.client.base.clone() } else { format!("http://{}", two.address) };
+        let client = Client::new(&base, "farm-1");
+        devices.spawn(async move {
+            let name = format!("d{device}");
+            for batch in 0..10 {
+                let answer = client.sync(&request(&name, many(&name, batch * 20 + 1, 20))).await;
+                assert!(outcomes(&answer).iter().all(|o| *o == "applied"));
+            }
+        });
+    }
+    while let Some(device) = devices.join_next().await {
+        device.unwrap();
+    }
+    assert_eq!(count(&one.folder.path().join("server.db"), "collection = 'inventory'").await, 800);
+    two.stop().await;
+}
+
+#[tokio::test]
 async fn the_schema_file_decides_how_versions_meet() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("farm.json");
