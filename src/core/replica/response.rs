@@ -180,7 +180,11 @@ impl Replica {
         }
         match result.status {
             Outcome::Applied => {
-                self.rebase(&m.id, &key, row.as_ref());
+                // Only what was made on this very content stands on the acknowledged version: an accepted
+                // decision, for one, is answered with a row its author may not have seen (seed 67).
+                if row.as_ref().is_none_or(|row| row.same_content(&m.record)) {
+                    self.rebase(&m.id, &key, row.as_ref());
+                }
                 if let Some(letter) = m.retry_of.as_ref().filter(|_| m.op != Op::Create) {
                     self.dead_remove(letter);
                 }
