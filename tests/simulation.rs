@@ -371,7 +371,7 @@ fn atoms_in(text: &str) -> Vec<u64> {
 fn run(seed: u64) -> (Injected, u64, u64) {
     let mut history = History::new(seed);
     let rough = 40 + history.world.pick(4) * 60;
-    history.network.faults.set(Faults { lose_request: rough, lose_answer: rough, duplicate: rough, delay: rough, refuse: rough / 2 });
+    history.network.faults.set(Faults { lose_request: rough, lose_answer: rough, duplicate: rough * 2, delay: rough, refuse: rough / 2 });
     for _ in 0..40 + history.world.pick(60) {
         history.step();
     }
