@@ -123,6 +123,16 @@ fn two_versions_meet() {
 }
 
 #[test]
+fn at_one_instant_the_tombstone_wins() {
+    let live = start();
+    let dead = live.with(live.updated_at(), Some(live.updated_at()), None).unwrap();
+    for (a, b) in [(&live, &dead), (&dead, &live)] {
+        let merged = merge(None, a, b, Policy::Fields).unwrap();
+        assert_eq!((merged.winner, merged.archived), (dead.clone(), vec![live.clone()]));
+    }
+}
+
+#[test]
 fn pointers_of_strangers_are_understood() {
     let rec = record(9, json!({"a": 1, "n": {"x": 2}, "tags": [1, 2]}));
     let row = record(1, json!({"a": 0, "n": {"x": 1, "z": 1}, "tags": [1], "gone": 1}));

@@ -29,7 +29,7 @@ enum Edit {
     Undelete,
 }
 
-const POINTERS: [&str; 9] = ["/name", "/name", "/name", "/größe ✓", "/n", "/n/x", "/n/y", "/n/y/z", "/tags"];
+const POINTERS: [&str; 10] = ["/Alter", "/name", "/name", "/name", "/größe ✓", "/n", "/n/x", "/n/y", "/n/y/z", "/tags"];
 
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
