@@ -126,7 +126,10 @@ fn a_group_is_applied_or_refused_together() {
     assert_eq!(statuses(&results), [("c:8", Applied), ("c:9", Applied)], "waiting leaves no trace");
     let results = farm.push(vec![grouped("c:10", Op::Create, "g10", json!({})), grouped("nonsense", Op::Create, "g11", json!({}))]);
     assert_eq!(statuses(&results), [("c:10", Rejected), ("nonsense", Rejected)]);
-    for id in ["g6", "g10", "g11"] {
+    // One that fails only because of another member leaves nothing either.
+    let results = farm.push(vec![grouped("c:12", Op::Create, "g12", json!({"n": 1})), grouped("c:13", Op::Create, "g12", json!({"n": 2}))]);
+    assert_eq!(statuses(&results), [("c:12", Rejected), ("c:13", Rejected)]);
+    for id in ["g6", "g10", "g11", "g12"] {
         assert_eq!(farm.body(("flocks", id)), "none");
     }
 }
