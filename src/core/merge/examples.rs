@@ -179,6 +179,11 @@ fn pending_changes_lie_on_top_whatever_the_stamps() {
         json!({"a": {"b": 1}, "n": {"x": 5, "y": 5}, "tags": [5]})
     );
     assert_eq!(body(&show(5, json!({"n": {"x": 1}, "tags": [1]}))), json!({"n": {"x": 5}, "tags": [5]}));
+    // Over a value that somebody put where this device still has an object: that value's stamp stays.
+    let scalar = stamp_fields(None, record(30, json!({"n": 7})), &[]).unwrap();
+    let mine = edit(&start, 5, json!({"a": 1, "n": {"x": 2, "y": 1}, "tags": [1]}));
+    let shown = overlay(Some(&scalar), Op::Update, &mine, &["/n/x".to_owned()], Policy::Fields).unwrap();
+    assert_eq!((body(&shown), times(&shown)), (json!({"n": {"x": 2}}), json!({"": at(30), "/n": at(30), "/n/x": at(5)})));
     // Everything but an update under `fields` of two live versions is the pending version itself.
     let mine = record(5, json!({"a": 2}));
     let tombstone = confirmed.with(Stamp(0), Some(Stamp(0)), Some(8)).unwrap();
