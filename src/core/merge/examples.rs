@@ -217,6 +217,8 @@ fn what_merging_refuses_keeps_the_servers_version() {
     }
     let mine = merge(None, &local, &incoming, Policy::ClientWins).unwrap();
     assert_eq!((mine.winner, mine.archived), (local.clone(), vec![incoming.clone()]));
+    let deleted = incoming.with(Stamp(0), Some(Stamp(0)), None).unwrap();
+    assert_eq!(merge(None, &local, &deleted, Policy::AppendOnly).unwrap().winner, local, "no tombstone takes a fact away");
     let fact = merge(None, &local, &incoming, Policy::AppendOnly).unwrap();
     assert_eq!((fact.winner, fact.paths), (incoming, vec!["/a".to_owned()]), "the earlier fact stays");
 }
