@@ -123,6 +123,16 @@ fn two_versions_meet() {
 }
 
 #[test]
+fn at_one_instant_the_tombstone_wins() {
+    let live = start();
+    let dead = live.with(live.updated_at(), Some(live.updated_at()), None).unwrap();
+    for (a, b) in [(&live, &dead), (&dead, &live)] {
+        let merged = merge(None, a, b, Policy::Fields).unwrap();
+        assert_eq!((merged.winner, merged.archived), (dead.clone(), vec![live.clone()]));
+    }
+}
+
+#[test]
 fn pointers_of_strangers_are_understood() {
     let rec = record(9, json!({"a": 1, "n": {"x": 2}, "tags": [1, 2]}));
     let row = record(1, json!({"a": 0, "n": {"x": 1, "z": 1}, "tags": [1], "gone": 1}));
@@ -169,6 +179,11 @@ fn pending_changes_lie_on_top_whatever_the_stamps() {
         json!({"a": {"b": 1}, "n": {"x": 5, "y": 5}, "tags": [5]})
     );
     assert_eq!(body(&show(5, json!({"n": {"x": 1}, "tags": [1]}))), json!({"n": {"x": 5}, "tags": [5]}));
+    // Over a value that somebody put where this device still has an object: that value's stamp stays.
+    let scalar = stamp_fields(None, record(30, json!({"n": 7})), &[]).unwrap();
+    let mine = edit(&start, 5, json!({"a": 1, "n": {"x": 2, "y": 1}, "tags": [1]}));
+    let shown = overlay(Some(&scalar), Op::Update, &mine, &["/n/x".to_owned()], Policy::Fields).unwrap();
+    assert_eq!((body(&shown), times(&shown)), (json!({"n": {"x": 2}}), json!({"": at(30), "/n": at(30), "/n/x": at(5)})));
     // Everything but an update under `fields` of two live versions is the pending version itself.
     let mine = record(5, json!({"a": 2}));
     let tombstone = confirmed.with(Stamp(0), Some(Stamp(0)), Some(8)).unwrap();
@@ -202,6 +217,8 @@ fn what_merging_refuses_keeps_the_servers_version() {
     }
     let mine = merge(None, &local, &incoming, Policy::ClientWins).unwrap();
     assert_eq!((mine.winner, mine.archived), (local.clone(), vec![incoming.clone()]));
+    let deleted = incoming.with(Stamp(0), Some(Stamp(0)), None).unwrap();
+    assert_eq!(merge(None, &local, &deleted, Policy::AppendOnly).unwrap().winner, local, "no tombstone takes a fact away");
     let fact = merge(None, &local, &incoming, Policy::AppendOnly).unwrap();
     assert_eq!((fact.winner, fact.paths), (incoming, vec!["/a".to_owned()]), "the earlier fact stays");
 }

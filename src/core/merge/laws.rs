@@ -29,7 +29,7 @@ enum Edit {
     Undelete,
 }
 
-const POINTERS: [&str; 9] = ["/name", "/name", "/name", "/größe ✓", "/n", "/n/x", "/n/y", "/n/y/z", "/tags"];
+const POINTERS: [&str; 10] = ["/Alter", "/name", "/name", "/name", "/größe ✓", "/n", "/n/x", "/n/y", "/n/y/z", "/tags"];
 
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -101,13 +101,16 @@ fn versions(fields: bool) -> impl Strategy<Value = Vec<Record>> {
 
 fn devices(fields: bool, deletes: bool) -> impl Strategy<Value = Vec<Record>> {
     let chain = || prop::collection::vec(edits(deletes), 1..4);
-    (prop::array::uniform3(chain()), prop::array::uniform2(prop::bool::weighted(0.25)), edits(deletes)).prop_map(
+    (prop::array::uniform3(chain()), prop::array::uniform3(prop::bool::weighted(0.25)), edits(deletes)).prop_map(
         move |(chains, met, last)| {
             let start = record(1_000, false, json!({"name": "Ä", "n": {"x": 0}}).as_object().unwrap());
             let start = if fields { stamp_fields(None, start, &[]).unwrap() } else { start };
             let mut out: Vec<Record> = Vec::new();
             for (at, chain) in chains.iter().enumerate() {
-                let mut version = start.clone();
+                // Two devices may each have created the record by themselves.
+                let apart = record(1_001, false, json!({"name": "B", "n": 5}).as_object().unwrap());
+                let apart = if fields { stamp_fields(None, apart, &[]).unwrap() } else { apart };
+                let mut version = if at == 1 && met[2] { apart } else { start.clone() };
                 for edit in chain {
                     version = apply(&version, edit, fields);
                 }
