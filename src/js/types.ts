@@ -179,7 +179,7 @@ export interface SyncOptions {
   timeout?: number
   batch?: { mutations?: number; bytes?: number }
 }
-/** Your own way to the server, instead of `url`. */
+/** Your own way to the server, instead of `url`. A rejection with `{ status, code?, message?, retryAfterMs? }` counts like that HTTP answer, any other as a lost network. */
 export interface Transport {
   push(request: PushRequest, context: { signal: AbortSignal; token: string | null }): Promise<SyncResponse>
   pull(request: PullRequest, context: { signal: AbortSignal; token: string | null }): Promise<SyncResponse>
@@ -314,11 +314,11 @@ export interface LogEntry { readonly level: 'debug' | 'info' | 'warn' | 'error';
 export type Json = Readonly<Record<string, unknown>>
 
 /** The wire protocol, version 1, as a `Transport` sees it. */
-export interface PushRequest { protocol: 1; clientId: string; requestId: string; schemas: Record<string, string>; cursor: string | null; settledThrough: number; mutations: readonly WireMutation[] }
+export interface PushRequest { protocol: 1; clientId: string; requestId: string; scope?: string | null; schemas: Record<string, string>; cursor: string | null; settledThrough: number; mutations: readonly WireMutation[] }
 /** Asks for what changed since a cursor. */
-export interface PullRequest { protocol: 1; clientId: string; requestId: string; schemas: Record<string, string>; cursor: string | null; limit: number }
+export interface PullRequest { protocol: 1; clientId: string; requestId: string; scope?: string | null; schemas: Record<string, string>; cursor: string | null; limit: number }
 /** One mutation in a push. */
-export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; updatedAt: string; dependsOn?: readonly string[]; group?: string }
+export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; updatedAt: string; dependsOn?: readonly string[]; group?: string; imported?: boolean; retryOf?: string; resolves?: string }
 /** The answer to both. */
 export interface SyncResponse { protocol: 1; requestId: string; serverTime: string; scope: string; epoch: string; results?: readonly WireResult[]; changes: readonly { collection: string; records: readonly Json[] }[]; rev?: number; cursor: string; hasMore: boolean; reset: boolean; horizon: string }
 /** What became of one mutation. */
