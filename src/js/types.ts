@@ -205,7 +205,8 @@ export interface Database<S extends Schema> extends HomingEvents {
   exportDocument<D extends object = Record<string, unknown>>(options?: { reserved?: boolean }): Promise<D>
   /**
    * Saves a tree: what changed in it since this page last exported, saved or refreshed is written. Rows the page has not seen
-   * are never touched. A member that is missing altogether is left alone; an empty array deletes its rows.
+   * are never touched, and a row that somebody changed meanwhile is not deleted. A member that is missing altogether is left
+   * alone; an empty array deletes its rows.
    * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
    */
   saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>

@@ -77,7 +77,7 @@ test('a content security policy needs wasm-unsafe-eval and nothing else; without
   const outcome = async (path) => {
     const tab = await site.browser.context.newPage()
     const said = tab.waitForEvent('console', { predicate: (message) => message.text().startsWith('outcome') })
-    await tab.goto(`${site.url}${path}`)
+    await tab.goto(new URL(path, site.url).href)
     const text = (await said).text()
     await tab.close()
     return text
