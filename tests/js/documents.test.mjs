@@ -158,6 +158,22 @@ test('facts are added, never changed or deleted; equal facts are counted', async
   assert.deepEqual([result.saved.inserted, result.saved.updated, result.saved.deleted], [2, 0, 0])
 })
 
+test('an edited fact with an id is another fact under the same id', async () => {
+  const result = await page.evaluate(async () => {
+    const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { log: { merge: 'append-only' } } })
+    await db.importDocument({ log: [{ id: 'x', t: 1 }, { id: 'y', t: 1 }] })
+    const tree = await db.exportDocument()
+    tree.log[0].t = 2
+    tree.log.pop()
+    const first = await db.saveDocument(tree)
+    const second = await db.saveDocument(tree)
+    const { log } = await db.exportDocument()
+    await db.wipe()
+    return { log, counts: [first, second].map(({ inserted, updated, deleted }) => [inserted, updated, deleted]) }
+  })
+  assert.deepEqual(result, { log: [{ id: 'x', t: 1 }, { id: 'y', t: 1 }, { id: 'x', t: 2 }], counts: [[1, 0, 0], [0, 0, 0]] })
+})
+
 test('only and deletions narrow a save; a missing member is left alone, an empty array is not', async () => {
   const input = { a: [{ id: '1' }], feed: { x: [{ id: '1' }], y: [{ id: '1' }] }, version: 1, gone: 2 }
   const result = await withTree(input, async (db, tree) => {
