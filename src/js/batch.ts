@@ -2,10 +2,9 @@
 // else does before it is written.
 
 import { HomingError, toHomingError } from './errors.js'
-import { applyChange, batchText, deleteOperation, insertOperation, putOperation, updateOperation } from './operations.js'
+import { applyChange, batchText, deleteOperation, insertOperation, putOperation, setOperation, updateOperation } from './operations.js'
 import { select, type AnyRow } from './query.js'
 import type { Session } from './session.js'
-import { asSingleton } from './singleton.js'
 import type { Batch, Collection, Query, Singleton, Verdict, Write } from './types.js'
 import { SINGLETON, copy, freeze, isReserved, type Members } from './values.js'
 import { Deferred, GroupTicket, RecordWrite, RefusedWrite, refuse } from './writes.js'
@@ -32,6 +31,9 @@ class Part<R> extends Deferred<R, Verdict> {
 
 interface Gathered { readonly collection: string; readonly text: string; readonly part: Part<unknown>; readonly reads: boolean }
 
+/** One operation and what the batch will show for it. */
+type Made = Omit<Gathered, 'collection' | 'part'> & { readonly id: string; readonly draft: AnyRow | undefined }
+
 class Gathering implements Batch<Schema> {
   readonly gathered: Gathered[] = []
   /** The first refusal: then nothing is written. */
@@ -46,21 +48,7 @@ class Gathering implements Batch<Schema> {
   }
 
   collection(name: string): BatchCollection {
-    const write = <R>(make: () => Omit<Gathered, 'collection' | 'part'> & { id: string; draft: AnyRow | undefined }): Write<R> => {
-      try {
-        if (this.closed) throw new HomingError({ code: 'closed', message: 'The batch is over; its function has to be synchronous.', phase: 'write' })
-        const { id, draft, text, reads } = make()
-        const part = new Part<R>(id, draft)
-        this.#draftsOf(name).set(id, draft)
-        this.gathered.push({ collection: name, text, reads, part: part as Part<unknown> })
-        return part
-      } catch (error) {
-        this.refused ??= toHomingError(error, 'write')
-        const refusal = refuse<R>(this.refused, '')
-        refusal.catch(() => {})
-        return refusal
-      }
-    }
+    const write = <R>(make: () => Made): Write<R> => this.#write(name, make)
     const get = (id: string): AnyRow | undefined => this.#get(name, id)
     return {
       get,
@@ -94,9 +82,25 @@ class Gathering implements Batch<Schema> {
     const records = this.collection(name)
     return {
       get: () => records.get(SINGLETON),
-      set: (value: object) => records.put(asSingleton(value) as Members & { id: string }),
+      set: (value: object) => this.#write<AnyRow>(name, () => ({ id: SINGLETON, text: setOperation(name, value), draft: draftOf(undefined, value as Members, SINGLETON), reads: true })),
       update: (change: object | ((row: AnyRow) => object)) => records.update(SINGLETON, change as Members),
     } satisfies Pick<Singleton<Members>, keyof BatchSingleton>
+  }
+
+  #write<R>(name: string, make: () => Made): Write<R> {
+    try {
+      if (this.closed) throw new HomingError({ code: 'closed', message: 'The batch is over; its function has to be synchronous.', phase: 'write' })
+      const { id, draft, text, reads } = make()
+      const part = new Part<R>(id, draft)
+      this.#draftsOf(name).set(id, draft)
+      this.gathered.push({ collection: name, text, reads, part: part as Part<unknown> })
+      return part
+    } catch (error) {
+      this.refused ??= toHomingError(error, 'write')
+      const refusal = refuse<R>(this.refused, '')
+      refusal.catch(() => {})
+      return refusal
+    }
   }
 
   #draftsOf(name: string): Map<string, AnyRow | undefined> {

@@ -3,12 +3,12 @@
 
 import { HomingError, toHomingError } from './errors.js'
 import { Source } from './observable.js'
-import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, updateOperation } from './operations.js'
+import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, setOperation, updateOperation } from './operations.js'
 import { difference, keepIdentity, select, type AnyRow } from './query.js'
 import type { Rows } from './rows.js'
 import type { Session } from './session.js'
 import type { Changes, Collection, Observable, Options, Query, RecordState, Verdict, Write, WriteOptions } from './types.js'
-import { ROW_PREFIX, type Members } from './values.js'
+import { ROW_PREFIX, SINGLETON, type Members } from './values.js'
 import { ManyWrite, RecordWrite, RefusedWrite, refuse } from './writes.js'
 
 const NONE: readonly AnyRow[] = Object.freeze([])
@@ -101,6 +101,15 @@ export class RecordCollection implements Collection<Members> {
       return this.#send(text, id, options)
     } catch (error) {
       return refuse(toHomingError(error, 'write'), idOf(record))
+    }
+  }
+
+  /** What `set` of a singleton does. */
+  setSingleton(value: object): Write<AnyRow> {
+    try {
+      return this.#send(setOperation(this.name, value), SINGLETON, undefined)
+    } catch (error) {
+      return refuse(toHomingError(error, 'write'), SINGLETON)
     }
   }
 

@@ -125,10 +125,20 @@ export class LocalDatabase implements Omit<Database<AnySchema>, typeof Symbol.as
 
   async #cycle(engine: Engine, full: boolean): Promise<SyncReport> {
     try {
-      return freeze(JSON.parse(await engine.sync(JSON.stringify({ full }))) as SyncReport)
+      return freeze(JSON.parse(await this.#untilEnd(engine.sync(JSON.stringify({ full })))) as SyncReport)
     } catch (thrown) {
       throw this.#session.failure(thrown, 'push')
     }
+  }
+
+  /** An engine that has crashed answers nothing any more. */
+  #untilEnd<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this.#session.ended
+    return new Promise<T>((resolve, reject) => {
+      const end = (): void => reject(closedError('push'))
+      signal.addEventListener('abort', end, { once: true })
+      work.then(resolve, reject).finally(() => signal.removeEventListener('abort', end)).catch(() => {})
+    })
   }
 
   #followProgress(onProgress: NonNullable<Options['onProgress']>): () => void {

@@ -5,7 +5,7 @@ import { HomingError } from './errors.js'
 import type { AnyRow } from './query.js'
 import type { WriteOptions } from './types.js'
 import { checkId, checkNewId, encodeRecord, encodeRecords } from './validate.js'
-import { isObject, isReserved, type Members } from './values.js'
+import { SINGLETON, isObject, isReserved, type Members } from './values.js'
 
 /** The version that the caller saw. */
 export interface Base { readonly _updatedAt: string; readonly _rev?: number }
@@ -23,11 +23,12 @@ export function insertText(collection: string, records: string, idless = false):
 
 /** One new record. */
 export function insertOperation(collection: string, record: unknown, idless: boolean): string {
+  const id = readId(record)
+  if (id !== undefined) checkNewId(id)
   let text = encodeRecord(record)
   const members = record as Members
-  if (members['id'] !== undefined) checkNewId(members['id'])
   if (members['_sourceId'] !== undefined) text = encodeRecord(withoutSource(members))
-  return insertText(collection, `[${text}]`, idless && members['id'] === undefined)
+  return insertText(collection, `[${text}]`, idless && id === undefined)
 }
 
 /** Many new records: one walk, one text. */
@@ -50,10 +51,30 @@ function withoutSource(record: Members): Members {
 
 /** A whole record. Where it says which version it was made from, that is its base. */
 export function putOperation(collection: string, record: unknown): { text: string; id: string } {
+  const id = readId(record)
+  // Rows that got their id from us may be put back; nobody else may use such names.
+  if (isObject(record) && !(typeof id === 'string' && OURS.test(id))) checkNewId(id)
   const text = encodeRecord(record)
-  const { id } = record as Members
-  checkId(id)
-  return { id, text: putText(collection, text, baseOf(record as Members)) }
+  return { id: id as string, text: putText(collection, text, baseOf(record as Members)) }
+}
+
+/** The one record of a singleton. */
+export function setOperation(collection: string, value: unknown): string {
+  encodeRecord(value) // as it is: the copy below would hide a class instance
+  const record = { ...value as Members, id: SINGLETON }
+  return putText(collection, encodeRecord(record), baseOf(record))
+}
+
+const OURS = /^\$(?:row|dup)_/
+
+/** The id a record says it has; a getter of the caller may fail. */
+function readId(record: unknown): unknown {
+  if (!isObject(record)) return undefined
+  try {
+    return record['id']
+  } catch (error) {
+    throw new HomingError({ code: 'invalid-record', message: 'Reading the record failed (at /id).', phase: 'write', path: '/id', cause: error })
+  }
 }
 
 /** The version a record says it was made from. */

@@ -179,7 +179,7 @@ export interface SyncOptions {
   timeout?: number
   batch?: { mutations?: number; bytes?: number }
 }
-/** Your own way to the server, instead of `url`. */
+/** Your own way to the server, instead of `url`. A rejection with `{ status, code?, message?, retryAfterMs? }` counts like that HTTP answer, any other as a lost network. */
 export interface Transport {
   push(request: PushRequest, context: { signal: AbortSignal; token: string | null }): Promise<SyncResponse>
   pull(request: PullRequest, context: { signal: AbortSignal; token: string | null }): Promise<SyncResponse>
@@ -205,7 +205,8 @@ export interface Database<S extends Schema> extends HomingEvents {
   exportDocument<D extends object = Record<string, unknown>>(options?: { reserved?: boolean }): Promise<D>
   /**
    * Saves a tree: what changed in it since this page last exported, saved or refreshed is written. Rows the page has not seen
-   * are never touched. A member that is missing altogether is left alone; an empty array deletes its rows.
+   * are never touched, and a row that somebody changed meanwhile is not deleted. A member that is missing altogether is left
+   * alone; an empty array deletes its rows.
    * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
    */
   saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>
@@ -314,11 +315,11 @@ export interface LogEntry { readonly level: 'debug' | 'info' | 'warn' | 'error';
 export type Json = Readonly<Record<string, unknown>>
 
 /** The wire protocol, version 1, as a `Transport` sees it. */
-export interface PushRequest { protocol: 1; clientId: string; requestId: string; schemas: Record<string, string>; cursor: string | null; settledThrough: number; mutations: readonly WireMutation[] }
+export interface PushRequest { protocol: 1; clientId: string; requestId: string; scope?: string | null; schemas: Record<string, string>; cursor: string | null; settledThrough: number; mutations: readonly WireMutation[] }
 /** Asks for what changed since a cursor. */
-export interface PullRequest { protocol: 1; clientId: string; requestId: string; schemas: Record<string, string>; cursor: string | null; limit: number }
+export interface PullRequest { protocol: 1; clientId: string; requestId: string; scope?: string | null; schemas: Record<string, string>; cursor: string | null; limit: number }
 /** One mutation in a push. */
-export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; updatedAt: string; dependsOn?: readonly string[]; group?: string }
+export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; updatedAt: string; dependsOn?: readonly string[]; group?: string; imported?: boolean; retryOf?: string; resolves?: string }
 /** The answer to both. */
 export interface SyncResponse { protocol: 1; requestId: string; serverTime: string; scope: string; epoch: string; results?: readonly WireResult[]; changes: readonly { collection: string; records: readonly Json[] }[]; rev?: number; cursor: string; hasMore: boolean; reset: boolean; horizon: string }
 /** What became of one mutation. */

@@ -181,7 +181,7 @@ test('bad input is refused with code and path, nothing throws, nothing is writte
     const deep = JSON.parse('{"a":'.repeat(5000) + '1' + '}'.repeat(5000))
     const calls = {
       number: () => c.insert(7), null: () => c.insert(null), array: () => c.insert([]), nan: () => c.insert({ a: [NaN] }), bigint: () => c.put({ id: 'a', n: 1n }), cyclic: () => c.insert(cyclic), deep: () => c.insert({ deep }),
-      proto: () => c.insert(JSON.parse('{"__proto__":{"x":1}}')), surrogate: () => c.insert({ t: '\ud800' }), noId: () => c.put({}), numberId: () => c.insert({ id: 5 }), emptyId: () => c.insert({ id: '' }), dollar: () => c.insert({ id: '$x' }),
+      proto: () => c.insert(JSON.parse('{"__proto__":{"x":1}}')), surrogate: () => c.insert({ t: '\ud800' }), singleton: () => c.put({ id: '$singleton' }), noId: () => c.put({}), numberId: () => c.insert({ id: 5 }), emptyId: () => c.insert({ id: '' }), dollar: () => c.insert({ id: '$x' }),
       control: () => c.insert({ id: 'a\u0007' }), long: () => c.insert({ id: 'x'.repeat(129) }), big: () => c.insert({ t: 'x'.repeat(1024 * 1024) }), patch: () => c.update('a', { n: () => {} }), otherId: () => c.update('a', { id: 'b' }), noPatch: () => c.update('a', 5),
       throwing: () => c.update('a', () => { throw new Error('mine') }), badTarget: () => c.delete(7), missing: () => c.delete('nope'), undelete: () => c.undelete('nope'), name: () => db.collection('').insert({}), archive: () => db.collection('_conflictArchive').insert({}), many: () => c.insertMany('abc'),
     }
@@ -196,7 +196,7 @@ test('bad input is refused with code and path, nothing throws, nothing is writte
   assert.deepEqual([deep[0], cyclic[0]], ['invalid-record', 'invalid-record'])
   assert.deepEqual(out, {
     number: ['invalid-record', ''], null: ['invalid-record', ''], array: ['invalid-record', ''], nan: ['invalid-record', '/a/0'], bigint: ['invalid-record', '/n'], proto: ['invalid-record', '/__proto__'], surrogate: ['invalid-record', '/t'],
-    noId: ['invalid-id', '/id'], numberId: ['invalid-id', '/id'], emptyId: ['invalid-id', '/id'], dollar: ['invalid-id', '/id'], control: ['invalid-id', '/id'], long: ['invalid-id', '/id'], big: ['too-large', out.big[1]], patch: ['invalid-record', '/n'], otherId: ['invalid-id', '/id'],
+    singleton: ['invalid-id', '/id'], noId: ['invalid-id', '/id'], numberId: ['invalid-id', '/id'], emptyId: ['invalid-id', '/id'], dollar: ['invalid-id', '/id'], control: ['invalid-id', '/id'], long: ['invalid-id', '/id'], big: ['too-large', out.big[1]], patch: ['invalid-record', '/n'], otherId: ['invalid-id', '/id'],
     noPatch: ['invalid-record', ''], throwing: ['aborted', null], badTarget: ['invalid-id', '/id'], missing: ['not-found', null], undelete: ['not-found', null], name: ['invalid-record', null], archive: ['invalid-record', null], many: ['invalid-record', ''],
   })
   assert.deepEqual([result.count, result.queued, result.polluted], [1, 1, undefined])

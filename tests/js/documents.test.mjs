@@ -94,21 +94,23 @@ test('every odd shape comes out as it went in', async () => {
 })
 
 test('a stale tree touches only what it changed', async () => {
-  const input = { flocks: ['a', 'b', 'c', 'd', 'e'].map((id) => ({ id, n: 0 })), settings: { dark: false, tax: 1, of: { a: 1, b: 1 } }, log: [{ t: 1 }] }
+  const input = { flocks: ['a', 'b', 'c', 'd', 'e', 'f'].map((id) => ({ id, n: 0 })), settings: { dark: false, tax: 1, of: { a: 1, b: 1 } }, log: [{ t: 1 }] }
   const result = await withTree(input, async (db, tree) => {
     const flocks = db.collection('flocks')
-    await Promise.all([flocks.insert({ id: 'new', n: 9 }), flocks.update('a', { n: 1 }), flocks.delete('b'), db.singleton('settings').update((s) => ({ tax: 2, of: { ...s.of, b: 2 } })), db.collection('log').insert({ id: 'other', t: 2 })])
+    await Promise.all([flocks.insert({ id: 'new', n: 9 }), flocks.update('a', { n: 1 }), flocks.delete('b'), flocks.update('f', { n: 8 }), db.singleton('settings').update((s) => ({ tax: 2, of: { ...s.of, b: 2 } })), db.collection('log').insert({ id: 'other', t: 2 })])
     tree.flocks[2].n = 5
     tree.flocks.push({ id: 'mine', n: 7 })
-    tree.flocks.splice(3, 1)
+    tree.flocks = tree.flocks.filter(({ id }) => id !== 'd' && id !== 'f')
     tree.settings.dark = true
     tree.settings.of.a = 3
     const saved = await db.saveDocument(tree)
-    return { saved, now: await db.exportDocument() }
+    db.refreshDocument(tree)
+    return { saved, tree, now: await db.exportDocument() }
   })
   assert.deepEqual([result.saved.inserted, result.saved.updated, result.saved.deleted], [1, 2, 1])
+  assert.deepEqual(result.tree.flocks.map(({ id }) => id).sort(), ['a', 'c', 'e', 'f', 'mine', 'new'], 'the refresh brings back what was not deleted')
   assert.deepEqual(result.now, {
-    flocks: [{ id: 'a', n: 1 }, { id: 'c', n: 5 }, { id: 'e', n: 0 }, { id: 'new', n: 9 }, { id: 'mine', n: 7 }],
+    flocks: [{ id: 'a', n: 1 }, { id: 'c', n: 5 }, { id: 'e', n: 0 }, { id: 'f', n: 8 }, { id: 'new', n: 9 }, { id: 'mine', n: 7 }],
     settings: { dark: true, tax: 2, of: { a: 3, b: 2 } },
     log: [{ t: 1 }, { id: 'other', t: 2 }],
   })
@@ -154,6 +156,22 @@ test('facts are added, never changed or deleted; equal facts are counted', async
   // The tree says 4, 2, 2, 3: one 2 became a 4, two are left of two, 3 is new.
   assert.deepEqual(result.now.log, [{ t: 1 }, { t: 2 }, { t: 2 }, { t: 4 }, { t: 3 }])
   assert.deepEqual([result.saved.inserted, result.saved.updated, result.saved.deleted], [2, 0, 0])
+})
+
+test('an edited fact with an id is another fact under the same id', async () => {
+  const result = await page.evaluate(async () => {
+    const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { log: { merge: 'append-only' } } })
+    await db.importDocument({ log: [{ id: 'x', t: 1 }, { id: 'y', t: 1 }] })
+    const tree = await db.exportDocument()
+    tree.log[0].t = 2
+    tree.log.pop()
+    const first = await db.saveDocument(tree)
+    const second = await db.saveDocument(tree)
+    const { log } = await db.exportDocument()
+    await db.wipe()
+    return { log, counts: [first, second].map(({ inserted, updated, deleted }) => [inserted, updated, deleted]) }
+  })
+  assert.deepEqual(result, { log: [{ id: 'x', t: 1 }, { id: 'y', t: 1 }, { id: 'x', t: 2 }], counts: [[1, 0, 0], [0, 0, 0]] })
 })
 
 test('only and deletions narrow a save; a missing member is left alone, an empty array is not', async () => {

@@ -185,7 +185,9 @@ class RowsDiff {
   #deleteMissing(used: ReadonlySet<string>): void {
     for (const [id, before] of [...this.#seen.rows]) {
       if (used.has(id) || this.#appends(id)) continue
-      if (this.#rows.get(id) === undefined) {
+      const current = this.#rows.get(id)
+      // Gone already; or somebody has edited it meanwhile, and nobody deletes what he has not seen: a refresh brings it back.
+      if (current === undefined || !sameContent(before, current)) {
         this.#plan.see(this.#seen, id, undefined)
         continue
       }
