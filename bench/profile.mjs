@@ -1,20 +1,17 @@
-// Where a peer's time goes: the CPU profile of one step, as a list of functions by their own time.
+// Where a peer's time goes: the CPU profile of the measured stretch of one step, as functions by their own time.
 
-const LINES = 15
+const LINES = 20
 
-/** Runs `work` while the page is profiled and returns the top functions as text, one per line. */
+/** Runs `work` while the page is profiled and returns the top functions of what `clock.mjs` measured, one per line. */
 export async function profileStep(page, work) {
   const session = await page.session()
   await session.send('Profiler.enable')
   await session.send('Profiler.setSamplingInterval', { interval: 200 })
-  await session.send('Profiler.start')
-  try {
-    await work()
-  } finally {
-    const { profile } = await session.send('Profiler.stop')
-    await session.detach()
-    return topFunctions(profile)
-  }
+  const finished = new Promise((resolve) => session.once('Profiler.consoleProfileFinished', resolve))
+  await work()
+  const { profile } = await finished
+  await session.detach()
+  return topFunctions(profile)
 }
 
 function topFunctions(profile) {
@@ -27,6 +24,6 @@ function topFunctions(profile) {
     const name = names.get(id)
     own.set(name, (own.get(name) ?? 0) + profile.timeDeltas[index] / 1000)
   })
-  const top = [...own].filter(([name]) => name !== '(idle)').sort((a, b) => b[1] - a[1]).slice(0, LINES)
+  const top = [...own].filter(([name]) => !name.startsWith('measureTime ')).sort((a, b) => b[1] - a[1]).slice(0, LINES)
   return top.map(([name, ms]) => `${ms.toFixed(1).padStart(9)} ms  ${name}`).join('\n')
 }

@@ -1,5 +1,6 @@
 // 10,000 new records in one call, until durable.
 
+import { measureTime } from '../clock.mjs'
 import { makeRecords } from '../records.mjs'
 import { verifyStored } from '../verification.mjs'
 
@@ -15,9 +16,7 @@ export const about = {
 export async function measure({ open, database }) {
   const records = makeRecords(COUNT)
   const db = await open(database)
-  const started = performance.now()
-  await db.insertMany(records)
-  const value = performance.now() - started
+  const value = await measureTime(() => db.insertMany(records))
   await db.close()
   await verifyStored(open, database, COUNT)
   return { value }

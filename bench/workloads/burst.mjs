@@ -1,5 +1,6 @@
 // 2,000 single writes in a row without awaiting any, until the last is durable.
 
+import { measureTime } from '../clock.mjs'
 import { makeRecords } from '../records.mjs'
 import { verifyStored } from '../verification.mjs'
 
@@ -15,9 +16,7 @@ export const about = {
 export async function measure({ open, database }) {
   const records = makeRecords(COUNT)
   const db = await open(database)
-  const started = performance.now()
-  await Promise.all(records.map((record) => db.insert(record)))
-  const value = performance.now() - started
+  const value = await measureTime(() => Promise.all(records.map((record) => db.insert(record))))
   await db.close()
   await verifyStored(open, database, COUNT)
   return { value }

@@ -3,6 +3,7 @@
 // The page and its scripts are loaded before the clock starts; a peer's wasm is not (it is fetched, compiled and
 // started inside `open`) and is also shown on its own.
 
+import { measureTime } from '../clock.mjs'
 import { watchWasm } from '../probes.mjs'
 import { makeRecords, touchRecords, verifyRecords } from '../records.mjs'
 
@@ -25,12 +26,14 @@ export async function prepare({ open, database }) {
 
 export async function measure({ open, database }) {
   const wasm = watchWasm()
+  let db, rows, sum, opened
   const started = performance.now()
-  const db = await open(database)
-  const opened = performance.now()
-  const rows = await db.list()
-  const sum = touchRecords(rows)
-  const value = performance.now() - started
+  const value = await measureTime(async () => {
+    db = await open(database)
+    opened = performance.now()
+    rows = await db.list()
+    sum = touchRecords(rows)
+  })
   wasm.stop()
   if (sum !== touchRecords(makeRecords(COUNT))) throw new Error('the records read differ from those written')
   verifyRecords(rows, COUNT)
