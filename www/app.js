@@ -48,7 +48,8 @@ export async function startDevice({ root, device, pollInterval }) {
 
   // Between the welcome and the farm there is only one question: is there a flock (or was there ever a sync)?
   function showEither() {
-    const view = db.collection('flocks').count() > 0 ? tabs.node : firstRun
+    if (firstRun.isBusy()) return
+    const view = db.collection('flocks').count() > 0 ? tabs.node : firstRun.node
     if (main.firstElementChild !== view) main.replaceChildren(view)
   }
 

@@ -7,8 +7,8 @@ import { explain } from './notices.js'
 const KEY = 'egglogu_data'
 
 /**
- * @param {{ db: any, notices: any, loaded: () => void }} parts `loaded` runs when there is something to show
- * @returns {HTMLElement}
+ * @param {{ db: any, notices: any, loaded: () => void }} parts `loaded` runs when a load ended, well or not
+ * @returns {{ node: HTMLElement, isBusy: () => boolean }} busy: rows are arriving, this view still has something to tell
  */
 export function createFirstRun({ db, notices, loaded }) {
   const bar = element('progress', { max: '1', value: 0, 'aria-label': 'Loading the farm', dataset: { testid: 'import-progress' } })
@@ -25,19 +25,22 @@ export function createFirstRun({ db, notices, loaded }) {
     words.textContent = total ? `${phase}: ${done.toLocaleString()} of ${total.toLocaleString()}` : `${phase}…`
   }
 
+  let busy = false
   async function run(work) {
+    busy = true
     load.disabled = fetchAll.disabled = true
     progress.hidden = false
     show({ phase: 'Starting' })
     try {
       await work()
-      loaded()
     } catch (error) {
       words.textContent = ''
       notices.say(explain(error), { alarm: true })
     }
     progress.hidden = true
     load.disabled = fetchAll.disabled = false
+    busy = false
+    loaded()
   }
 
   async function loadFarm() {
@@ -57,8 +60,9 @@ export function createFirstRun({ db, notices, loaded }) {
     if (db.collection('flocks').count() === 0) notices.say('The server has no farm yet. Load it on one device first.')
   }
 
-  return element('section', { class: 'card first-run', dataset: { testid: 'first-run' } },
+  const node = element('section', { class: 'card first-run', dataset: { testid: 'first-run' } },
     element('h2', {}, 'Welcome to the farm'),
     element('p', {}, 'This device has no farm yet. Load the farm document that the old app kept, or get the farm that another device has already sent to the server.'),
     element('div', { class: 'buttons' }, load, fetchAll), progress)
+  return { node, isBusy: () => busy }
 }

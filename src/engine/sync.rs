@@ -362,6 +362,9 @@ impl Memory {
         for m in batch.iter().filter_map(|id| self.replica.pending(id)) {
             mutations.push(wire(m)?);
         }
+        // Only the collections it touches: all of them would outweigh a push of one record.
+        let mut schemas = self.replica.schema().hashes();
+        schemas.retain(|name, _| mutations.iter().any(|m: &WireMutation| m.collection == *name));
         let client = self.replica.client();
         let unsettled = self.replica.queue().filter(|m| m.id.client == *client).map(|m| m.id.seq).min();
         Ok(PushRequest {
@@ -369,7 +372,7 @@ impl Memory {
             client_id: client.to_string(),
             request_id,
             scope: self.replica.standing().scope.as_ref().map(ToString::to_string),
-            schemas: self.replica.schema().hashes(),
+            schemas,
             cursor: self.replica.standing().cursor.clone(),
             settled_through: unsettled.map_or(self.durable_seq(), |seq| (seq - 1).min(self.durable_seq())),
             mutations,

@@ -188,10 +188,12 @@ impl Replica {
         for name in names {
             self.assign(&name);
             let Some(table) = self.tables.get_mut(&name) else { continue };
-            let dirty = std::mem::take(&mut table.dirty);
+            let mut dirty: Vec<u32> = std::mem::take(&mut table.dirty).into_iter().collect();
             if dirty.is_empty() {
                 continue;
             }
+            // The index keeps new segments in this order, and restores records in the order of the index.
+            dirty.sort_unstable();
             let mut plans: IndexMap<u32, Vec<(Option<Record>, Option<Record>)>> = dirty.iter().map(|n| (*n, Vec::new())).collect();
             for slot in table.slots.values_mut() {
                 let Some(rows) = slot.segment.and_then(|n| plans.get_mut(&n)) else { continue };
