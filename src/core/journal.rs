@@ -390,7 +390,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>> {
     let (entries, lines): (Vec<Entry<u32>>, _) = read_lines(bytes)?;
     let mut record = |line: u32| -> Result<Record> {
         let text = lines.get(line as usize).ok_or_else(|| Error::new(Code::StorageLost, "a stored row is cut short"))?;
-        Record::parse(text).map_err(|e| Error::new(Code::StorageLost, format!("a stored record is unreadable: {e}")))
+        Record::parse_own(text).map_err(|e| Error::new(Code::StorageLost, format!("a stored record is unreadable: {e}")))
     };
     entries.into_iter().map(|e| e.try_map(&mut record)).collect()
 }

@@ -168,7 +168,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             m.replica.take_outputs();
         });
         (memory.head, memory.compacted) = (fold.head, fold.compacted);
-        (memory.tail_bytes, memory.segment_bytes) = (fold.tail_bytes, fold.segment_bytes);
+        (memory.tail_bytes, memory.segment_sizes) = (fold.tail_bytes, fold.segment_sizes);
         memory.report.everything = true;
         memory.collect(Source::Tab);
         Ok(())

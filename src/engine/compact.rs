@@ -6,11 +6,14 @@ use crate::core::replica::Snapshot;
 use crate::platform::Platform;
 use crate::storage::{Compacted, Compaction, Journal};
 use crate::transport::Transport;
+use std::collections::HashMap;
 
 /// Encoding pauses after this many bytes.
 const STEP_BYTES: usize = 512 * 1024;
 /// A tail smaller than this is never worth a compaction.
-const SMALL_TAIL: u64 = 64 * 1024;
+const SMALL_TAIL: u64 = 256 * 1024;
+/// Reading more rows than this at the next opening costs more than compacting them now.
+const MANY_ROWS: u64 = 4000;
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Starts a compaction in the background when the tail has grown.
@@ -18,8 +21,12 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         {
             let mut memory = self.inner.memory.borrow_mut();
             let rows = memory.head - memory.compacted.min(memory.head);
-            let grown = memory.tail_bytes >= SMALL_TAIL && memory.tail_bytes * 2 >= memory.segment_bytes;
-            if memory.closed || memory.compacting || !(rows >= self.inner.options.compact_rows || rows >= 16 && grown) {
+            // A compaction may rewrite every segment: waiting for a tail of a quarter of them (a half where it
+            // has few rows) bounds what is written per byte appended.
+            let (tail, segments) = (memory.tail_bytes, memory.segment_bytes());
+            let due = rows >= self.inner.options.compact_rows && (tail * 4 >= segments || rows >= MANY_ROWS);
+            let grown = rows >= 16 && tail >= SMALL_TAIL && tail * 2 >= segments;
+            if memory.closed || memory.compacting || !(due || grown) {
                 return;
             }
             memory.compacting = true;
@@ -58,11 +65,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         };
         let outcome = self.write_segments(&snapshot, expected, through).await;
         match outcome {
-            Ok((Compacted::Done, written)) => {
+            Ok((Compacted::Done, sizes)) => {
                 let mut memory = self.inner.memory.borrow_mut();
                 memory.compacted = through;
                 memory.tail_bytes -= tail.min(memory.tail_bytes);
-                memory.segment_bytes = memory.segment_bytes.max(written) + tail.min(written) / 2;
+                memory.segment_sizes.extend(sizes);
+                for name in &snapshot.delete {
+                    memory.segment_sizes.remove(name);
+                }
                 Ok(())
             }
             Ok((Compacted::Stale, _)) => {
@@ -79,12 +89,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
-    async fn write_segments(&self, snapshot: &Snapshot, expected: u64, through: u64) -> Result<(Compacted, u64)> {
+    async fn write_segments(&self, snapshot: &Snapshot, expected: u64, through: u64) -> Result<(Compacted, HashMap<String, u64>)> {
         let mut put = Vec::with_capacity(snapshot.put.len());
-        let (mut step, mut written) = (0, 0);
+        let (mut step, mut sizes) = (0, HashMap::new());
         for plan in &snapshot.put {
             let bytes = plan.encode()?;
-            (step, written) = (step + bytes.len(), written + bytes.len() as u64);
+            step += bytes.len();
+            sizes.insert(plan.name(), bytes.len() as u64);
             put.push((plan.name(), bytes));
             if step >= STEP_BYTES {
                 step = 0;
@@ -92,6 +103,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
         }
         let step = Compaction { expected, through, put, delete: snapshot.delete.clone(), index: snapshot.index.clone() };
-        Ok((self.inner.journal.compact(step).await?, written))
+        Ok((self.inner.journal.compact(step).await?, sizes))
     }
 }

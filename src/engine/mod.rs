@@ -97,7 +97,7 @@ struct Memory {
     head: Head,
     compacted: Head,
     tail_bytes: u64,
-    segment_bytes: u64,
+    segment_sizes: HashMap<String, u64>,
     speculative: VecDeque<Speculation>,
     next_ticket: u64,
     flushing: bool,
@@ -171,7 +171,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             head: loaded.head,
             compacted: loaded.compacted,
             tail_bytes: loaded.tail_bytes,
-            segment_bytes: loaded.segment_bytes,
+            segment_sizes: loaded.segment_sizes,
             speculative: VecDeque::new(),
             next_ticket: 1,
             flushing: false,
@@ -284,7 +284,7 @@ struct Fold {
     head: Head,
     compacted: Head,
     tail_bytes: u64,
-    segment_bytes: u64,
+    segment_sizes: HashMap<String, u64>,
 }
 
 /// The fold of what is stored. Another tab may compact between the two reads: then once more.
@@ -307,8 +307,8 @@ async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
                 replica.fold(&entry)?;
             }
         }
-        let segment_bytes = segments.iter().map(|s| s.len() as u64).sum();
-        return Ok(Fold { replica, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_bytes });
+        let segment_sizes = names.into_iter().zip(segments.iter().map(|s| s.len() as u64)).collect();
+        return Ok(Fold { replica, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_sizes });
     }
     Err(Error::new(Code::StorageUnavailable, "the journal is compacted faster than it can be read"))
 }
@@ -317,6 +317,10 @@ impl Memory {
     fn context(&self, now: Stamp, options: &Options, group: Option<Arc<str>>, depends_on: Vec<MutationId>) -> Context {
         let max_queue = if options.sync { options.max_queue } else { usize::MAX };
         Context { now: crate::core::replica::server_now(now, self.replica.standing().offset), max_queue, group, depends_on }
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.segment_sizes.values().sum()
     }
 
     /// The number of the last mutation that is durable: speculative ones may still be taken back.

@@ -96,14 +96,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             ever_synced: standing.cursor.is_some(),
             pending: memory.replica.queue_len(),
             dead_letters: memory.replica.dead_letters().count(),
-            conflicts: memory.unresolved().count(),
+            conflicts: memory.replica.unresolved().count(),
         }
     }
 
     /// Ids of the conflicts that wait for the user.
     #[must_use]
     pub fn unresolved(&self) -> Vec<std::sync::Arc<str>> {
-        self.inner.memory.borrow().unresolved().map(|(id, _)| id).collect()
+        self.inner.memory.borrow().replica.unresolved().map(|(id, _)| id.clone()).collect()
     }
 
     /// How often a mutation was sent in this session, and when it may be sent again.
@@ -115,23 +115,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 }
 
 impl Memory {
-    /// Unresolved conflicts that no queued decision settles: id and record.
-    fn unresolved(&self) -> impl Iterator<Item = (std::sync::Arc<str>, Key)> + '_ {
-        let decided: std::collections::HashSet<_> = self.replica.queue().filter_map(|m| m.resolves.clone()).collect();
-        self.replica.archive().filter_map(move |row| {
-            // Most of an archive is settled: a text search spares decoding those.
-            if !row.text().contains("\"unresolved\"") || decided.contains(row.id()) {
-                return None;
-            }
-            let conflict = crate::core::conflict::Conflict::from_record(&row).ok()?;
-            (conflict.status == crate::core::conflict::Status::Unresolved).then(|| (row.id().clone(), conflict.about()))
-        })
-    }
-
     fn in_conflict(&self, key: &Key) -> bool {
         if key.collection.as_ref() == ARCHIVE {
             return false;
         }
-        self.replica.hold(key).is_some() || self.unresolved().any(|(_, about)| about == *key)
+        self.replica.hold(key).is_some() || self.replica.unresolved().any(|(_, about)| about == key)
     }
 }

@@ -8,6 +8,7 @@ export class Tabs {
   readonly #name: string
   readonly #session: Session
   #channel: BroadcastChannel | null = null
+  #head: number | null = null
 
   constructor({ name, scope }: Declaration, session: Session) {
     this.#name = `homing:${JSON.stringify([name, scope])}`
@@ -41,8 +42,16 @@ export class Tabs {
     })
   }
 
-  /** This tab has appended to the journal. */
+  /** This tab has appended to the journal. Others hear of it once per task, after those who wait for the write here. */
   tell(head: number): void {
+    const telling = this.#head !== null
+    this.#head = head
+    if (!telling) setTimeout(() => this.#post())
+  }
+
+  #post(): void {
+    const head = this.#head
+    this.#head = null
     try {
       this.#channel?.postMessage(head)
     } catch {

@@ -2,10 +2,11 @@
 
 use super::undo::Step;
 use super::{DeadLetter, Folded, Hold, Replica, Undo};
+use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error};
 use crate::core::journal::{Change, Entry, FORMAT};
 use crate::core::mutation::{Mutation, MutationId, Op};
-use crate::core::record::{Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record};
 
 impl Replica {
     /// Folds one entry.
@@ -136,11 +137,28 @@ impl Replica {
         self.touch_queue();
         self.dirty_chunks.insert(place / super::segments::CHUNK);
         self.places.insert(m.id.clone(), place);
-        self.queue.insert(place, m)
+        if let Some(conflict) = &m.resolves {
+            *self.decided.entry(conflict.clone()).or_default() += 1;
+        }
+        let old = self.queue.insert(place, m);
+        self.undecide(old.as_ref());
+        old
+    }
+
+    fn undecide(&mut self, gone: Option<&Mutation>) {
+        if let Some(conflict) = gone.and_then(|m| m.resolves.as_ref())
+            && let Some(n) = self.decided.get_mut(conflict)
+        {
+            *n -= 1;
+            if *n == 0 {
+                self.decided.remove(conflict);
+            }
+        }
     }
 
     pub(crate) fn queue_remove(&mut self, place: u64) -> Option<Mutation> {
         let m = self.queue.remove(&place)?;
+        self.undecide(Some(&m));
         self.places.remove(&m.id);
         self.slot_mut(&m.key).pending.retain(|p| *p != place);
         self.touch(&m.key);
@@ -189,8 +207,21 @@ impl Replica {
         self.dirty_row(key);
     }
 
+    pub(crate) fn index_conflict(&mut self, key: &Key) {
+        let known = self.slot(key).and_then(|s| s.known());
+        // Most of an archive is settled: a text search spares decoding those.
+        let open = known.filter(|row| row.text().contains("\"unresolved\"")).and_then(|row| Conflict::from_record(row).ok());
+        match open.filter(|c| c.status == Status::Unresolved) {
+            Some(conflict) => _ = self.open_conflicts.insert(key.id.clone(), conflict.about()),
+            None => _ = self.open_conflicts.shift_remove(&key.id),
+        }
+    }
+
     fn dirty_row(&mut self, key: &Key) {
         self.touch(key);
+        if key.collection.as_ref() == ARCHIVE {
+            self.index_conflict(key);
+        }
         let Some(table) = self.tables.get_mut(&key.collection) else { return };
         match table.slots.get(&key.id).and_then(|s| s.segment) {
             Some(segment) => _ = table.dirty.insert(segment),

@@ -130,6 +130,8 @@ pub struct Replica {
     pub(crate) places: HashMap<MutationId, u64>,
     pub(crate) dead: IndexMap<MutationId, DeadLetter>,
     pub(crate) provisional: IndexSet<Key>,
+    pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
+    pub(crate) decided: HashMap<Arc<str>, u32>,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -154,6 +156,8 @@ impl Replica {
             places: HashMap::new(),
             dead: IndexMap::new(),
             provisional: IndexSet::new(),
+            open_conflicts: IndexMap::new(),
+            decided: HashMap::new(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::new(),
@@ -288,6 +292,11 @@ impl Replica {
     /// Every conflict and archive entry as its record (`core::conflict` decodes it).
     pub fn archive(&self) -> impl Iterator<Item = Record> + '_ {
         self.list(ARCHIVE)
+    }
+
+    /// Conflicts that wait for the user and that no queued decision settles: id and record.
+    pub fn unresolved(&self) -> impl Iterator<Item = (&Arc<str>, &Key)> {
+        self.open_conflicts.iter().filter(|(id, _)| !self.decided.contains_key(*id))
     }
 
     /// What changed since the last call, for those who show it.

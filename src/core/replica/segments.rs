@@ -8,7 +8,7 @@ use super::{DeadLetter, Hold, Replica, Standing, Sweep};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, Quarantined, Range, read_lines, write_lines};
 use crate::core::mutation::Mutation;
-use crate::core::record::{Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
 use indexmap::IndexMap;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Places of the queue per stored chunk.
-pub(crate) const CHUNK: u64 = 512;
+pub(crate) const CHUNK: u64 = 128;
 /// A segment of at least this many bytes takes no more new records.
 const FULL: usize = 128 * 1024;
 
@@ -348,7 +348,7 @@ impl Replica {
             return Ok(replica);
         }
         let (index, lines) = read_index(index)?;
-        let line = |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse(t));
+        let line = |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse_own(t));
         let mut bytes = segments.iter();
         for (number, name) in &index.segments {
             replica.restore_records(*number, name, bytes.next().ok_or_else(|| lost("a segment is missing"))?)?;
@@ -402,6 +402,9 @@ impl Replica {
             }
             let slot = self.slot_mut(&key);
             (slot.confirmed, slot.provisional, slot.segment) = (confirmed, provisional, Some(number));
+            if name.as_ref() == ARCHIVE {
+                self.index_conflict(&key);
+            }
         }
         Ok(())
     }
@@ -409,7 +412,7 @@ impl Replica {
     fn restore_chunk(&mut self, bytes: &[u8]) -> Result<()> {
         let (head, lines): (QueueHead, _) = read_lines(bytes)?;
         let mut read = |n: u32| -> Result<Record> {
-            lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse(t))
+            lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own(t))
         };
         let mut places = head.places.into_iter().flat_map(|(first, n)| first..first.saturating_add(n));
         for entry in head.entries {
