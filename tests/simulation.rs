@@ -4,6 +4,13 @@
 //! The oracle knows nothing of the rules: it notes every value an app wrote, who had seen it when it was
 //! replaced, and looks for it in the end. Not here: the rules themselves (unit tests), real browsers (e2e).
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test support outside of #[test] functions"
+)]
 
 use homing::core::authority::MemoryServer;
 use homing::core::plan::{Choice, Intent};

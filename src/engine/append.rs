@@ -83,7 +83,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
             match memory.speculate(s, now, &self.inner.options) {
                 Ok(s) => memory.speculative.push_back(s),
-                Err((s, error)) => memory.report.failed.push(Failed { ticket: s.ticket, error }),
+                Err(refused) => memory.report.failed.push(Failed { ticket: refused.0.ticket, error: refused.1 }),
             }
         }
         memory.collect(Source::Local);

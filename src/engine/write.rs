@@ -1,7 +1,7 @@
 //! Writing: plan, show, and queue for the next append.
 
 use super::{Engine, Memory, Speculation};
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::journal::Range;
 use crate::core::mutation::MutationId;
 use crate::core::plan::{Intent, plan};
@@ -58,7 +58,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 seq_before: memory.replica.seq(),
                 touched: Vec::new(),
             };
-            let planned = memory.speculate(speculation, now, &self.inner.options).map_err(|(_, error)| error)?;
+            let planned = memory.speculate(speculation, now, &self.inner.options).map_err(|refused| refused.1)?;
             memory.next_ticket += 1;
             let receipt = Receipt {
                 ticket,
@@ -86,7 +86,7 @@ impl Memory {
         mut s: Speculation,
         now: Stamp,
         options: &super::Options,
-    ) -> std::result::Result<Speculation, (Speculation, crate::core::error::Error)> {
+    ) -> std::result::Result<Speculation, Box<(Speculation, Error)>> {
         s.seq_before = self.replica.seq();
         let context = self.context(now, options, s.group.clone(), s.depends_on.clone());
         for at in 0..s.intents.len() {
@@ -98,7 +98,7 @@ impl Memory {
                 }
                 Err(error) => {
                     self.take_back(&mut s);
-                    return Err((s, error));
+                    return Err(Box::new((s, error)));
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Memory {
         for s in aside {
             match self.speculate(s, now, options) {
                 Ok(s) => self.speculative.push_back(s),
-                Err((s, error)) => self.report.failed.push(super::Failed { ticket: s.ticket, error }),
+                Err(refused) => self.report.failed.push(super::Failed { ticket: refused.0.ticket, error: refused.1 }),
             }
         }
         out

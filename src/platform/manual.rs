@@ -22,9 +22,12 @@ struct Inner {
     now: Cell<i64>,
     random: Cell<u64>,
     tasks: RefCell<Vec<Task>>,
-    timers: RefCell<BTreeMap<(i64, u64), (Waker, Rc<Cell<bool>>)>>,
+    timers: RefCell<BTreeMap<(i64, u64), Timer>>,
     next: Cell<u64>,
 }
+
+/// Who to wake, and the flag that says the time has come.
+type Timer = (Waker, Rc<Cell<bool>>);
 
 struct Task {
     owner: u64,

@@ -7,6 +7,7 @@ use crate::core::journal::Change;
 use crate::core::record::{ARCHIVE, Fields, Key, ROW_PREFIX, check, push_string};
 use crate::core::replica::Replica;
 use crate::core::schema::digest;
+use crate::core::stamp::Stamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,8 +28,10 @@ pub(super) fn import(replica: &Replica, collection: &Arc<str>, records: &[Arc<st
             Some(view) if view.is_deleted() || view.same_content(&record) => plan.unchanged += 1,
             Some(view) => {
                 plan.unchanged += 1;
-                let conflict =
+                let mut conflict =
                     Conflict::local(replica.schema(), &key, Kind::CreateCreate, Some(&record), Some(&view), Status::Automatic, context.now);
+                // The backfilled stamp is the import's own: the same row imported again is the same entry.
+                conflict.id = Conflict::name(&key, &record.with(Stamp(0), None, None)?);
                 let row = conflict.to_record(context.now)?;
                 if replica.view(&Key::new(ARCHIVE, row.id().clone())).is_none() {
                     plan.changes.push(Change::Local { collection: ARCHIVE.into(), record: row });

@@ -70,6 +70,9 @@ struct Index {
     chunks: Vec<u64>,
 }
 
+/// The confirmed and the provisional version of one record.
+type Pair = (Option<Record>, Option<Record>);
+
 /// Envelope of one stored version: id, stamp, deleted, rev.
 type Head = (Arc<str>, i64, Option<i64>, Option<u64>);
 
@@ -194,7 +197,7 @@ impl Replica {
             }
             // The index keeps new segments in this order, and restores records in the order of the index.
             dirty.sort_unstable();
-            let mut plans: IndexMap<u32, Vec<(Option<Record>, Option<Record>)>> = dirty.iter().map(|n| (*n, Vec::new())).collect();
+            let mut plans: IndexMap<u32, Vec<Pair>> = dirty.iter().map(|n| (*n, Vec::new())).collect();
             for slot in table.slots.values_mut() {
                 let Some(rows) = slot.segment.and_then(|n| plans.get_mut(&n)) else { continue };
                 if slot.confirmed.is_none() && slot.provisional.is_none() {

@@ -195,10 +195,10 @@ impl History {
                 self.values.extend(values(&carried).into_iter().map(|v| (Key::new(wire.collection.as_str(), id.clone()), v)));
             }
             // Made on exactly this row: its author saw what is gone now. A decision was made looking at both.
-            if let Some(row) = at(before) {
-                if wire.base_rev == row.rev() || wire.resolves.is_some() {
-                    self.replaced.extend(values(&row));
-                }
+            if let Some(row) = at(before)
+                && (wire.base_rev == row.rev() || wire.resolves.is_some())
+            {
+                self.replaced.extend(values(&row));
             }
         }
     }
