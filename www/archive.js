@@ -29,7 +29,7 @@ export function createArchive({ db, dialog }) {
   }
 
   function createEntry(conflict) {
-    const { mineTitle, theirsTitle } = describeConflict(conflict, db.clientId)
+    const { left, right } = describeConflict(conflict, db.clientId)
     const oneSided = isDeleted(conflict.mine) !== isDeleted(conflict.theirs)
     const { changed } = compareVersions(conflict.mine, conflict.theirs)
     const what = oneSided ? 'deleted on one device, changed on the other' : changed.length > 0 ? `differs in ${changed.join(', ')}` : 'same content'
@@ -39,7 +39,7 @@ export function createArchive({ db, dialog }) {
     const details = element('details', {}, summary)
     // The tables of closed entries are not worth building.
     details.addEventListener('toggle', () => {
-      if (details.open && details.childElementCount === 1) details.append(createDiff({ ...conflict, mineTitle, theirsTitle }))
+      if (details.open && details.childElementCount === 1) details.append(createDiff({ left, right, base: conflict.base }))
     })
     return { node: element('li', { class: 'row archive-entry', dataset: { testid: 'archived', id: conflict.id, record: conflict.recordId } }, details), update() {} }
   }

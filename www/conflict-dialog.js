@@ -23,8 +23,8 @@ export function createConflictDialog({ db, notices, root }) {
   function open(conflict) {
     asked.add(conflict.id)
     current = conflict
-    const { sentence, mineTitle, theirsTitle, choices } = describeConflict(conflict, db.clientId)
-    const diff = createDiff({ ...conflict, mineTitle, theirsTitle })
+    const { sentence, choices, left, right } = describeConflict(conflict, db.clientId)
+    const diff = createDiff({ left, right, base: conflict.base })
     diff.hidden = true
     title.textContent = sentence
     const view = element('button', {

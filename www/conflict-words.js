@@ -6,11 +6,14 @@ import { isDeleted } from './diff.js'
 /**
  * @param {any} conflict
  * @param {string} clientId of this device
- * @returns {{ sentence: string, mineTitle: string, theirsTitle: string, choices: readonly { choice: 'mine' | 'theirs', text: string, testid: string }[] }}
+ * @returns {{ sentence: string, left: { title: string, version: any }, right: { title: string, version: any }, choices: readonly { choice: 'mine' | 'theirs', text: string, testid: string }[] }}
+ *   `left` and `right`: the versions to show side by side, this device's own first
  */
 export function describeConflict(conflict, clientId) {
   const titles = titlesOf(conflict, clientId)
-  return { mineTitle: titles.mine, theirsTitle: titles.theirs, ...questionOf(conflict, ownSide(conflict, clientId), titles) }
+  const own = ownSide(conflict, clientId)
+  const [left, right] = (own === 'theirs' ? ['theirs', 'mine'] : ['mine', 'theirs']).map((side) => ({ title: titles[side], version: conflict[side] }))
+  return { left, right, ...questionOf(conflict, own, titles) }
 }
 
 function questionOf(conflict, own, titles) {

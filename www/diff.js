@@ -17,26 +17,32 @@ export function compareVersions(mine, theirs) {
 }
 
 /**
- * A table of both versions; the fields that differ come first and are marked. Where one version is a deletion, the marked
- * fields are those that the other changed since `base`.
+ * A table of two versions; the fields that differ come first and are marked. Where one version is a deletion, the marked
+ * fields are those that the other changed since `base`, or since what was deleted.
  *
- * @param {{ mine: object | null, theirs: object | null, base?: object | null, mineTitle: string, theirsTitle: string }} versions null or a tombstone: deleted
+ * @param {{ left: { title: string, version: object | null }, right: { title: string, version: object | null }, base?: object | null }} versions
+ *   null or a tombstone: deleted
  * @returns {HTMLElement}
  */
-export function createDiff({ mine, theirs, base = null, mineTitle, theirsTitle }) {
-  const gone = { mine: isDeleted(mine), theirs: isDeleted(theirs) }
-  const oneSided = gone.mine !== gone.theirs
-  const alive = gone.mine ? theirs : mine
+export function createDiff({ left, right, base = null }) {
+  const sides = [left, right].map(({ title, version }) => ({ title, version, isGone: isDeleted(version) }))
+  const [alive, gone] = sides[0].isGone ? [right.version, left.version] : [left.version, right.version]
+  const oneIsGone = sides[0].isGone !== sides[1].isGone
   // Without a base nobody knows what was changed in the living version, so nothing is marked.
-  const { changed, same } = oneSided ? compareVersions(base ?? alive, alive) : compareVersions(mine, theirs)
-  const cell = (version, isGone, field) => element('td', {}, isGone ? 'deleted' : show(version?.[field]))
+  const { changed, same } = oneIsGone ? compareVersions(base ?? withFields(gone) ?? alive, alive) : compareVersions(left.version, right.version)
+  const cell = ({ version, isGone }, field) => element('td', {}, isGone ? 'deleted' : show(version?.[field]))
   const line = (field, mark) => element('tr', { class: mark ? 'changed' : null, dataset: { field } },
     element('th', { scope: 'row' }, field, mark ? element('span', { class: 'mark' }, 'changed') : null),
-    cell(mine, gone.mine, field), cell(theirs, gone.theirs, field))
+    sides.map((side) => cell(side, field)))
   return element('div', { class: 'diff-scroll', tabindex: '0', role: 'region', 'aria-label': 'Both versions' },
     element('table', { class: 'diff', dataset: { testid: 'diff' } },
-      element('thead', {}, element('tr', {}, element('th', { scope: 'col' }, 'Field'), element('th', { scope: 'col' }, mineTitle), element('th', { scope: 'col' }, theirsTitle))),
+      element('thead', {}, element('tr', {}, element('th', { scope: 'col' }, 'Field'), sides.map(({ title }) => element('th', { scope: 'col' }, title)))),
       element('tbody', {}, changed.map((field) => line(field, true)), same.map((field) => line(field, false)))))
+}
+
+// A tombstone that still says what was deleted, or null.
+function withFields(tombstone) {
+  return tombstone !== null && Object.keys(tombstone).some((name) => !RESERVED.has(name)) ? tombstone : null
 }
 
 /** Whether a version is gone: absent, or a tombstone. */

@@ -29,17 +29,20 @@ pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Stamp, re
     let mut quarantined = Vec::new();
     let mut changes = Vec::with_capacity(wire.changes.len());
     for page in wire.changes {
-        if page.collection != ARCHIVE && check_name(&page.collection).is_err() {
-            return Err(bad("a collection has no usable name"));
-        }
+        // Rows of a collection that cannot be named are set aside like bad rows: they must not stop the others.
+        let named = page.collection == ARCHIVE || check_name(&page.collection).is_ok();
         let mut rows = Vec::with_capacity(page.records.len());
         for raw in page.records {
-            match usable(raw.get(), page.collection == ARCHIVE) {
+            let row =
+                if named { usable(raw.get(), page.collection == ARCHIVE) } else { Err("its collection has no usable name".to_owned()) };
+            match row {
                 Ok(row) => rows.push(row),
-                Err(why) => quarantined.push(Quarantined { collection: page.collection.as_str().into(), why, raw: cut(raw.get()) }),
+                Err(why) => quarantined.push(Quarantined { collection: cut(&page.collection).into(), why, raw: cut(raw.get()) }),
             }
         }
-        changes.push(Page { collection: page.collection.into(), rows });
+        if named {
+            changes.push(Page { collection: page.collection.into(), rows });
+        }
     }
     let results = wire.results.into_iter().filter_map(|r| settled(r, &mut quarantined)).collect();
     Ok(Response {

@@ -67,11 +67,10 @@ export function setOperation(collection: string, value: unknown): string {
 
 const OURS = /^\$(?:row|dup)_/
 
-/** The id a record says it has; a getter of the caller may fail. */
+/** The id a record says it has; a getter of the caller may fail, and of a revoked proxy nothing can be asked at all. */
 function readId(record: unknown): unknown {
-  if (!isObject(record)) return undefined
   try {
-    return record['id']
+    return isObject(record) ? record['id'] : undefined
   } catch (error) {
     throw new HomingError({ code: 'invalid-record', message: 'Reading the record failed (at /id).', phase: 'write', path: '/id', cause: error })
   }

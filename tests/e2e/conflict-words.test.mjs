@@ -23,7 +23,8 @@ test('who deleted, or neither, is told what happened', () => {
   const third = describeConflict(conflict(), 'third')
   assert.equal(third.sentence, "Flock 'Layer Group 3' was deleted on one device and changed on another.")
   assert.deepEqual(choicesOf(third), { 'Keep the changes': 'mine', 'Accept deletion': 'theirs' })
-  assert.deepEqual([third.mineTitle, third.theirsTitle], ['One device', 'Another device'])
+  assert.deepEqual([third.left.title, third.right.title], ['One device', 'Another device'])
+  assert.deepEqual([deleter.left, deleter.right], [{ title: 'Mine', version: TOMBSTONE }, { title: 'Theirs', version: EDITED }], 'the own version stands first')
 })
 
 test('the other way round: the deletion came second', () => {

@@ -14,13 +14,21 @@ const TABS = ['flocks', 'production', 'audit', 'config']
 
 const farm = farmText()
 const input = JSON.parse(farm)
+let rev = 0
 let server
 let site
 let browser
 let page
+/** The answer of a server that takes everything. */
+function accept(asked) {
+  const answer = answerPage({ asked, rev })
+  rev += asked.mutations.length
+  return answer
+}
+
 before(async () => {
   server = await startFakeServer()
-  server.answer((asked) => answerPage({ asked }))
+  server.answer(accept)
   site = await serveStatic({
     mounts: { '/': join(ROOT, 'www'), '/homing/': join(ROOT, 'dist') },
     files: { '/farm.json': farm, '/config.json': JSON.stringify({ server: server.url, token: 'token' }) },
@@ -134,10 +142,10 @@ test('a value typed while another device changes the field is not overwritten', 
 test('what the server refuses is shown with its reason, and can be given up', { timeout: 60_000 }, async () => {
   const refused = input.flocks[2]
   server.answer((asked) => {
-    const answer = JSON.parse(answerPage({ asked, rev: 1_000_000 }))
-    answer.results = answer.results.map((result, index) => asked.mutations[index].recordId === refused.id && asked.mutations[index].op === 'update'
-      ? { id: result.id, status: 'rejected', code: 'validation', message: 'A flock has at least one bird.', path: '/count' } : result)
-    return JSON.stringify(answer)
+    const isRefused = ({ recordId, op }) => recordId === refused.id && op === 'update'
+    const answer = JSON.parse(accept({ ...asked, mutations: asked.mutations.filter((mutation) => !isRefused(mutation)) }))
+    const refusals = asked.mutations.filter(isRefused).map(({ id }) => ({ id, status: 'rejected', code: 'validation', message: 'A flock has at least one bird.', path: '/count' }))
+    return JSON.stringify({ ...answer, results: [...answer.results, ...refusals] })
   })
   await page.evaluate(async () => { while ((await window.homing.db.sync()).remaining > 0) { /* the farm goes in several requests */ } })
   await find('tab-flocks').click()

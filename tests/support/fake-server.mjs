@@ -43,20 +43,26 @@ export async function startFakeServer() {
 }
 
 /**
- * A page of changes as JSON text. `records` are JSON texts, so that they may be what no JSON.stringify would write.
+ * A page of changes as JSON text. `records` are JSON texts, so that they may be what no JSON.stringify would write. Every
+ * mutation of `asked` is answered as applied, and its record sent back among the changes, as a server does.
  *
  * @param {{ asked?: object, collection?: string, records?: readonly string[], changes?: string, rev?: number, hasMore?: boolean }} options
- *   `changes` replaces collection and records; every mutation of `asked` is answered as applied
+ *   `changes`: a JSON list of what else changed, instead of `collection` and `records`; `rev`: the last one before the mutations
  */
 export function answerPage({ asked, collection = 'rows', records = [], changes, rev = 100, hasMore = false }) {
-  const results = (asked?.mutations ?? []).map(({ id }, index) => ({ id, status: 'applied', rev: rev + 1 + index }))
+  const mutations = (asked?.mutations ?? []).map((mutation, index) => ({ ...mutation, rev: rev + 1 + index }))
+  const results = mutations.map(({ id, rev: own }) => ({ id, status: 'applied', rev: own }))
+  const applied = mutations.map((mutation) => JSON.stringify({
+    collection: mutation.collection, records: [{ ...mutation.record, id: mutation.recordId, _updatedAt: mutation.updatedAt, _rev: mutation.rev }],
+  }))
   const last = rev + results.length
   const envelope = {
     protocol: 1, requestId: asked?.requestId ?? '', serverTime: new Date().toISOString(), scope: 'farm-1', epoch: 'e1', results, rev: last, cursor: `c1.${last}..e1`, hasMore, reset: false,
     horizon: '2026-01-01T00:00:00.000Z',
   }
-  const rows = changes ?? (records.length === 0 ? '[]' : `[{"collection":${JSON.stringify(collection)},"records":[${records.join(',')}]}]`)
-  return `${JSON.stringify(envelope).slice(0, -1)},"changes":${rows}}`
+  if (changes !== undefined) return `${JSON.stringify(envelope).slice(0, -1)},"changes":${changes}}`
+  const others = records.length === 0 ? [] : [`{"collection":${JSON.stringify(collection)},"records":[${records.join(',')}]}`]
+  return `${JSON.stringify(envelope).slice(0, -1)},"changes":[${[...others, ...applied].join(',')}]}`
 }
 
 /** A good row of the given number as JSON text. */
