@@ -22,7 +22,8 @@ export function createFirstRun({ db, notices, loaded }) {
       bar.max = total
       bar.value = done
     } else bar.removeAttribute('value')
-    words.textContent = total ? `${phase}: ${done.toLocaleString()} of ${total.toLocaleString()}` : `${phase}…`
+    const what = phase.charAt(0).toUpperCase() + phase.slice(1)
+    words.textContent = total ? `${what}: ${done.toLocaleString()} of ${total.toLocaleString()}` : `${what}…`
   }
 
   let busy = false

@@ -7,7 +7,7 @@ import { element } from './dom.js'
 const POLL_MS = 4_000
 
 const STORY = [
-  'On the barn phone press “Load the farm”, wait until nothing is waiting, then press “Get it from the server” on the office tablet.',
+  'On the barn phone press “Load the farm”. It sends all records to the server, and the office tablet gets them from there by itself.',
   'Switch both devices offline. Change the number of birds of the same flock on both, and different limits under Config.',
   'Delete a flock on one device and change the same flock on the other.',
   'Switch both online and press “Sync now”. Nothing is lost: look at Config for the archive and for the decision that waits.',

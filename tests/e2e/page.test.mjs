@@ -60,6 +60,19 @@ test('the first run fits a phone and loads the farm with a progress bar', { time
   assert.ok(new Set(seen).size > 1, `the bar moved: ${seen}`)
 })
 
+test('a second device gets the farm from the server', { timeout: 60_000 }, async () => {
+  const second = await browser.open(`${site.url}?device=b`)
+  const button = second.locator('[data-testid=fetch-farm]')
+  await button.click()
+  await second.getByText('The server has no farm yet.').waitFor()
+  const flock = JSON.stringify({ ...input.flocks[0], _updatedAt: '2026-02-01T00:00:00.000Z', _rev: 1 })
+  server.answer((asked) => answerPage({ asked, collection: 'flocks', records: [flock], rev: 1 }))
+  await button.click()
+  assert.equal(await second.locator('[data-testid=flock-name]').inputValue(), input.flocks[0].name)
+  server.answer(accept)
+  await second.close()
+})
+
 test('every tab fits a phone, and every control on it has a name', { timeout: 60_000 }, async () => {
   for (const tab of TABS) {
     await find(`tab-${tab}`).click()

@@ -70,9 +70,8 @@ async function playFirstSync({ step, a, b, server, input }, farm) {
     assert.deepEqual(states, input.flocks.map(() => 'synced'))
   })
   await step('B gets everything: its export equals the farm too', async () => {
-    await b.find('fetch-farm').click()
-    await b.find('flock').first().waitFor()
     await b.sync()
+    await b.find('flock').first().waitFor()
     assertSameDocument(await b.document(), input, "B's export")
     await b.shoot('03-second-device')
   })
