@@ -565,6 +565,7 @@ mod tests {
             "",
             "}",
             r#"{"id":"a","x":{"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}}"#,
+            r#"{"id":"a","_rev":5,"n":1,"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#,
         ] {
             assert_eq!(own_envelope(foreign), None, "{foreign}");
         }
