@@ -340,11 +340,10 @@ fn own_envelope(text: &str) -> Option<Record> {
     }
     let mut rest = text.strip_suffix('}')?;
     let mut rev = None;
-    if let Some((head, digits)) = rest.rsplit_once(",\"_rev\":") {
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        (rest, rev) = (head, digits.parse().ok());
+    let before = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+    if before.len() < rest.len() {
+        rev = rest.get(before.len()..)?.parse().ok();
+        rest = before.strip_suffix(",\"_rev\":")?;
     }
     let deleted_at = match rest.strip_suffix("null") {
         Some(head) => {
@@ -359,7 +358,11 @@ fn own_envelope(text: &str) -> Option<Record> {
     };
     let rest = rest.strip_suffix(",\"_deletedAt\":")?.strip_suffix('"')?;
     let (head, date) = rest.split_at_checked(rest.len().checked_sub(24)?)?;
-    head.strip_suffix(",\"_updatedAt\":\"")?;
+    let body = head.strip_suffix(",\"_updatedAt\":\"")?;
+    // One that came from a server may have its `_rev` elsewhere.
+    if body.split('_').skip(1).any(|after| after.starts_with("rev\"")) {
+        return None;
+    }
     Some(Record { id: id.into(), updated_at: Stamp::parse(date).ok()?, deleted_at, rev, text: text.into() })
 }
 
@@ -562,6 +565,7 @@ mod tests {
             "",
             "}",
             r#"{"id":"a","x":{"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}}"#,
+            r#"{"id":"a","_rev":5,"n":1,"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#,
         ] {
             assert_eq!(own_envelope(foreign), None, "{foreign}");
         }

@@ -300,13 +300,13 @@ async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
             },
         };
         let mut replica = Replica::restore(schema.clone(), &loaded.index, &segments)?;
-        let mut tail_bytes = 0;
-        for row in &loaded.tail {
+        let (mut tail_bytes, mut entries) = (0, Vec::new());
+        for row in loaded.tail {
             tail_bytes += row.bytes.len() as u64;
-            for entry in decode(&row.bytes)? {
-                replica.fold(&entry)?;
-            }
+            entries.extend(decode(&row.bytes)?);
         }
+        replica.reserve(&entries);
+        entries.iter().try_for_each(|entry| replica.fold(entry))?;
         let segment_sizes = names.into_iter().zip(segments.iter().map(|s| s.len() as u64)).collect();
         return Ok(Fold { replica, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_sizes });
     }

@@ -60,7 +60,6 @@ async function start(declaration: Declaration, options: AnyOptions, source: () =
   const tabs = new Tabs(declaration, session)
   const hooks = makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended })
   session.attach(await openEngine(declaration.text, hooks) as Engine)
-  session.status.estimate()
   tabs.start()
   return session
 }

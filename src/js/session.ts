@@ -155,6 +155,10 @@ export class Session implements Judge {
   /** Something may have happened: look before the next read, and in a microtask at the latest. */
   touch(): void {
     this.#dirty = true
+    this.#schedule()
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
     queueMicrotask(() => {
@@ -239,7 +243,7 @@ export class Session implements Judge {
 
   #tell(delivery: () => void): void {
     this.#delivering.push(delivery)
-    this.touch()
+    this.#schedule()
   }
 
   #deliver(): void {

@@ -21,6 +21,7 @@ export class StatusSource extends Source<Status> {
   readonly #session: Host
   #text = ''
   #estimate: Estimate = { usage: null, quota: null, persisted: false }
+  #asked = false
   #snapshot = INITIAL
   #failed: HomingError | null = null
 
@@ -29,8 +30,9 @@ export class StatusSource extends Source<Status> {
     this.#session = session
   }
 
-  /** The engine says that it changed. */
+  /** The engine says that it changed. Nothing is read while nobody listens. */
   changed(): void {
+    if (this.listeners.size === 0) return
     const before = this.#snapshot
     if (this.#read() !== before) this.listeners.emit()
   }
@@ -40,8 +42,10 @@ export class StatusSource extends Source<Status> {
     this.#failed = error
   }
 
-  /** Asks the browser about storage; nothing waits for the answer. */
-  estimate(): void {
+  /** Asks the browser about storage, when somebody looks for the first time: the question alone delays opening by 10 ms. */
+  #askOnce(): void {
+    if (this.#asked) return
+    this.#asked = true
     this.#ask().then((estimate) => {
       this.#estimate = estimate
       this.#text = ''
@@ -64,6 +68,7 @@ export class StatusSource extends Source<Status> {
       if (this.#snapshot !== INITIAL || this.#failed !== null) this.#close()
       return this.#snapshot
     }
+    this.#askOnce()
     const text = engine.status()
     if (text !== this.#text) {
       this.#text = text

@@ -4,6 +4,8 @@
 import type { Declaration } from './options.js'
 import type { Session } from './session.js'
 
+const FRAME_MS = 16
+
 export class Tabs {
   readonly #name: string
   readonly #session: Session
@@ -42,15 +44,16 @@ export class Tabs {
     })
   }
 
-  /** This tab has appended to the journal. Others hear of it once per task, after those who wait for the write here. */
+  /** This tab has appended to the journal. Others hear of it once per frame at most, after those who wait for the write here. */
   tell(head: number): void {
     const telling = this.#head !== null
     this.#head = head
-    if (!telling) setTimeout(() => this.#post())
+    if (!telling) setTimeout(() => this.#post(), FRAME_MS)
   }
 
   #post(): void {
     const head = this.#head
+    if (head === null) return
     this.#head = null
     try {
       this.#channel?.postMessage(head)
@@ -66,6 +69,7 @@ export class Tabs {
   }
 
   #closeChannel(): void {
+    this.#post()
     this.#channel?.close()
     this.#channel = null
   }

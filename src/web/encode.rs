@@ -4,10 +4,11 @@ use super::WebEngine;
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error};
 use crate::core::journal::Range;
-use crate::core::mutation::Mutation;
+use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
-use crate::core::replica::{DeadLetter, Replica};
-use crate::engine::{Drained, Notice, Receipt, State, Verdict};
+use crate::core::replica::{CollectionChange, DeadLetter, Replica};
+use crate::engine::{Drained, Durable, Notice, Receipt, State, Verdict};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use wasm_bindgen::JsValue;
@@ -35,22 +36,38 @@ pub(super) fn sync_error(error: &Error, engine: &WebEngine) -> JsValue {
     value.to_string().into()
 }
 
-fn range(range: &Range) -> Value {
-    json!({"first": range.first.to_string(), "count": range.count})
-}
-
 /// What a write came to.
 pub(super) fn receipt(receipt: &Receipt) -> String {
-    let results: Vec<Value> = receipt.ids.iter().map(|ids| json!({"ids": ids})).collect();
-    let (inserted, unchanged, duplicates) = receipt.counts;
-    json!({"ticket": receipt.ticket, "results": results, "inserted": inserted, "unchanged": unchanged, "duplicateIds": duplicates})
-        .to_string()
+    #[derive(Serialize)]
+    struct Ids<'a> {
+        ids: &'a [Arc<str>],
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Written<'a> {
+        ticket: u64,
+        results: Vec<Ids<'a>>,
+        inserted: usize,
+        unchanged: usize,
+        duplicate_ids: usize,
+    }
+    let (inserted, unchanged, duplicate_ids) = receipt.counts;
+    let results = receipt.ids.iter().map(|ids| Ids { ids }).collect();
+    text(&Written { ticket: receipt.ticket, results, inserted, unchanged, duplicate_ids })
+}
+
+/// For types whose serialisation cannot fail: no maps but those with text keys.
+fn text<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Rows as a JSON array, bodies as they are stored, `null` where there is none.
 pub(super) fn rows(rows: impl Iterator<Item = Option<Record>>) -> String {
-    let mut out = String::from("[");
-    for row in rows {
+    // Reserved at once: growing 4 MB of text by doubling copies it three times over.
+    let rows: Vec<Option<Record>> = rows.collect();
+    let mut out = String::with_capacity(2 + rows.iter().map(|row| row.as_ref().map_or(4, |r| r.text().len()) + 1).sum::<usize>());
+    out.push('[');
+    for row in &rows {
         if out.len() > 1 {
             out.push(',');
         }
@@ -91,30 +108,65 @@ fn verdict(verdict: &Verdict, id: &str) -> Value {
     }
 }
 
+/// A run of mutation ids.
+#[derive(Serialize)]
+struct Span<'a> {
+    first: &'a MutationId,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct Ticket<'a> {
+    ticket: u64,
+    mutations: Vec<Option<Span<'a>>>,
+}
+
+/// What is empty does not cross: most drains are one durable write.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct News<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    changes: &'a [CollectionChange],
+    #[serde(rename = "changes", skip_serializing_if = "Vec::is_empty")]
+    everything: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    durable: Vec<Ticket<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settled: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Value>,
+    status: bool,
+    queue: bool,
+    dead_letters: bool,
+    conflicts: bool,
+}
+
 /// Everything since the last drain.
 pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
-    let changes: Vec<Value> = if d.everything {
-        let all = |c: &Arc<str>| json!({"collection": c, "source": "tab", "added": [], "updated": [], "removed": [], "all": true});
-        engine.read(|r| r.collections().map(all).collect())
-    } else {
-        d.changes.iter().filter_map(|c| serde_json::to_value(c).ok()).collect()
-    };
-    let durable: Vec<Value> = d
-        .durable
-        .iter()
-        .map(|w| json!({"ticket": w.ticket, "mutations": w.mutations.iter().map(|m| m.as_ref().map(range)).collect::<Vec<_>>()}))
-        .collect();
-    let failed: Vec<Value> = d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect();
-    let settle = |(id, v): &(crate::core::mutation::MutationId, Verdict)| {
+    let all = |c: &Arc<str>| json!({"collection": c, "source": "tab", "added": [], "updated": [], "removed": [], "all": true});
+    let settle = |(id, v): &(MutationId, Verdict)| {
         let id = id.to_string();
         json!({"verdict": verdict(v, &id), "mutationId": id})
     };
-    let events: Vec<Value> = d.notices.iter().filter_map(|n| notice(n, engine)).collect();
-    json!({
-        "changes": changes, "durable": durable, "failed": failed, "settled": d.settled.iter().map(settle).collect::<Vec<_>>(),
-        "events": events, "status": d.status, "queue": d.queue, "deadLetters": d.dead, "conflicts": d.conflicts || d.everything,
+    text(&News {
+        changes: if d.everything { &[] } else { &d.changes },
+        everything: if d.everything { engine.read(|r| r.collections().map(all).collect()) } else { Vec::new() },
+        durable: d.durable.iter().map(ticket).collect(),
+        failed: d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect(),
+        settled: d.settled.iter().map(settle).collect(),
+        events: d.notices.iter().filter_map(|n| notice(n, engine)).collect(),
+        status: d.status,
+        queue: d.queue,
+        dead_letters: d.dead,
+        conflicts: d.conflicts || d.everything,
     })
-    .to_string()
+}
+
+fn ticket<'w>(write: &'w Durable) -> Ticket<'w> {
+    let span = |range: &'w Range| Span { first: &range.first, count: range.count };
+    Ticket { ticket: write.ticket, mutations: write.mutations.iter().map(|m| m.as_ref().map(span)).collect() }
 }
 
 fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {

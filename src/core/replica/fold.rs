@@ -1,12 +1,13 @@
 //! Folding entries: what each kind does to the state. Server answers are in `response`.
 
 use super::undo::Step;
-use super::{DeadLetter, Folded, Hold, Replica, Undo};
+use super::{DeadLetter, Folded, Hold, IndexMap, Replica, Undo};
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error};
 use crate::core::journal::{Change, Entry, FORMAT};
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
+use std::sync::Arc;
 
 impl Replica {
     /// Folds one entry.
@@ -36,6 +37,21 @@ impl Replica {
             Entry::Response(response) => self.answer(response),
         }
         Ok(())
+    }
+
+    /// Makes room for the new records of these entries, so that folding many does not move those before again and again.
+    pub fn reserve(&mut self, entries: &[Entry]) {
+        let writes = entries.iter().filter_map(|entry| if let Entry::Write(changes) = entry { Some(changes) } else { None });
+        let mut counts: IndexMap<&Arc<str>, usize> = IndexMap::default();
+        for change in writes.flatten() {
+            if let Change::Creates { collection, records, .. } = change {
+                *counts.entry(collection).or_default() += records.len();
+            }
+        }
+        self.places.reserve(counts.values().sum());
+        for (collection, count) in counts {
+            self.tables.entry(collection.clone()).or_default().slots.reserve(count);
+        }
     }
 
     /// Folds a local write and says how to take it back.

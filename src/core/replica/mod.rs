@@ -22,10 +22,17 @@ use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::{Policy, Schema};
 use crate::core::stamp::Stamp;
-use indexmap::{IndexMap, IndexSet};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+// Keys are ids that the app or its server made, hashed several times per record while a database opens: SipHash costs
+// more there than everything else that is done with a record.
+pub(crate) type IndexMap<K, V> = indexmap::IndexMap<K, V, RandomState>;
+pub(crate) type IndexSet<T> = indexmap::IndexSet<T, RandomState>;
+pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// A mutation the server refused for good, kept until the app retries or discards it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,19 +158,19 @@ impl Replica {
             client: "".into(),
             seq: 0,
             place: 0,
-            tables: IndexMap::new(),
+            tables: IndexMap::default(),
             queue: BTreeMap::new(),
-            places: HashMap::new(),
-            dead: IndexMap::new(),
-            provisional: IndexSet::new(),
-            open_conflicts: IndexMap::new(),
-            decided: HashMap::new(),
+            places: HashMap::default(),
+            dead: IndexMap::default(),
+            provisional: IndexSet::default(),
+            open_conflicts: IndexMap::default(),
+            decided: HashMap::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
-            dirty_chunks: HashSet::new(),
-            stored_chunks: HashSet::new(),
+            dirty_chunks: HashSet::default(),
+            stored_chunks: HashSet::default(),
             next_segment: 0,
-            stored_segments: IndexMap::new(),
+            stored_segments: IndexMap::default(),
             touched: Touched::default(),
             outputs: Vec::new(),
         }
@@ -264,17 +271,17 @@ impl Replica {
         if let Some(hold) = &slot.hold {
             return Some(hold.mine.clone());
         }
+        if slot.pending.is_empty() && slot.dead.is_none() {
+            return slot.known().cloned();
+        }
         let dead = slot.dead.as_ref().and_then(|id| self.dead.get(id)).map(|d| &d.mutation);
-        let pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
-        let mut view = slot.known().cloned();
-        if slot.pending.is_empty() && dead.is_none() {
-            return view;
-        }
+        let mut pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
         let policy = self.schema.policy(collection, id);
-        for m in dead.into_iter().chain(pending) {
-            view = Some(overlay(view.as_ref(), m, policy));
+        if policy != Policy::Fields {
+            // Each version is whole: the newest one covers the others.
+            return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).cloned();
         }
-        view
+        dead.into_iter().chain(pending).fold(slot.known().cloned(), |view, m| Some(overlay(view.as_ref(), m, policy)))
     }
 
     /// The visible (not deleted) records of a collection, in order.

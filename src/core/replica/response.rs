@@ -73,7 +73,7 @@ impl Replica {
             }
             self.quarantined.clear();
         }
-        let mut remaining = std::collections::HashSet::new();
+        let mut remaining = super::HashSet::default();
         for (name, table) in &self.tables {
             for (id, slot) in &table.slots {
                 if slot.confirmed.as_ref().is_some_and(|c| c.rev().is_some()) {

@@ -4,14 +4,13 @@
 //! everything else in the index. Only what changed since the last snapshot is written again. Not here:
 //! when (`engine::compact`), where (`storage`).
 
-use super::{DeadLetter, Hold, Replica, Standing, Sweep};
+use super::{DeadLetter, Hold, IndexMap, Replica, Standing, Sweep};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, Quarantined, Range, read_lines, write_lines};
 use crate::core::mutation::Mutation;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -341,12 +340,13 @@ impl Replica {
         Ok(index.segments.keys().map(|n| format!("s{n}")).chain(index.chunks.iter().map(|c| format!("q{c}"))).collect())
     }
 
-    /// The state a snapshot holds.
+    /// The state a snapshot holds. What changed is noted from [`Replica::mark_all_shown`] on.
     ///
     /// # Errors
     /// `storage-lost` when something is unreadable, `format-too-new` when it is of a later version.
     pub fn restore(schema: Arc<Schema>, index: &[u8], segments: &[Vec<u8>]) -> Result<Self> {
         let mut replica = Self::new(schema);
+        replica.touched.muted = true;
         if index.is_empty() {
             return Ok(replica);
         }

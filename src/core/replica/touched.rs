@@ -1,8 +1,7 @@
 //! What changed since somebody last looked: per collection, which records.
 
-use super::Replica;
+use super::{IndexMap, IndexSet, Replica};
 use crate::core::record::Key;
-use indexmap::{IndexMap, IndexSet};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -27,6 +26,8 @@ pub struct Touched {
     pub queue: bool,
     /// Dead letters changed.
     pub dead: bool,
+    /// Nobody reads yet: nothing is noted.
+    pub(crate) muted: bool,
 }
 
 /// The changed records of one collection, as a reader sees them.
@@ -46,9 +47,12 @@ pub struct CollectionChange {
 
 impl Touched {
     pub(crate) fn record(&mut self, key: &Key) {
+        if self.muted {
+            return;
+        }
         match self.records.get_mut(&key.collection) {
             Some(ids) => _ = ids.insert(key.id.clone()),
-            None => _ = self.records.insert(key.collection.clone(), IndexSet::from([key.id.clone()])),
+            None => _ = self.records.insert(key.collection.clone(), IndexSet::from_iter([key.id.clone()])),
         }
     }
     /// Nothing changed.
