@@ -135,7 +135,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     async fn catch_up_in_turn(&self) -> Result<()> {
         let head = self.inner.memory.borrow().head;
         match self.inner.journal.tail(head).await? {
-            Tail::Rows(rows) => {
+            Tail::Rows(rows, newest) => {
                 let mut entries = Vec::new();
                 for row in &rows {
                     entries.extend(decode(&row.bytes)?);
@@ -146,7 +146,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|e| m.replica.fold(e)))?;
                 memory.dropped(&entries);
                 memory.tail_bytes += rows.iter().map(|r| r.bytes.len() as u64).sum::<u64>();
-                memory.head = rows.last().map_or(head, |r| r.key);
+                memory.head = newest;
                 memory.tell();
                 memory.collect(Source::Tab);
                 Ok(())

@@ -101,11 +101,36 @@ pub struct Drained {
 
 pub(super) type Buffer = Drained;
 
+impl Drained {
+    fn is_durable_only(&self) -> bool {
+        let told = self.everything || self.status || self.queue || self.dead || self.conflicts;
+        !told && self.changes.is_empty() && self.failed.is_empty() && self.settled.is_empty() && self.notices.is_empty()
+    }
+}
+
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Takes everything that happened since the last call.
     #[must_use]
     pub fn drain(&self) -> Drained {
         std::mem::take(&mut self.inner.memory.borrow_mut().report)
+    }
+
+    /// What most drains come to, without their ceremony: writes of one mutation each that became durable, as ticket and
+    /// number of the mutation (`None`: nothing had to be queued). Takes nothing where more is to be told.
+    #[must_use]
+    pub fn drain_durable(&self, client: &str) -> Option<Vec<(u64, Option<u64>)>> {
+        let mut memory = self.inner.memory.borrow_mut();
+        if !memory.report.is_durable_only() {
+            return None;
+        }
+        let single = |d: &Durable| match d.mutations.as_slice() {
+            [None] => Some((d.ticket, None)),
+            [Some(range)] if range.count == 1 && range.first.client.as_ref() == client => Some((d.ticket, Some(range.first.seq))),
+            _ => None,
+        };
+        let writes = memory.report.durable.iter().map(single).collect::<Option<_>>()?;
+        memory.report.durable.clear();
+        Some(writes)
     }
 
     pub(super) fn log_error(&self, phase: &str, error: &Error) {

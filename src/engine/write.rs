@@ -10,7 +10,9 @@ use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::Transport;
+use futures_util::future::LocalBoxFuture;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 /// What the app wants written, all or nothing on this device.
 #[derive(Debug, Default)]
@@ -71,11 +73,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             (receipt, !std::mem::replace(&mut memory.flushing, true))
         };
         if start {
-            let engine = self.clone();
-            self.inner.platform.spawn(Box::pin(async move { engine.flush().await }));
+            self.start_flush();
         }
         self.inner.platform.notify();
         Ok(receipt)
+    }
+
+    /// The append leaves before the write returns: what the page does next overlaps with it.
+    fn start_flush(&self) {
+        let engine = self.clone();
+        let mut flush: LocalBoxFuture<'static, ()> = Box::pin(async move { engine.flush().await });
+        if flush.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.inner.platform.spawn(flush);
+        }
     }
 }
 

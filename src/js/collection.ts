@@ -73,7 +73,9 @@ export class RecordCollection implements Collection<Members> {
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
-      return this.#send(insertOperation(this.name, record, this.#namesRows()), null, options)
+      const id = idOf(record)
+      const operation = insertOperation(this.name, record, this.#namesRows())
+      return typeof id === 'string' ? this.#sendKnown(operation, id, options, true) : this.#sendNew(operation, options)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }
@@ -138,10 +140,18 @@ export class RecordCollection implements Collection<Members> {
     }
   }
 
-  /** @param id the record that is changed; null for a new one */
-  #send<R = AnyRow>(operation: string, id: string | null, options: WriteOptions | undefined, reads = true): Write<R> {
-    if (id !== null) this.#rows.readUnread(id)
-    return this.#session.write(batchText([operation], options), ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? id ?? '', this.#session, reads))
+  #send<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads = true): Write<R> {
+    this.#rows.readUnread(id)
+    return this.#sendKnown(operation, id, options, reads)
+  }
+
+  #sendKnown<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads: boolean): Write<R> {
+    return this.#session.writeKnown(batchText([operation], options), () => new RecordWrite<R>(this.#rows, id, this.#session, reads))
+  }
+
+  /** A record that gets its id from the engine. */
+  #sendNew(operation: string, options: WriteOptions | undefined): Write<AnyRow> {
+    return this.#session.write(batchText([operation], options), ([result]) => new RecordWrite<AnyRow>(this.#rows, result?.ids[0] ?? '', this.#session, true))
   }
 
   /** Facts whose rows came without ids stay that way in the document. */

@@ -8,6 +8,10 @@ export interface Engine {
   clientId(): string
   /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?}` -> `Written`. */
   write(batch: string): string
+  /** The same where the ids are known: the ticket alone. */
+  writeKnown(batch: string): number
+  /** Durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
+  drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
   drain(): string
   rows(collection: string): string

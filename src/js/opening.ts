@@ -55,6 +55,7 @@ async function share(declaration: Declaration, options: AnyOptions, source: () =
 }
 
 async function start(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
+  if (options.storage !== 'memory') wakeStorage()
   await loadWasm(source)
   const session = new Session(declaration)
   const tabs = new Tabs(declaration, session)
@@ -62,6 +63,15 @@ async function start(declaration: Declaration, options: AnyOptions, source: () =
   session.attach(await openEngine(declaration.text, hooks) as Engine)
   tabs.start()
   return session
+}
+
+/** Has the browser start its storage while the module is compiled. A hint: nobody needs the answer. */
+function wakeStorage(): void {
+  try {
+    globalThis.indexedDB?.databases?.().catch(() => {})
+  } catch {
+    // Forbidden here; opening will say so.
+  }
 }
 
 /** One user less; the last one closes the engine. */

@@ -24,6 +24,7 @@ use crate::core::schema::{Policy, Schema};
 use crate::core::stamp::Stamp;
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -264,36 +265,41 @@ impl Replica {
     /// included.
     #[must_use]
     pub fn view(&self, key: &Key) -> Option<Record> {
-        self.view_slot(&key.collection, &key.id, self.slot(key)?)
+        self.view_slot(&key.collection, &key.id, self.slot(key)?).map(Cow::into_owned)
     }
 
-    fn view_slot(&self, collection: &str, id: &str, slot: &Slot) -> Option<Record> {
+    fn view_slot<'a>(&'a self, collection: &str, id: &str, slot: &'a Slot) -> Option<Cow<'a, Record>> {
         if let Some(hold) = &slot.hold {
-            return Some(hold.mine.clone());
+            return Some(Cow::Borrowed(&hold.mine));
         }
         if slot.pending.is_empty() && slot.dead.is_none() {
-            return slot.known().cloned();
+            return slot.known().map(Cow::Borrowed);
         }
         let dead = slot.dead.as_ref().and_then(|id| self.dead.get(id)).map(|d| &d.mutation);
         let mut pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
-        let policy = self.schema.policy(collection, id);
-        if policy != Policy::Fields {
-            // Each version is whole: the newest one covers the others.
-            return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).cloned();
+        let alone = slot.pending.len() == 1 && dead.is_none() && slot.known().is_none();
+        // Each version is whole, or there is none below it: the newest one covers the others.
+        if alone || self.schema.policy(collection, id) != Policy::Fields {
+            return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).map(Cow::Borrowed);
         }
-        dead.into_iter().chain(pending).fold(slot.known().cloned(), |view, m| Some(overlay(view.as_ref(), m, policy)))
+        let known = slot.known().map(Cow::Borrowed);
+        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, Policy::Fields))))
+    }
+
+    /// What the app sees of every record of a collection, in order of arrival, tombstones included.
+    pub fn views<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Cow<'a, Record>> {
+        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
+        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot))
     }
 
     /// The visible (not deleted) records of a collection, in order.
     pub fn list<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
-        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
-        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).filter(|r| !r.is_deleted())
+        self.views(collection).filter(|r| !r.is_deleted()).map(Cow::into_owned)
     }
 
     /// The visible tombstones of a collection.
     pub fn deleted<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
-        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
-        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).filter(Record::is_deleted)
+        self.views(collection).filter(|r| r.is_deleted()).map(Cow::into_owned)
     }
 
     /// Every conflict and archive entry as its record (`core::conflict` decodes it).
