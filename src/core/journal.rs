@@ -94,6 +94,9 @@ pub enum Change<R = Record> {
         /// From an import.
         #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
         imported: bool,
+        /// What every one of them waits for.
+        #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+        depends_on: Vec<MutationId>,
     },
     /// Joins the queue.
     #[serde(rename = "add")]
@@ -132,13 +135,13 @@ pub enum Change<R = Record> {
         /// Which.
         id: MutationId,
     },
-    /// What waited for one mutation waits for another.
+    /// What waited for one mutation waits for another, or no longer.
     #[serde(rename = "redepend")]
     Redepend {
         /// Old id.
         from: MutationId,
         /// New id.
-        to: MutationId,
+        to: Option<MutationId>,
     },
     /// A row that never leaves the device (collections with `sync: false`, local archive entries).
     #[serde(rename = "local")]
@@ -279,8 +282,8 @@ fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Resu
 impl<R> Change<R> {
     fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Change<S>, E> {
         Ok(match self {
-            Change::Creates { collection, first, records, imported } => {
-                Change::Creates { collection, first, records: map_all(records, f)?, imported }
+            Change::Creates { collection, first, records, imported, depends_on } => {
+                Change::Creates { collection, first, records: map_all(records, f)?, imported, depends_on }
             }
             Change::Add(m) => Change::Add(m.try_map(f)?),
             Change::Swap(m) => Change::Swap(m.try_map(f)?),
@@ -414,7 +417,14 @@ mod tests {
         let entries = vec![
             Entry::Open { client: "c".into(), format: FORMAT },
             Entry::Write(vec![
-                Change::Creates { collection: "x".into(), first: id(1), records: vec![record("a", 1), record("b", 1)], imported: false },
+                Change::Creates {
+                    collection: "x".into(),
+                    first: id(1),
+                    records: vec![record("a", 1), record("b", 1)],
+                    imported: false,
+                    depends_on: vec![id(9)],
+                },
+                Change::Redepend { from: id(9), to: None },
                 Change::Add(update),
                 Change::Drop { id: id(2), discarded: false },
             ]),

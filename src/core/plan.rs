@@ -4,6 +4,7 @@
 //! another state, an intent gives the changes for that state (rule *put*). Not here: ids of new records
 //! and the clock (arguments), durability (`engine`).
 
+mod depends;
 mod enqueue;
 mod import;
 mod letters;

@@ -9,6 +9,7 @@
 
 mod append;
 mod compact;
+mod explain;
 mod machine;
 mod receive;
 mod report;
@@ -17,6 +18,7 @@ mod sync;
 mod view;
 mod write;
 
+pub use explain::{MutationState, STALLED_AFTER, Waiting};
 pub use machine::{Event, State};
 pub use report::{Drained, Durable, Failed, Notice, Verdict};
 pub use sync::SyncReport;
@@ -111,6 +113,7 @@ struct Memory {
     attempts: HashMap<MutationId, u32>,
     not_before: HashMap<MutationId, Stamp>,
     best_rtt: Option<i64>,
+    stalled: HashSet<MutationId>,
     report: report::Buffer,
 }
 
@@ -185,6 +188,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             attempts: HashMap::new(),
             not_before: HashMap::new(),
             best_rtt: None,
+            stalled: HashSet::new(),
             report: report::Buffer::default(),
         };
         let inner = Inner {

@@ -175,6 +175,11 @@ impl Handle {
         encode::queue(&self.engine)
     }
 
+    /// Why each of them waits.
+    pub fn explain(&self) -> String {
+        encode::explain(&self.engine)
+    }
+
     /// Dead letters.
     #[wasm_bindgen(js_name = deadLetters)]
     pub fn dead_letters(&self) -> String {

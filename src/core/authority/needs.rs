@@ -3,12 +3,13 @@
 //! Lives here: reading a request for the keys it touches. Not here: loading.
 
 use crate::core::authority::Snapshot;
-use crate::core::authority::incoming::{Incoming, optimistic_ids};
+use crate::core::authority::incoming::Incoming;
 use crate::core::authority::rows::pushed;
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{PushRequest, WireMutation};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX};
+use crate::core::remap::optimistic_ids;
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
 use std::collections::BTreeSet;

@@ -6,11 +6,13 @@
 //! a not yet durable write back ([`Undo`]).
 
 mod fold;
+mod ready;
 mod response;
 mod segments;
 mod touched;
 mod undo;
 
+pub use ready::Limits;
 pub use segments::{SegmentPlan, Snapshot};
 pub use touched::{CollectionChange, Source, Touched};
 pub use undo::Undo;
@@ -31,7 +33,8 @@ use std::sync::Arc;
 // more there than everything else that is done with a record.
 pub(crate) type IndexMap<K, V> = indexmap::IndexMap<K, V, RandomState>;
 pub(crate) type IndexSet<T> = indexmap::IndexSet<T, RandomState>;
-pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+/// A map by ids.
+pub type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// A mutation the server refused for good, kept until the app retries or discards it.
@@ -139,6 +142,7 @@ pub struct Replica {
     pub(crate) provisional: IndexSet<Key>,
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
+    pub(crate) unconfirmed: ready::Unconfirmed,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -165,6 +169,7 @@ impl Replica {
             provisional: IndexSet::default(),
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
+            unconfirmed: ready::Unconfirmed::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::default(),

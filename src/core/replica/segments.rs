@@ -134,7 +134,7 @@ fn write_all<T: Serialize>(head: &T, lines: &[Arc<str>]) -> Result<Vec<u8>> {
 
 fn plain(m: &Mutation) -> bool {
     let mut bare = Mutation::new(m.id.clone(), crate::core::mutation::Op::Create, m.key.clone(), m.record.clone());
-    (bare.imported, bare.attempted) = (m.imported, m.attempted);
+    (bare.imported, bare.attempted, bare.depends_on) = (m.imported, m.attempted, m.depends_on.clone());
     bare == *m
 }
 
@@ -157,11 +157,12 @@ fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>)
             attempted.push(m.id.clone());
         }
         match changes.last_mut() {
-            Some(Change::Creates { collection, first, records, imported })
+            Some(Change::Creates { collection, first, records, imported, depends_on })
                 if follows
                     && plain(m)
                     && *collection == m.key.collection
                     && *imported == m.imported
+                    && *depends_on == m.depends_on
                     && first.client == m.id.client
                     && first.seq + records.len() as u64 == m.id.seq =>
             {
@@ -172,6 +173,7 @@ fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>)
                 first: m.id.clone(),
                 records: vec![m.record.clone()],
                 imported: m.imported,
+                depends_on: m.depends_on.clone(),
             }),
             _ => changes.push(Change::Add(Mutation { attempted: false, ..m.clone() })),
         }

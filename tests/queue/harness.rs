@@ -1,0 +1,300 @@
+//! Devices of one farm, a server in the same process, and a rule by which it refuses.
+
+use homing::core::authority::MemoryServer;
+use homing::core::mutation::{MutationId, Op};
+use homing::core::plan::Intent;
+use homing::core::protocol::{Outcome, PullRequest, PushRequest, SyncResponse, WireMutation, WireResult};
+use homing::core::record::Key;
+use homing::core::replica::Replica;
+use homing::core::schema::Schema;
+use homing::engine::{Drained, Engine, Notice, Options, Request, Verdict, Waiting};
+use homing::platform::manual::{Manual, World};
+use homing::storage::memory::MemoryJournal;
+use homing::storage::{Journal, Segments};
+use homing::transport::loopback::{Loopback, Network};
+use homing::transport::{Transport, TransportError};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub const SCOPE: &str = "farm";
+const SCHEMA: &str = r#"{"collections":{
+    "flocks":{"title":"Flock"}, "settings":{"singleton":true},
+    "days":{"references":{"flockId":"flocks"}}, "eggs":{"references":{"dayId":"days"}}, "tags":{"references":{"flockIds":"flocks"}},
+    "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"}}}"#;
+
+/// Says why a mutation is refused, if it is.
+type Rule = Rc<RefCell<Option<Box<dyn Fn(&WireMutation) -> Option<String>>>>>;
+
+/// The way to a server that also refuses by a rule of its own, as an app's validation would.
+#[derive(Clone)]
+pub struct Ruled {
+    inner: Loopback,
+    rule: Rule,
+    pub sent: Rc<RefCell<Vec<Vec<String>>>>,
+    pub lose_answers: Rc<RefCell<u32>>,
+}
+
+impl std::fmt::Debug for Ruled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ruled")
+    }
+}
+
+impl Transport for Ruled {
+    async fn push(&self, request: &PushRequest) -> Result<SyncResponse, TransportError> {
+        self.sent.borrow_mut().push(request.mutations.iter().map(|m| format!("{:?} {}", m.op, m.record_id).to_lowercase()).collect());
+        let mut passed = request.clone();
+        let mut refused = Vec::new();
+        let rule = |m: &WireMutation| self.rule.borrow().as_ref().and_then(|rule| rule(m));
+        passed.mutations.retain(|m| match rule(m) {
+            None => true,
+            Some(code) => {
+                let message = Some(format!("refused: {code}"));
+                refused.push(WireResult {
+                    code: Some(code),
+                    message,
+                    path: Some("/record/n".into()),
+                    ..WireResult::new(&m.id, Outcome::Rejected)
+                });
+                false
+            }
+        });
+        let mut answer = self.inner.push(&passed).await?;
+        answer.results.extend(refused);
+        let mut lose = self.lose_answers.borrow_mut();
+        if *lose > 0 {
+            *lose -= 1;
+            return Err(TransportError::Timeout);
+        }
+        Ok(answer)
+    }
+    async fn pull(&self, request: &PullRequest) -> Result<SyncResponse, TransportError> {
+        self.inner.pull(request).await
+    }
+    async fn refresh_token(&self) -> bool {
+        false
+    }
+    fn abort(&self) {}
+    fn bytes(&self) -> (u64, u64) {
+        self.inner.bytes()
+    }
+}
+
+type Tab = Engine<MemoryJournal, Ruled, Manual>;
+
+/// One device: what it stored, and the tab that is open.
+pub struct Device {
+    pub tab: Tab,
+    pub journal: MemoryJournal,
+    pub way: Ruled,
+    pub loopback: Loopback,
+    options: Options,
+}
+
+/// A server and its devices.
+pub struct Farm {
+    pub world: World,
+    pub network: Network,
+    pub devices: Vec<Device>,
+    owners: u64,
+}
+
+impl Farm {
+    pub fn new(seed: u64, devices: usize) -> Self {
+        Self::with(seed, devices, Options::default())
+    }
+
+    pub fn with(seed: u64, devices: usize, options: Options) -> Self {
+        let world = World::new(1_700_000_000_000, seed);
+        let network = Network::new(&world, MemoryServer::new(schema()));
+        let mut farm = Self { world, network, devices: vec![], owners: 0 };
+        for _ in 0..devices {
+            let journal = MemoryJournal::new();
+            let options = Options { auto: false, compact_rows: 20, ..options.clone() };
+            let device = farm.open(journal, Rc::default(), options);
+            farm.devices.push(device);
+        }
+        farm
+    }
+
+    fn open(&mut self, journal: MemoryJournal, rule: Rule, options: Options) -> Device {
+        self.owners += 1;
+        let platform = self.world.device(self.owners);
+        let loopback = Loopback::new(&self.network, &platform, SCOPE);
+        let way = Ruled { inner: loopback.clone(), rule, sent: Rc::default(), lose_answers: Rc::default() };
+        let opened = Engine::open(journal.clone(), way.clone(), platform, schema(), options.clone());
+        let tab = self.world.run(Box::pin(opened)).unwrap();
+        Device { tab, journal, way, loopback, options }
+    }
+
+    /// Closes a device's tab and opens it again: only what is stored is left.
+    pub fn reload(&mut self, d: usize) {
+        let world = self.world.clone();
+        world.run(Box::pin(self.devices[d].tab.close()));
+        let (journal, rule) = (self.devices[d].journal.clone(), self.devices[d].way.rule.clone());
+        let options = self.devices[d].options.clone();
+        self.devices[d] = self.open(journal, rule, options);
+    }
+
+    pub fn refuse(&self, d: usize, rule: impl Fn(&WireMutation) -> Option<String> + 'static) {
+        *self.devices[d].way.rule.borrow_mut() = Some(Box::new(rule));
+    }
+
+    pub fn refuse_nothing(&self, d: usize) {
+        *self.devices[d].way.rule.borrow_mut() = None;
+    }
+
+    pub fn tab(&self, d: usize) -> &Tab {
+        &self.devices[d].tab
+    }
+
+    pub fn write(&self, d: usize, request: Request) -> u64 {
+        self.tab(d).write(request).unwrap().ticket
+    }
+
+    pub fn insert(&self, d: usize, collection: &str, id: &str, body: &Value) {
+        self.write(d, insert(collection, id, body));
+    }
+
+    pub fn update(&self, d: usize, collection: &str, id: &str, change: &Value) {
+        self.write(d, update(collection, id, change));
+    }
+
+    pub fn delete(&self, d: usize, collection: &str, id: &str) {
+        self.write(d, one(Intent::Delete { key: Key::new(collection, id) }));
+    }
+
+    pub fn durable(&self, d: usize) {
+        self.world.run(Box::pin(self.tab(d).durable()));
+    }
+
+    /// A cycle that has to succeed; what happened in it and before.
+    pub fn sync(&self, d: usize) -> Drained {
+        self.world.run(Box::pin(self.tab(d).sync(false))).unwrap();
+        self.tab(d).drain()
+    }
+
+    pub fn fails_to_sync(&self, d: usize) {
+        self.world.run(Box::pin(self.tab(d).sync(false))).unwrap_err();
+    }
+
+    /// What each device has sent since the last call, request by request.
+    pub fn sent(&self, d: usize) -> Vec<Vec<String>> {
+        self.devices[d].way.sent.borrow_mut().drain(..).filter(|r| !r.is_empty()).collect()
+    }
+
+    pub fn queue(&self, d: usize) -> Vec<String> {
+        self.tab(d).read(|r| r.queue().map(|m| format!("{:?} {}", m.op, m.key).to_lowercase()).collect())
+    }
+
+    pub fn id_of(&self, d: usize, op: Op, id: &str) -> MutationId {
+        self.tab(d).read(|r| r.queue().find(|m| m.op == op && m.key.id.as_ref() == id).unwrap().id.clone())
+    }
+
+    pub fn explain(&self, d: usize) -> HashMap<String, Waiting> {
+        self.tab(d).explain().into_iter().map(|w| (self.tab(d).read(|r| r.pending(&w.id).unwrap().key.to_string()), w)).collect()
+    }
+
+    pub fn state(&self, d: usize, collection: &str, id: &str) -> &'static str {
+        self.tab(d).record_state(&Key::new(collection, id)).as_str()
+    }
+
+    pub fn letters(&self, d: usize) -> Vec<MutationId> {
+        self.tab(d).read(|r| r.dead_letters().map(|l| l.mutation.id.clone()).collect())
+    }
+
+    pub fn get(&self, d: usize, collection: &str, id: &str) -> Option<Value> {
+        self.tab(d).read(|r| r.view(&Key::new(collection, id))).filter(|r| !r.is_deleted()).map(|r| body(r.text()))
+    }
+
+    /// The live rows a device shows, by `collection/id`.
+    pub fn local(&self, d: usize) -> BTreeMap<String, Value> {
+        let mut out = BTreeMap::new();
+        for name in self.tab(d).read(|r| r.collections().cloned().collect::<Vec<_>>()) {
+            for row in self.tab(d).read(|r| r.list(&name).collect::<Vec<_>>()) {
+                out.insert(format!("{name}/{}", row.id()), body(row.text()));
+            }
+        }
+        out
+    }
+
+    /// The live rows the server has.
+    pub fn server(&self) -> BTreeMap<String, Value> {
+        let rows = self.network.server.borrow().rows(SCOPE);
+        rows.into_iter().filter(|(_, r)| !r.record.is_deleted()).map(|(k, r)| (k.to_string(), body(r.record.text()))).collect()
+    }
+
+    /// The server has exactly these rows, every device shows them after a cycle of each, all queues are empty, what is
+    /// stored is what is in memory, and every mutation took effect once at most.
+    pub fn agrees(&mut self, rows: &[(&str, Value)]) {
+        for _ in 0..2 {
+            for d in 0..self.devices.len() {
+                self.sync(d);
+            }
+        }
+        let want: BTreeMap<String, Value> = rows.iter().map(|(key, body)| ((*key).to_owned(), body.clone())).collect();
+        assert_eq!(self.server(), want, "on the server");
+        for d in 0..self.devices.len() {
+            self.check_fold(d);
+            assert_eq!(self.queue(d), Vec::<String>::new(), "queue of device {d}");
+            assert_eq!(self.letters(d), [], "dead letters of device {d}");
+            assert_eq!(self.local(d), want, "on device {d}");
+            self.reload(d);
+            assert_eq!(self.local(d), want, "on device {d} after a reload");
+        }
+        let twice: Vec<_> = self.network.server.borrow().effects().iter().filter(|(_, n)| **n > 1).map(|(id, _)| id.clone()).collect();
+        assert_eq!(twice, [], "took effect more than once");
+    }
+
+    /// What is stored, folded anew, is what is in memory.
+    pub fn check_fold(&self, d: usize) {
+        let (world, tab, journal) = (&self.world, self.tab(d), &self.devices[d].journal);
+        world.run(Box::pin(tab.durable()));
+        let loaded = world.run(Box::pin(journal.load())).unwrap();
+        let names = Replica::stored(&loaded.index).unwrap();
+        let Segments::Read(segments) = world.run(Box::pin(journal.segments(loaded.compacted, &names))).unwrap() else { return };
+        let mut replica = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
+        for entry in loaded.tail.iter().flat_map(|row| homing::core::journal::decode(&row.bytes).unwrap()) {
+            replica.fold(&entry).unwrap();
+        }
+        assert_eq!(replica.digest(), tab.read(Replica::digest), "fold(journal) != memory on device {d}");
+    }
+}
+
+pub fn schema() -> Schema {
+    Schema::parse(SCHEMA).unwrap()
+}
+
+pub fn one(intent: Intent) -> Request {
+    Request { intents: vec![intent], ..Request::default() }
+}
+
+pub fn insert(collection: &str, id: &str, body: &Value) -> Request {
+    one(Intent::Insert { collection: collection.into(), records: vec![(id.into(), body.to_string().into())] })
+}
+
+pub fn update(collection: &str, id: &str, change: &Value) -> Request {
+    let set = change.as_object().unwrap().iter().map(|(name, value)| (name.clone(), RawValue::from_string(value.to_string()).unwrap()));
+    one(Intent::Update { key: Key::new(collection, id), set: set.collect(), unset: vec![] })
+}
+
+/// The app's members of a record.
+pub fn body(text: &str) -> Value {
+    let mut members: Map<String, Value> = serde_json::from_str(text).unwrap();
+    for name in homing::core::record::RESERVED {
+        members.shift_remove(name);
+    }
+    Value::Object(members)
+}
+
+pub fn verdicts(drained: &Drained) -> HashMap<MutationId, Verdict> {
+    drained.settled.iter().cloned().collect()
+}
+
+pub fn stalled(drained: &Drained) -> Vec<MutationId> {
+    drained.notices.iter().filter_map(|n| if let Notice::Stalled { id, .. } = n { Some(id.clone()) } else { None }).collect()
+}
