@@ -15,3 +15,5 @@
 mod dependencies;
 #[path = "queue/harness.rs"]
 mod harness;
+#[path = "queue/writes.rs"]
+mod writes;

@@ -68,6 +68,17 @@ pub enum Op {
     Undelete,
 }
 
+/// A key of the app's: two writes under one key are one mutation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// What the app calls it.
+    #[serde(rename = "k")]
+    pub key: Arc<str>,
+    /// What was asked for, as a hash: other content under the same key is a mistake.
+    #[serde(rename = "h")]
+    pub content: Arc<str>,
+}
+
 /// A queued write. `R` is the record it carries: [`Record`] in memory, a line number in a journal row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mutation<R = Record> {
@@ -110,6 +121,9 @@ pub struct Mutation<R = Record> {
     /// The conflict it resolves.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<Arc<str>>,
+    /// The app's idempotency keys: one per write that became this mutation.
+    #[serde(rename = "y", default, skip_serializing_if = "Vec::is_empty")]
+    pub once: Vec<Once>,
     /// Sent at least once: frozen, resent byte-identical until settled (rule *freeze*).
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub attempted: bool,
@@ -136,6 +150,7 @@ impl<R> Mutation<R> {
             retry_of: None,
             group: None,
             resolves: None,
+            once: Vec::new(),
             attempted: false,
         }
     }
@@ -159,6 +174,7 @@ impl<R> Mutation<R> {
             retry_of: self.retry_of,
             group: self.group,
             resolves: self.resolves,
+            once: self.once,
             attempted: self.attempted,
         })
     }

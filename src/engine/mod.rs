@@ -27,7 +27,7 @@ pub use write::{Receipt, Request};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, FORMAT, decode};
-use crate::core::mutation::MutationId;
+use crate::core::mutation::{MutationId, Once};
 use crate::core::plan::{Context, Intent, Plan};
 use crate::core::replica::{Replica, Undo};
 use crate::core::schema::Schema;
@@ -87,6 +87,7 @@ struct Speculation {
     intents: Vec<Intent>,
     group: Option<Arc<str>>,
     depends_on: Vec<MutationId>,
+    once: Option<Once>,
     plans: Vec<Plan>,
     undo: Vec<Undo>,
     seq_before: u64,
@@ -318,9 +319,15 @@ async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
 }
 
 impl Memory {
-    fn context(&self, now: Stamp, options: &Options, group: Option<Arc<str>>, depends_on: Vec<MutationId>) -> Context {
+    fn context(&self, now: Stamp, options: &Options, s: &Speculation) -> Context {
         let max_queue = if options.sync { options.max_queue } else { usize::MAX };
-        Context { now: crate::core::replica::server_now(now, self.replica.standing().offset), max_queue, group, depends_on }
+        Context {
+            now: crate::core::replica::server_now(now, self.replica.standing().offset),
+            max_queue,
+            group: s.group.clone(),
+            depends_on: s.depends_on.clone(),
+            once: s.once.clone(),
+        }
     }
 
     fn segment_bytes(&self) -> u64 {

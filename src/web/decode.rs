@@ -19,6 +19,8 @@ struct Batch<'a> {
     atomic: bool,
     #[serde(default)]
     depends_on: Vec<MutationId>,
+    #[serde(default)]
+    idempotency_key: Option<Arc<str>>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +50,7 @@ struct Op<'a> {
 pub(super) fn batch(text: &str, uuid: impl Fn() -> String) -> Result<Request> {
     let batch: Batch<'_> = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a batch: {e}")))?;
     let intents = batch.ops.into_iter().map(|op| intent(op, &uuid)).collect::<Result<_>>()?;
-    Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on })
+    Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on, idempotency_key: batch.idempotency_key })
 }
 
 fn intent(op: Op<'_>, uuid: &impl Fn() -> String) -> Result<Intent> {

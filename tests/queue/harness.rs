@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub const SCOPE: &str = "farm";
+pub(crate) const SCOPE: &str = "farm";
 const SCHEMA: &str = r#"{"collections":{
     "flocks":{"title":"Flock"}, "settings":{"singleton":true},
     "days":{"references":{"flockId":"flocks"}}, "eggs":{"references":{"dayId":"days"}}, "tags":{"references":{"flockIds":"flocks"}},
@@ -31,11 +31,11 @@ type Rule = Rc<RefCell<Option<Box<dyn Fn(&WireMutation) -> Option<String>>>>>;
 
 /// The way to a server that also refuses by a rule of its own, as an app's validation would.
 #[derive(Clone)]
-pub struct Ruled {
+pub(crate) struct Ruled {
     inner: Loopback,
     rule: Rule,
-    pub sent: Rc<RefCell<Vec<Vec<String>>>>,
-    pub lose_answers: Rc<RefCell<u32>>,
+    pub(crate) sent: Rc<RefCell<Vec<Vec<String>>>>,
+    pub(crate) lose_answers: Rc<RefCell<u32>>,
 }
 
 impl std::fmt::Debug for Ruled {
@@ -87,28 +87,27 @@ impl Transport for Ruled {
 type Tab = Engine<MemoryJournal, Ruled, Manual>;
 
 /// One device: what it stored, and the tab that is open.
-pub struct Device {
-    pub tab: Tab,
-    pub journal: MemoryJournal,
-    pub way: Ruled,
-    pub loopback: Loopback,
+pub(crate) struct Device {
+    pub(crate) tab: Tab,
+    pub(crate) journal: MemoryJournal,
+    pub(crate) way: Ruled,
     options: Options,
 }
 
 /// A server and its devices.
-pub struct Farm {
-    pub world: World,
-    pub network: Network,
-    pub devices: Vec<Device>,
+pub(crate) struct Farm {
+    pub(crate) world: World,
+    pub(crate) network: Network,
+    pub(crate) devices: Vec<Device>,
     owners: u64,
 }
 
 impl Farm {
-    pub fn new(seed: u64, devices: usize) -> Self {
+    pub(crate) fn new(seed: u64, devices: usize) -> Self {
         Self::with(seed, devices, Options::default())
     }
 
-    pub fn with(seed: u64, devices: usize, options: Options) -> Self {
+    pub(crate) fn with(seed: u64, devices: usize, options: Options) -> Self {
         let world = World::new(1_700_000_000_000, seed);
         let network = Network::new(&world, MemoryServer::new(schema()));
         let mut farm = Self { world, network, devices: vec![], owners: 0 };
@@ -125,14 +124,14 @@ impl Farm {
         self.owners += 1;
         let platform = self.world.device(self.owners);
         let loopback = Loopback::new(&self.network, &platform, SCOPE);
-        let way = Ruled { inner: loopback.clone(), rule, sent: Rc::default(), lose_answers: Rc::default() };
+        let way = Ruled { inner: loopback, rule, sent: Rc::default(), lose_answers: Rc::default() };
         let opened = Engine::open(journal.clone(), way.clone(), platform, schema(), options.clone());
         let tab = self.world.run(Box::pin(opened)).unwrap();
-        Device { tab, journal, way, loopback, options }
+        Device { tab, journal, way, options }
     }
 
     /// Closes a device's tab and opens it again: only what is stored is left.
-    pub fn reload(&mut self, d: usize) {
+    pub(crate) fn reload(&mut self, d: usize) {
         let world = self.world.clone();
         world.run(Box::pin(self.devices[d].tab.close()));
         let (journal, rule) = (self.devices[d].journal.clone(), self.devices[d].way.rule.clone());
@@ -140,79 +139,75 @@ impl Farm {
         self.devices[d] = self.open(journal, rule, options);
     }
 
-    pub fn refuse(&self, d: usize, rule: impl Fn(&WireMutation) -> Option<String> + 'static) {
+    pub(crate) fn refuse(&self, d: usize, rule: impl Fn(&WireMutation) -> Option<String> + 'static) {
         *self.devices[d].way.rule.borrow_mut() = Some(Box::new(rule));
     }
 
-    pub fn refuse_nothing(&self, d: usize) {
-        *self.devices[d].way.rule.borrow_mut() = None;
-    }
-
-    pub fn tab(&self, d: usize) -> &Tab {
+    pub(crate) fn tab(&self, d: usize) -> &Tab {
         &self.devices[d].tab
     }
 
-    pub fn write(&self, d: usize, request: Request) -> u64 {
+    pub(crate) fn write(&self, d: usize, request: Request) -> u64 {
         self.tab(d).write(request).unwrap().ticket
     }
 
-    pub fn insert(&self, d: usize, collection: &str, id: &str, body: &Value) {
+    pub(crate) fn insert(&self, d: usize, collection: &str, id: &str, body: &Value) {
         self.write(d, insert(collection, id, body));
     }
 
-    pub fn update(&self, d: usize, collection: &str, id: &str, change: &Value) {
+    pub(crate) fn update(&self, d: usize, collection: &str, id: &str, change: &Value) {
         self.write(d, update(collection, id, change));
     }
 
-    pub fn delete(&self, d: usize, collection: &str, id: &str) {
+    pub(crate) fn delete(&self, d: usize, collection: &str, id: &str) {
         self.write(d, one(Intent::Delete { key: Key::new(collection, id) }));
     }
 
-    pub fn durable(&self, d: usize) {
+    pub(crate) fn durable(&self, d: usize) {
         self.world.run(Box::pin(self.tab(d).durable()));
     }
 
     /// A cycle that has to succeed; what happened in it and before.
-    pub fn sync(&self, d: usize) -> Drained {
+    pub(crate) fn sync(&self, d: usize) -> Drained {
         self.world.run(Box::pin(self.tab(d).sync(false))).unwrap();
         self.tab(d).drain()
     }
 
-    pub fn fails_to_sync(&self, d: usize) {
+    pub(crate) fn fails_to_sync(&self, d: usize) {
         self.world.run(Box::pin(self.tab(d).sync(false))).unwrap_err();
     }
 
     /// What each device has sent since the last call, request by request.
-    pub fn sent(&self, d: usize) -> Vec<Vec<String>> {
+    pub(crate) fn sent(&self, d: usize) -> Vec<Vec<String>> {
         self.devices[d].way.sent.borrow_mut().drain(..).filter(|r| !r.is_empty()).collect()
     }
 
-    pub fn queue(&self, d: usize) -> Vec<String> {
+    pub(crate) fn queue(&self, d: usize) -> Vec<String> {
         self.tab(d).read(|r| r.queue().map(|m| format!("{:?} {}", m.op, m.key).to_lowercase()).collect())
     }
 
-    pub fn id_of(&self, d: usize, op: Op, id: &str) -> MutationId {
+    pub(crate) fn id_of(&self, d: usize, op: Op, id: &str) -> MutationId {
         self.tab(d).read(|r| r.queue().find(|m| m.op == op && m.key.id.as_ref() == id).unwrap().id.clone())
     }
 
-    pub fn explain(&self, d: usize) -> HashMap<String, Waiting> {
+    pub(crate) fn explain(&self, d: usize) -> HashMap<String, Waiting> {
         self.tab(d).explain().into_iter().map(|w| (self.tab(d).read(|r| r.pending(&w.id).unwrap().key.to_string()), w)).collect()
     }
 
-    pub fn state(&self, d: usize, collection: &str, id: &str) -> &'static str {
+    pub(crate) fn state(&self, d: usize, collection: &str, id: &str) -> &'static str {
         self.tab(d).record_state(&Key::new(collection, id)).as_str()
     }
 
-    pub fn letters(&self, d: usize) -> Vec<MutationId> {
+    pub(crate) fn letters(&self, d: usize) -> Vec<MutationId> {
         self.tab(d).read(|r| r.dead_letters().map(|l| l.mutation.id.clone()).collect())
     }
 
-    pub fn get(&self, d: usize, collection: &str, id: &str) -> Option<Value> {
+    pub(crate) fn get(&self, d: usize, collection: &str, id: &str) -> Option<Value> {
         self.tab(d).read(|r| r.view(&Key::new(collection, id))).filter(|r| !r.is_deleted()).map(|r| body(r.text()))
     }
 
     /// The live rows a device shows, by `collection/id`.
-    pub fn local(&self, d: usize) -> BTreeMap<String, Value> {
+    pub(crate) fn local(&self, d: usize) -> BTreeMap<String, Value> {
         let mut out = BTreeMap::new();
         for name in self.tab(d).read(|r| r.collections().cloned().collect::<Vec<_>>()) {
             for row in self.tab(d).read(|r| r.list(&name).collect::<Vec<_>>()) {
@@ -223,14 +218,14 @@ impl Farm {
     }
 
     /// The live rows the server has.
-    pub fn server(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn server(&self) -> BTreeMap<String, Value> {
         let rows = self.network.server.borrow().rows(SCOPE);
         rows.into_iter().filter(|(_, r)| !r.record.is_deleted()).map(|(k, r)| (k.to_string(), body(r.record.text()))).collect()
     }
 
     /// The server has exactly these rows, every device shows them after a cycle of each, all queues are empty, what is
     /// stored is what is in memory, and every mutation took effect once at most.
-    pub fn agrees(&mut self, rows: &[(&str, Value)]) {
+    pub(crate) fn agrees(&mut self, rows: &[(&str, Value)]) {
         for _ in 0..2 {
             for d in 0..self.devices.len() {
                 self.sync(d);
@@ -251,7 +246,7 @@ impl Farm {
     }
 
     /// What is stored, folded anew, is what is in memory.
-    pub fn check_fold(&self, d: usize) {
+    pub(crate) fn check_fold(&self, d: usize) {
         let (world, tab, journal) = (&self.world, self.tab(d), &self.devices[d].journal);
         world.run(Box::pin(tab.durable()));
         let loaded = world.run(Box::pin(journal.load())).unwrap();
@@ -265,25 +260,25 @@ impl Farm {
     }
 }
 
-pub fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     Schema::parse(SCHEMA).unwrap()
 }
 
-pub fn one(intent: Intent) -> Request {
+pub(crate) fn one(intent: Intent) -> Request {
     Request { intents: vec![intent], ..Request::default() }
 }
 
-pub fn insert(collection: &str, id: &str, body: &Value) -> Request {
+pub(crate) fn insert(collection: &str, id: &str, body: &Value) -> Request {
     one(Intent::Insert { collection: collection.into(), records: vec![(id.into(), body.to_string().into())] })
 }
 
-pub fn update(collection: &str, id: &str, change: &Value) -> Request {
+pub(crate) fn update(collection: &str, id: &str, change: &Value) -> Request {
     let set = change.as_object().unwrap().iter().map(|(name, value)| (name.clone(), RawValue::from_string(value.to_string()).unwrap()));
     one(Intent::Update { key: Key::new(collection, id), set: set.collect(), unset: vec![] })
 }
 
 /// The app's members of a record.
-pub fn body(text: &str) -> Value {
+pub(crate) fn body(text: &str) -> Value {
     let mut members: Map<String, Value> = serde_json::from_str(text).unwrap();
     for name in homing::core::record::RESERVED {
         members.shift_remove(name);
@@ -291,10 +286,10 @@ pub fn body(text: &str) -> Value {
     Value::Object(members)
 }
 
-pub fn verdicts(drained: &Drained) -> HashMap<MutationId, Verdict> {
+pub(crate) fn verdicts(drained: &Drained) -> HashMap<MutationId, Verdict> {
     drained.settled.iter().cloned().collect()
 }
 
-pub fn stalled(drained: &Drained) -> Vec<MutationId> {
+pub(crate) fn stalled(drained: &Drained) -> Vec<MutationId> {
     drained.notices.iter().filter_map(|n| if let Notice::Stalled { id, .. } = n { Some(id.clone()) } else { None }).collect()
 }

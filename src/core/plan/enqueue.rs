@@ -30,8 +30,9 @@ pub(super) fn creates(replica: &Replica, collection: &Arc<str>, records: Vec<Rec
             siblings.insert(key.id.clone(), id.clone());
         }
         match plan.changes.last_mut() {
-            _ if context.group.is_some() => {
-                let m = Mutation { group: context.group.clone(), depends_on, imported, ..Mutation::new(id, Op::Create, key, record) };
+            _ if context.group.is_some() || context.once.is_some() => {
+                let once = context.once.iter().cloned().collect();
+                let m = Mutation { group: context.group.clone(), depends_on, imported, once, ..Mutation::new(id, Op::Create, key, record) };
                 plan.changes.push(Change::Add(m));
             }
             Some(Change::Creates { records, depends_on: same, .. }) if *same == depends_on => records.push(record),
@@ -70,7 +71,8 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
     if let Some(dead) = letter.filter(|l| l.op == Op::Create) {
         if op != Op::Delete {
             plan.mutations = Some(Range { first: dead.id.clone(), count: 1 });
-            plan.changes.push(Change::DeadEdit(Mutation { record, ..dead.clone() }));
+            let once = dead.once.iter().chain(&context.once).cloned().collect();
+            plan.changes.push(Change::DeadEdit(Mutation { record, once, ..dead.clone() }));
             return Ok(plan);
         }
         if replica.confirmed(key).is_none_or(Record::is_deleted) {
@@ -92,6 +94,7 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
                 None => (m.base_rev, m.base) = (replica.confirmed(key).and_then(Record::rev), replica.confirmed(key).cloned()),
             }
             (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), waits);
+            m.once = context.once.iter().cloned().collect();
             m.retry_of = letter.map(|l| l.id.clone());
             plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
             plan.changes.push(Change::Add(m));
@@ -168,7 +171,8 @@ fn coalesce(
     let named = depends::derived(replica, &last.key, &last.record, context, &Siblings::new());
     let mut depends_on: Vec<MutationId> = last.depends_on.iter().filter(|id| !named.contains(id) || waits.contains(id)).cloned().collect();
     depends_on.extend(waits.into_iter().filter(|id| !last.depends_on.contains(id)));
-    let mut m = Mutation { op: merged, record, depends_on, ..last.clone() };
+    let once = last.once.iter().chain(&context.once).cloned().collect();
+    let mut m = Mutation { op: merged, record, depends_on, once, ..last.clone() };
     for pointer in changed {
         if !m.changed.contains(&pointer) {
             m.changed.push(pointer);

@@ -5,7 +5,7 @@ use super::{DeadLetter, Folded, Hold, IndexMap, Replica, Undo};
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error};
 use crate::core::journal::{Change, Entry, FORMAT};
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Once, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
 use std::sync::Arc;
 
@@ -166,10 +166,27 @@ impl Replica {
             *self.decided.entry(conflict.clone()).or_default() += 1;
         }
         self.unconfirmed.add(&m);
+        let (id, once) = (m.id.clone(), m.once.clone());
         let old = self.queue.insert(place, m);
         self.undecide(old.as_ref());
-        old.iter().for_each(|old| self.unconfirmed.remove(old));
+        if let Some(old) = &old {
+            self.unconfirmed.remove(old);
+            self.unname(old);
+        }
+        self.name(&id, &once);
         old
+    }
+
+    fn name(&mut self, id: &MutationId, once: &[Once]) {
+        self.names.extend(once.iter().map(|once| (once.key.clone(), id.clone())));
+    }
+
+    fn unname(&mut self, m: &Mutation) {
+        for once in &m.once {
+            if self.names.get(&once.key) == Some(&m.id) {
+                self.names.remove(&once.key);
+            }
+        }
     }
 
     fn undecide(&mut self, gone: Option<&Mutation>) {
@@ -187,6 +204,7 @@ impl Replica {
         let m = self.queue.remove(&place)?;
         self.undecide(Some(&m));
         self.unconfirmed.remove(&m);
+        self.unname(&m);
         self.places.remove(&m.id);
         self.slot_mut(&m.key).pending.retain(|p| *p != place);
         self.touch(&m.key);
@@ -206,14 +224,20 @@ impl Replica {
         self.touch(&key);
         self.touch_dead();
         self.unconfirmed.add(&letter.mutation);
-        let old = self.dead.insert(id, letter);
-        old.iter().for_each(|old| self.unconfirmed.remove(&old.mutation));
+        let once = letter.mutation.once.clone();
+        let old = self.dead.insert(id.clone(), letter);
+        if let Some(old) = &old {
+            self.unconfirmed.remove(&old.mutation);
+            self.unname(&old.mutation);
+        }
+        self.name(&id, &once);
         old
     }
 
     pub(crate) fn dead_remove(&mut self, id: &MutationId) -> Option<DeadLetter> {
         let letter = self.dead.shift_remove(id)?;
         self.unconfirmed.remove(&letter.mutation);
+        self.unname(&letter.mutation);
         let key = letter.mutation.key.clone();
         let slot = self.slot_mut(&key);
         if slot.dead.as_ref() == Some(id) {

@@ -143,6 +143,7 @@ pub struct Replica {
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
     pub(crate) unconfirmed: ready::Unconfirmed,
+    pub(crate) names: HashMap<Arc<str>, MutationId>,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -170,6 +171,7 @@ impl Replica {
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
             unconfirmed: ready::Unconfirmed::default(),
+            names: HashMap::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::default(),
@@ -218,6 +220,12 @@ impl Replica {
     /// Pending mutations of one record, oldest first.
     pub fn pending_of(&self, key: &Key) -> impl DoubleEndedIterator<Item = &Mutation> {
         self.slot(key).map(|s| s.pending.as_slice()).unwrap_or_default().iter().filter_map(|place| self.queue.get(place))
+    }
+    /// The mutation under an idempotency key of the app's, queued or refused.
+    #[must_use]
+    pub fn named(&self, key: &str) -> Option<&Mutation> {
+        let id = self.names.get(key)?;
+        self.pending(id).or_else(|| self.dead_letter(id).map(|d| &d.mutation))
     }
     /// Refused mutations, oldest first.
     pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
