@@ -15,5 +15,7 @@
 mod dependencies;
 #[path = "queue/harness.rs"]
 mod harness;
+#[path = "queue/ids.rs"]
+mod ids;
 #[path = "queue/writes.rs"]
 mod writes;

@@ -237,6 +237,9 @@ pub struct Settled<R = Record> {
     /// The record now, when it is not just what the mutation carried.
     #[serde(rename = "r", default = "none", skip_serializing_if = "Option::is_none")]
     pub record: Option<R>,
+    /// The id the server gave the record, where that is another.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<Arc<str>>,
     /// The archive row written with it.
     #[serde(rename = "a", default = "none", skip_serializing_if = "Option::is_none")]
     pub archived: Option<R>,
@@ -258,7 +261,7 @@ fn none<R>() -> Option<R> {
 impl<R> Settled<R> {
     /// A result with nothing but its outcome.
     pub fn new(id: MutationId, status: Outcome) -> Self {
-        Self { id, status, rev: None, record: None, archived: None, code: None, message: None, path: None }
+        Self { id, status, rev: None, record: None, record_id: None, archived: None, code: None, message: None, path: None }
     }
 }
 
@@ -323,6 +326,7 @@ impl<R> Entry<R> {
                         status: s.status,
                         rev: s.rev,
                         record,
+                        record_id: s.record_id,
                         archived,
                         code: s.code,
                         message: s.message,

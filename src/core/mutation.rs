@@ -124,6 +124,9 @@ pub struct Mutation<R = Record> {
     /// The app's idempotency keys: one per write that became this mutation.
     #[serde(rename = "y", default, skip_serializing_if = "Vec::is_empty")]
     pub once: Vec<Once>,
+    /// What was sent, where an id in it was replaced since: that goes again, whatever the record looks like now.
+    #[serde(rename = "w", default = "none", skip_serializing_if = "Option::is_none")]
+    pub sent: Option<R>,
     /// Sent at least once: frozen, resent byte-identical until settled (rule *freeze*).
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub attempted: bool,
@@ -151,6 +154,7 @@ impl<R> Mutation<R> {
             group: None,
             resolves: None,
             once: Vec::new(),
+            sent: None,
             attempted: false,
         }
     }
@@ -162,7 +166,8 @@ impl<R> Mutation<R> {
     pub fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Mutation<S>, E> {
         Ok(Mutation {
             record: f(self.record)?,
-            base: self.base.map(f).transpose()?,
+            base: self.base.map(&mut *f).transpose()?,
+            sent: self.sent.map(f).transpose()?,
             id: self.id,
             op: self.op,
             key: self.key,

@@ -4,6 +4,7 @@
 //! another state, an intent gives the changes for that state (rule *put*). Not here: ids of new records
 //! and the clock (arguments), durability (`engine`).
 
+mod aliases;
 mod depends;
 mod enqueue;
 mod import;
@@ -168,7 +169,7 @@ pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Pla
     if let Some(m) = context.once.as_ref().and_then(|once| replica.named(&once.key)) {
         return once::again(m, context);
     }
-    match intent {
+    match aliases::current(replica, intent).as_ref() {
         Intent::Insert { collection, records } => insert(replica, collection, records, context),
         Intent::Import { collection, records } => import::import(replica, collection, records, context),
         Intent::Update { key, set, unset } => {

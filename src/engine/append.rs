@@ -264,6 +264,7 @@ impl Memory {
                     self.report.settled.push((result.id, verdict));
                 }
                 Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),
+                Output::Renamed { from, to } => self.report.notices.push(super::Notice::Renamed { from, to }),
                 Output::Dead(id) => self.report.notices.push(super::Notice::Dead(id)),
             }
         }

@@ -5,6 +5,7 @@ use crate::core::error::{Code, Error};
 use crate::core::journal::{Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
+use crate::core::record::Key;
 use crate::core::replica::{CollectionChange, DeadLetter};
 use crate::platform::Platform;
 use crate::storage::Journal;
@@ -71,6 +72,13 @@ pub enum Notice {
     Conflict(Arc<str>),
     /// A mutation was refused for good.
     Dead(MutationId),
+    /// The server gave a record its id.
+    Renamed {
+        /// The record under its old id.
+        from: Key,
+        /// The new one.
+        to: Arc<str>,
+    },
     /// A mutation waits for something only a person can change, or was sent very often.
     Stalled {
         /// Which.

@@ -391,7 +391,7 @@ impl Memory {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
             changes.push(Change::Drop { id: m.id.clone(), discarded: false });
-            changes.push(Change::Add(Mutation { id: id.clone(), attempted: false, on: None, ..m.clone() }));
+            changes.push(Change::Add(Mutation { id: id.clone(), attempted: false, sent: None, on: None, ..m.clone() }));
             changes.push(Change::Redepend { from: m.id.clone(), to: Some(id) });
         }
         (!changes.is_empty()).then_some(Entry::Write(changes))
@@ -399,12 +399,13 @@ impl Memory {
 }
 
 fn wire(m: &Mutation) -> Result<WireMutation> {
-    let raw = RawValue::from_string(m.record.text().to_string()).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
+    let sent = m.sent.as_ref().unwrap_or(&m.record);
+    let raw = RawValue::from_string(sent.text().to_string()).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
     Ok(WireMutation {
         id: m.id.to_string(),
         op: m.op,
         collection: m.key.collection.to_string(),
-        record_id: m.key.id.to_string(),
+        record_id: sent.id().to_string(),
         base_rev: m.base_rev,
         record: Some(raw),
         changed: (!m.changed.is_empty()).then(|| m.changed.clone()),

@@ -66,6 +66,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     pub fn record_state(&self, key: &Key) -> RecordState {
         let memory = self.inner.memory.borrow();
         let r = &memory.replica;
+        let key = &Key { collection: key.collection.clone(), id: r.current_id(&key.id).clone() };
         if r.dead_letter_of(key).is_some() {
             return RecordState::Failed;
         }

@@ -175,6 +175,7 @@ fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {
     Some(match notice {
         Notice::Conflict(id) => event("conflict", found(id)?),
         Notice::Dead(id) => event("deadletter", engine.read(|r| r.dead_letter(id).map(|d| dead(r, d)))?),
+        Notice::Renamed { from, to } => event("idremapped", json!({"collection": from.collection, "from": from.id, "to": to})),
         Notice::Stalled { id, reason } => event("stalled", json!({"mutationId": id.to_string(), "reason": reason})),
         Notice::Synced(report) => event("sync", serde_json::to_value(report).ok()?),
         Notice::Auth(error) => event("autherror", error_value(error, "push")),

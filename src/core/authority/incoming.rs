@@ -133,12 +133,6 @@ fn tombstone(id: &str, at: Stamp) -> Record {
     Record::build(Envelope { id, updated_at: at, deleted_at: Some(at), rev: None }, &Fields(Vec::new()))
 }
 
-/// The same version under another id.
-pub(super) fn rename(record: &Record, id: &str) -> Result<Record> {
-    let envelope = Envelope { id, updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
-    Ok(Record::build(envelope, &record.fields()?))
-}
-
 /// What the author saw, in the ids of the server.
 fn seen(was: Map<String, Value>, ids: Lookup<'_>) -> Map<String, Value> {
     was.into_iter()

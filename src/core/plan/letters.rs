@@ -69,6 +69,7 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
             changed,
             depends_on,
             attempted: false,
+            sent: None,
             on: None,
             retry_of: Some(dead.id.clone()),
             ..dead.clone()

@@ -7,6 +7,7 @@
 
 mod fold;
 mod ready;
+mod remap;
 mod response;
 mod segments;
 mod touched;
@@ -126,6 +127,13 @@ pub enum Output {
     Conflict(Arc<str>),
     /// A dead letter came.
     Dead(MutationId),
+    /// The server gave a record its id.
+    Renamed {
+        /// The record under its old id.
+        from: Key,
+        /// The new one.
+        to: Arc<str>,
+    },
 }
 
 /// The fold of a journal.
@@ -143,6 +151,7 @@ pub struct Replica {
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
     pub(crate) unconfirmed: ready::Unconfirmed,
+    pub(crate) ids: remap::Ids,
     pub(crate) names: HashMap<Arc<str>, MutationId>,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
@@ -171,6 +180,7 @@ impl Replica {
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
             unconfirmed: ready::Unconfirmed::default(),
+            ids: remap::Ids::default(),
             names: HashMap::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
@@ -267,7 +277,9 @@ impl Replica {
     }
 
     pub(crate) fn slot(&self, key: &Key) -> Option<&Slot> {
-        self.tables.get(&key.collection)?.slots.get(&key.id)
+        let table = self.tables.get(&key.collection)?;
+        // Old ids stay valid.
+        table.slots.get(&key.id).or_else(|| table.slots.get(self.ids.server_id(&key.id)?))
     }
     pub(crate) fn slot_mut(&mut self, key: &Key) -> &mut Slot {
         self.tables.entry(key.collection.clone()).or_default().slots.entry(key.id.clone()).or_default()
@@ -341,6 +353,7 @@ impl Replica {
                 self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
             ),
             format!("quarantined {:?}", self.quarantined),
+            format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
         ];
         lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));
         lines.extend(self.dead.values().map(|d| format!("dead {d:?}")));

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 impl Replica {
     pub(super) fn answer(&mut self, response: &Response) {
+        // First of all: every row and result below is taken in under the ids known then.
+        self.learn_ids(response);
         let adopted = self.changes(response);
         for result in &response.results {
             self.settle(result, response.at);
@@ -48,7 +50,8 @@ impl Replica {
         self.standing.epoch = Some(response.epoch.clone());
         for page in &response.changes {
             for row in &page.rows {
-                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, row, response.at);
+                let row = self.translated(row);
+                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
             }
         }
         self.quarantined.extend(response.quarantined.iter().cloned());
@@ -157,13 +160,13 @@ impl Replica {
         let Some(m) = self.places.get(&result.id).copied().and_then(|place| self.queue_remove(place)) else { return };
         let key = m.key.clone();
         if let Some(row) = &result.archived {
-            self.stand_in(&Key::new(ARCHIVE, row.id().clone()), row.clone());
+            self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
         }
         self.outputs.push(Output::Settled(Box::new(result.clone())));
         if result.status == Outcome::Rejected {
             return self.bury(m, result, at);
         }
-        let row = result.record.clone().or_else(|| match (result.status, result.rev) {
+        let row = result.record.as_ref().map(|row| self.translated(row)).or_else(|| match (result.status, result.rev) {
             (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
             _ => None,
         });
@@ -222,7 +225,7 @@ impl Replica {
             if let Some(place) = self.places.get(&id).copied()
                 && let Some(waiting) = self.queue.get(&place).filter(|w| w.attempted && w.key != m.key).cloned()
             {
-                self.queue_put(place, Mutation { attempted: false, ..waiting });
+                self.queue_put(place, Mutation { attempted: false, sent: None, ..waiting });
             }
         }
         if m.op == Op::Create {
@@ -244,6 +247,7 @@ impl Replica {
             self.dead_remove(&before);
             self.redepend(&before, Some(&m.id));
         }
+        m.sent = None;
         self.outputs.push(Output::Dead(m.id.clone()));
         self.dead_put(DeadLetter {
             mutation: m,

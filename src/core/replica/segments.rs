@@ -61,6 +61,8 @@ struct Index {
     offset: Option<i64>,
     synced_at: Option<Stamp>,
     sweep: Option<(bool, bool, Vec<Key>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ids: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
     dead: Vec<DeadLetter<u32>>,
     holds: Vec<(Key, Arc<str>, u32)>,
     quarantined: Vec<Quarantined>,
@@ -294,6 +296,7 @@ impl Replica {
             offset: s.offset,
             synced_at: s.synced_at,
             sweep: s.sweep.as_ref().map(|w| (w.epoch, w.first, w.remaining.iter().cloned().collect())),
+            ids: self.ids.iter().map(|(c, from, to)| (c.clone(), from.clone(), to.clone())).collect(),
             dead,
             holds,
             quarantined: self.quarantined.clone(),
@@ -360,6 +363,9 @@ impl Replica {
         }
         for _ in &index.chunks {
             replica.restore_chunk(bytes.next().ok_or_else(|| lost("a part of the queue is missing"))?)?;
+        }
+        for (collection, from, to) in index.ids {
+            replica.ids.insert(collection, from, to);
         }
         for d in index.dead {
             let mutation = d.mutation.try_map(&mut |n| line(n))?;
