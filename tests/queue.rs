@@ -11,6 +11,8 @@
     reason = "test support outside of #[test] functions"
 )]
 
+#[path = "queue/contracts.rs"]
+mod contracts;
 #[path = "queue/dependencies.rs"]
 mod dependencies;
 #[path = "queue/harness.rs"]

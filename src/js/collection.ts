@@ -68,7 +68,7 @@ export class RecordCollection implements Collection<Members> {
   }
 
   keyOf(id: string): string {
-    return id // ids never change yet
+    return this.#session.keyOf(this.name, id)
   }
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {

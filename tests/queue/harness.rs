@@ -143,6 +143,18 @@ impl Farm {
         self.devices[d] = self.open(journal, rule, options);
     }
 
+    /// What can go on goes on, then time passes.
+    pub(crate) fn pass(&self, ms: i64) {
+        self.world.settle();
+        self.world.advance(ms);
+    }
+
+    /// From now on the device syncs by itself.
+    pub(crate) fn auto(&mut self, d: usize) {
+        self.devices[d].options.auto = true;
+        self.reload(d);
+    }
+
     pub(crate) fn refuse(&self, d: usize, rule: impl Fn(&WireMutation) -> Option<String> + 'static) {
         *self.devices[d].way.rule.borrow_mut() = Some(Box::new(rule));
     }
