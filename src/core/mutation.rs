@@ -68,6 +68,17 @@ pub enum Op {
     Undelete,
 }
 
+/// A key of the app's: two writes under one key are one mutation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// What the app calls it.
+    #[serde(rename = "k")]
+    pub key: Arc<str>,
+    /// What was asked for, as a hash: other content under the same key is a mistake.
+    #[serde(rename = "h")]
+    pub content: Arc<str>,
+}
+
 /// A queued write. `R` is the record it carries: [`Record`] in memory, a line number in a journal row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mutation<R = Record> {
@@ -110,6 +121,12 @@ pub struct Mutation<R = Record> {
     /// The conflict it resolves.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<Arc<str>>,
+    /// The app's idempotency keys: one per write that became this mutation.
+    #[serde(rename = "y", default, skip_serializing_if = "Vec::is_empty")]
+    pub once: Vec<Once>,
+    /// What was sent, where an id in it was replaced since: that goes again, whatever the record looks like now.
+    #[serde(rename = "w", default = "none", skip_serializing_if = "Option::is_none")]
+    pub sent: Option<R>,
     /// Sent at least once: frozen, resent byte-identical until settled (rule *freeze*).
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub attempted: bool,
@@ -136,6 +153,8 @@ impl<R> Mutation<R> {
             retry_of: None,
             group: None,
             resolves: None,
+            once: Vec::new(),
+            sent: None,
             attempted: false,
         }
     }
@@ -147,7 +166,8 @@ impl<R> Mutation<R> {
     pub fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Mutation<S>, E> {
         Ok(Mutation {
             record: f(self.record)?,
-            base: self.base.map(f).transpose()?,
+            base: self.base.map(&mut *f).transpose()?,
+            sent: self.sent.map(f).transpose()?,
             id: self.id,
             op: self.op,
             key: self.key,
@@ -159,6 +179,7 @@ impl<R> Mutation<R> {
             retry_of: self.retry_of,
             group: self.group,
             resolves: self.resolves,
+            once: self.once,
             attempted: self.attempted,
         })
     }

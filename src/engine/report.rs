@@ -5,7 +5,8 @@ use crate::core::error::{Code, Error};
 use crate::core::journal::{Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
-use crate::core::replica::CollectionChange;
+use crate::core::record::Key;
+use crate::core::replica::{CollectionChange, DeadLetter};
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::Transport;
@@ -43,6 +44,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict on what became a dead letter.
+    pub(super) fn dead(letter: &DeadLetter) -> Self {
+        Verdict::Rejected(Error { code: Code::Rejected, message: letter.message.clone(), path: letter.path.clone() })
+    }
+
     pub(super) fn of(result: &Settled) -> Self {
         let rev = result.rev.unwrap_or(0);
         let conflict = result.archived.as_ref().map(|a| a.id().clone());
@@ -66,6 +72,20 @@ pub enum Notice {
     Conflict(Arc<str>),
     /// A mutation was refused for good.
     Dead(MutationId),
+    /// The server gave a record its id.
+    Renamed {
+        /// The record under its old id.
+        from: Key,
+        /// The new one.
+        to: Arc<str>,
+    },
+    /// A mutation waits for something only a person can change, or was sent very often.
+    Stalled {
+        /// Which.
+        id: MutationId,
+        /// Why, in a sentence.
+        reason: &'static str,
+    },
     /// A cycle ended well.
     Synced(Box<super::SyncReport>),
     /// The server wants another token.

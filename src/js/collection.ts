@@ -68,14 +68,12 @@ export class RecordCollection implements Collection<Members> {
   }
 
   keyOf(id: string): string {
-    return id // ids never change yet
+    return this.#session.keyOf(this.name, id)
   }
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
-      const id = idOf(record)
-      const operation = insertOperation(this.name, record, this.#namesRows())
-      return typeof id === 'string' ? this.#sendKnown(operation, id, options, true) : this.#sendNew(operation, options)
+      return this.#order(insertOperation(this.name, record, this.#namesRows()), idOf(record), options, true)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }
@@ -142,16 +140,15 @@ export class RecordCollection implements Collection<Members> {
 
   #send<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads = true): Write<R> {
     this.#rows.readUnread(id)
-    return this.#sendKnown(operation, id, options, reads)
+    return this.#order(operation, id, options, reads)
   }
 
-  #sendKnown<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads: boolean): Write<R> {
-    return this.#session.writeKnown(batchText([operation], options), () => new RecordWrite<R>(this.#rows, id, this.#session, reads))
-  }
-
-  /** A record that gets its id from the engine. */
-  #sendNew(operation: string, options: WriteOptions | undefined): Write<AnyRow> {
-    return this.#session.write(batchText([operation], options), ([result]) => new RecordWrite<AnyRow>(this.#rows, result?.ids[0] ?? '', this.#session, true))
+  /** The engine is asked which record it was only where it may be another: a new id, a remapped one, an equal key. */
+  #order<R = AnyRow>(operation: string, id: unknown, options: WriteOptions | undefined, reads: boolean): Write<R> {
+    const batch = batchText([operation], options)
+    const known = typeof id === 'string' && options?.idempotencyKey === undefined && !this.#session.remaps(this.name)
+    if (known) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads))
+    return this.#session.write(batch, ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? String(id), this.#session, reads))
   }
 
   /** Facts whose rows came without ids stay that way in the document. */

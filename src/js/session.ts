@@ -78,6 +78,23 @@ export class Session implements Judge {
     return this.declaration.collections[collection]?.merge
   }
 
+  /** An id for a new record: for good, or until the server gives one. */
+  newId(collection: string): string {
+    return this.open('write').newId(collection)
+  }
+
+  /** The id a record had first on this device. */
+  keyOf(collection: string, id: string): string {
+    if (this.declaration.collections[collection]?.ids !== 'server' || typeof id !== 'string') return id
+    this.refresh()
+    return this.#engine?.firstId(this.rows(collection).now(id)) ?? id
+  }
+
+  /** Whether ids of a collection may change: its server gives them. */
+  remaps(collection: string): boolean {
+    return this.declaration.collections[collection]?.ids === 'server'
+  }
+
   stateOf(collection: string, id: string): RecordState {
     this.refresh()
     if (this.#engine === null || typeof id !== 'string') return 'local'

@@ -7,7 +7,7 @@ use crate::core::journal::Range;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
 use crate::core::replica::{CollectionChange, DeadLetter, Replica};
-use crate::engine::{Drained, Durable, Notice, Receipt, State, Verdict};
+use crate::engine::{Drained, Durable, Notice, Receipt, State, Verdict, Waiting};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -176,6 +176,8 @@ fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {
     Some(match notice {
         Notice::Conflict(id) => event("conflict", found(id)?),
         Notice::Dead(id) => event("deadletter", engine.read(|r| r.dead_letter(id).map(|d| dead(r, d)))?),
+        Notice::Renamed { from, to } => event("idremapped", json!({"collection": from.collection, "from": from.id, "to": to})),
+        Notice::Stalled { id, reason } => event("stalled", json!({"mutationId": id.to_string(), "reason": reason})),
         Notice::Synced(report) => event("sync", serde_json::to_value(report).ok()?),
         Notice::Auth(error) => event("autherror", error_value(error, "push")),
         Notice::Error(error) => event("error", error_value(error, "storage")),
@@ -188,7 +190,7 @@ pub(super) fn status(engine: &WebEngine) -> String {
     let held = matches!(s.state, State::AuthRequired | State::Forbidden | State::Incompatible);
     json!({
         "state": s.state.as_str(), "until": s.until.map(|u| u.to_string()), "lastSyncedAt": s.last_synced_at.map(|t| t.to_string()),
-        "everSynced": s.ever_synced, "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": 0,
+        "everSynced": s.ever_synced, "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": s.blocked,
         "deadLetters": s.dead_letters, "conflicts": s.conflicts, "health": if held || s.dead_letters > 0 { "degraded" } else { "ok" },
     })
     .to_string()
@@ -204,19 +206,30 @@ fn mutation(m: &Mutation, state: &str, attempts: u32, next: Option<String>) -> V
 
 /// Pending mutations, oldest first.
 pub(super) fn queue(engine: &WebEngine) -> String {
-    let ids: Vec<_> = engine.read(|r| r.queue().map(|m| m.id.clone()).collect());
-    let one = |id| {
-        let (attempts, next, in_flight) = engine.attempts(id);
-        let state = if in_flight { "syncing" } else { "queued" };
-        engine.read(|r| r.pending(id).map(|m| mutation(m, state, attempts.max(u32::from(m.attempted)), next.map(|n| n.to_string()))))
+    let waiting = engine.explain();
+    let one = |r: &Replica, w: &Waiting| {
+        Some(mutation(r.pending(&w.id)?, w.state.as_str(), w.attempts, w.next_attempt_at.map(|at| at.to_string())))
     };
-    Value::from(ids.iter().filter_map(one).collect::<Vec<_>>()).to_string()
+    engine.read(|r| Value::from(waiting.iter().filter_map(|w| one(r, w)).collect::<Vec<_>>()).to_string())
+}
+
+/// Why each of them waits.
+pub(super) fn explain(engine: &WebEngine) -> String {
+    let one = |w: &Waiting| {
+        let mut value = json!({"mutationId": w.id.to_string(), "reason": w.reason});
+        if let Some(object) = value.as_object_mut() {
+            object.extend(w.until.map(|at| ("until".to_owned(), at.to_string().into())));
+            object.extend(w.waiting_for.clone().map(|id| ("waitingFor".to_owned(), id.into())));
+        }
+        value
+    };
+    Value::from(engine.explain().iter().map(one).collect::<Vec<_>>()).to_string()
 }
 
 fn dead(replica: &Replica, d: &DeadLetter) -> Value {
     let mut value = mutation(&d.mutation, "blocked", 1, None);
     if let Some(object) = value.as_object_mut() {
-        let waiting: Vec<String> = replica.queue().filter(|m| m.depends_on.contains(&d.mutation.id)).map(|m| m.id.to_string()).collect();
+        let waiting: Vec<String> = replica.dependents(&d.mutation.id).iter().map(ToString::to_string).collect();
         object.insert("code".into(), d.code.clone().into());
         object.insert("message".into(), d.message.clone().into());
         object.insert("at".into(), d.at.to_string().into());

@@ -7,11 +7,13 @@ mod decode;
 mod encode;
 mod storage;
 
+use crate::core::conflict::Conflict;
 use crate::core::error::{Code, Error};
 use crate::core::mutation::MutationId;
 use crate::core::plan::Intent;
-use crate::core::record::Key;
-use crate::core::schema::Schema;
+use crate::core::record::{ARCHIVE, Key};
+use crate::core::remap::optimistic_id;
+use crate::core::schema::{Ids, Schema};
 use crate::engine::{Engine, Options, Request, rehearse};
 use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
@@ -120,8 +122,29 @@ impl Handle {
 
     /// Writes a batch; visible at once.
     pub fn write(&self, batch: &str) -> Result<String, JsValue> {
-        let request = decode::batch(batch, || self.platform.uuid()).map_err(|e| encode::error(&e, "write"))?;
+        let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.submit(request)
+    }
+
+    /// An id for a new record: for good, or until the server gives one.
+    #[wasm_bindgen(js_name = newId)]
+    pub fn new_id(&self, collection: &str) -> String {
+        match self.engine.read(|r| r.schema().collection(collection).is_some_and(|c| c.ids == Ids::Server)) {
+            true => optimistic_id(self.platform.now(), self.platform.random()),
+            false => self.platform.uuid(),
+        }
+    }
+
+    /// The id a record had first on this device, also when it is asked for by its server id.
+    #[wasm_bindgen(js_name = firstId)]
+    pub fn first_id(&self, id: &str) -> String {
+        self.engine.read(|r| r.first_id(id).to_owned())
+    }
+
+    /// The id a record has now.
+    #[wasm_bindgen(js_name = currentId)]
+    pub fn current_id(&self, id: &str) -> String {
+        self.engine.read(|r| r.current_id(&id.into()).to_string())
     }
 
     fn submit(&self, request: Request) -> Result<String, JsValue> {
@@ -136,7 +159,7 @@ impl Handle {
     /// [`Handle::write`] where the page knows the ids already: answers the ticket alone.
     #[wasm_bindgen(js_name = writeKnown)]
     pub fn write_known(&self, batch: &str) -> Result<f64, JsValue> {
-        let request = decode::batch(batch, || self.platform.uuid()).map_err(|e| encode::error(&e, "write"))?;
+        let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.engine.write(request).map(|receipt| receipt.ticket as f64).map_err(|e| encode::error(&e, "write"))
     }
 
@@ -201,6 +224,11 @@ impl Handle {
         encode::queue(&self.engine)
     }
 
+    /// Why each of them waits.
+    pub fn explain(&self) -> String {
+        encode::explain(&self.engine)
+    }
+
     /// Dead letters.
     #[wasm_bindgen(js_name = deadLetters)]
     pub fn dead_letters(&self) -> String {
@@ -231,7 +259,8 @@ impl Handle {
 
     /// Settles a conflict.
     pub fn resolve(&self, conflict: &str, choice: &str) -> Result<String, JsValue> {
-        let choice = decode::choice(choice, || self.platform.uuid());
+        let about = self.engine.read(|r| Conflict::from_record(&r.view(&key(ARCHIVE, conflict))?).ok().map(|c| c.collection));
+        let choice = decode::choice(choice, || self.new_id(about.as_deref().unwrap_or_default()));
         self.one(choice.map(|choice| Intent::Resolve { conflict: conflict.into(), choice }))
     }
 

@@ -6,11 +6,14 @@
 //! a not yet durable write back ([`Undo`]).
 
 mod fold;
+mod ready;
+mod remap;
 mod response;
 mod segments;
 mod touched;
 mod undo;
 
+pub use ready::Limits;
 pub use segments::{SegmentPlan, Snapshot};
 pub use touched::{CollectionChange, Source, Touched};
 pub use undo::Undo;
@@ -32,7 +35,8 @@ use std::sync::Arc;
 // more there than everything else that is done with a record.
 pub(crate) type IndexMap<K, V> = indexmap::IndexMap<K, V, RandomState>;
 pub(crate) type IndexSet<T> = indexmap::IndexSet<T, RandomState>;
-pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+/// A map by ids.
+pub type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// A mutation the server refused for good, kept until the app retries or discards it.
@@ -124,6 +128,13 @@ pub enum Output {
     Conflict(Arc<str>),
     /// A dead letter came.
     Dead(MutationId),
+    /// The server gave a record its id.
+    Renamed {
+        /// The record under its old id.
+        from: Key,
+        /// The new one.
+        to: Arc<str>,
+    },
 }
 
 /// The fold of a journal.
@@ -140,6 +151,9 @@ pub struct Replica {
     pub(crate) provisional: IndexSet<Key>,
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
+    pub(crate) unconfirmed: ready::Unconfirmed,
+    pub(crate) ids: remap::Ids,
+    pub(crate) names: HashMap<Arc<str>, MutationId>,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -166,6 +180,9 @@ impl Replica {
             provisional: IndexSet::default(),
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
+            unconfirmed: ready::Unconfirmed::default(),
+            ids: remap::Ids::default(),
+            names: HashMap::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::default(),
@@ -215,6 +232,12 @@ impl Replica {
     pub fn pending_of(&self, key: &Key) -> impl DoubleEndedIterator<Item = &Mutation> {
         self.slot(key).map(|s| s.pending.as_slice()).unwrap_or_default().iter().filter_map(|place| self.queue.get(place))
     }
+    /// The mutation under an idempotency key of the app's, queued or refused.
+    #[must_use]
+    pub fn named(&self, key: &str) -> Option<&Mutation> {
+        let id = self.names.get(key)?;
+        self.pending(id).or_else(|| self.dead_letter(id).map(|d| &d.mutation))
+    }
     /// Refused mutations, oldest first.
     pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
         self.dead.values()
@@ -255,7 +278,9 @@ impl Replica {
     }
 
     pub(crate) fn slot(&self, key: &Key) -> Option<&Slot> {
-        self.tables.get(&key.collection)?.slots.get(&key.id)
+        let table = self.tables.get(&key.collection)?;
+        // Old ids stay valid.
+        table.slots.get(&key.id).or_else(|| table.slots.get(self.ids.server_id(&key.id)?))
     }
     pub(crate) fn slot_mut(&mut self, key: &Key) -> &mut Slot {
         self.tables.entry(key.collection.clone()).or_default().slots.entry(key.id.clone()).or_default()
@@ -334,6 +359,7 @@ impl Replica {
                 self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
             ),
             format!("quarantined {:?}", self.quarantined),
+            format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
         ];
         lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));
         lines.extend(self.dead.values().map(|d| format!("dead {d:?}")));
