@@ -66,7 +66,7 @@ fn check_fold(engine: &Device, world: &World, journal: &MemoryJournal) {
     };
     let mut replica = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
     for row in &loaded.tail {
-        for entry in homing::core::journal::decode(&row.bytes).unwrap() {
+        for entry in homing::core::journal::decode(row.bytes.clone()).unwrap() {
             replica.fold(&entry).unwrap();
         }
     }

@@ -278,7 +278,7 @@ impl History {
         let names = Replica::stored(&loaded.index).unwrap();
         let Segments::Read(segments) = world.run(Box::pin(journal.segments(loaded.compacted, &names))).unwrap() else { return };
         let mut replica = Replica::restore(Arc::new(self.schema.clone()), &loaded.index, &segments).unwrap();
-        for entry in loaded.tail.iter().flat_map(|row| homing::core::journal::decode(&row.bytes).unwrap()) {
+        for entry in loaded.tail.iter().flat_map(|row| homing::core::journal::decode(row.bytes.clone()).unwrap()) {
             replica.fold(&entry).unwrap();
         }
         assert_eq!(replica.digest(), engine.read(Replica::digest), "fold(journal) != memory on device {d}");

@@ -14,3 +14,4 @@ pub mod remap;
 pub mod replica;
 pub mod schema;
 pub mod stamp;
+pub mod text;

@@ -6,6 +6,7 @@
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::stamp::Stamp;
+use crate::core::text::Text;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -58,7 +59,7 @@ impl fmt::Display for Key {
 /// One version of a record: its JSON text and the decoded envelope. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
-    text: Arc<str>,
+    text: Text,
     id: Arc<str>,
     updated_at: Stamp,
     deleted_at: Option<Stamp>,
@@ -182,7 +183,7 @@ impl Record {
             return Ok(Self::build(envelope, &fields));
         }
         // One line per record is what the journal relies on; a foreign server may have pretty-printed.
-        let text: Arc<str> = if text.contains(['\n', '\r']) { compact(text)?.into() } else { text.into() };
+        let text: Text = if text.contains(['\n', '\r']) { compact(text)?.into() } else { text.into() };
         Ok(Self { text, ..record })
     }
 
@@ -191,8 +192,22 @@ impl Record {
     ///
     /// # Errors
     /// As [`Record::parse`].
-    pub fn parse_own(text: &str) -> Result<Self> {
-        own_envelope(text).map_or_else(|| Self::parse(text), Ok)
+    pub fn parse_own(text: Text) -> Result<Self> {
+        match own_envelope(&text) {
+            Some(found) => Ok(found.around(text)),
+            None => Self::parse(&text),
+        }
+    }
+
+    /// The same for a text that [`Record::build`] made: the envelope is nowhere but at its ends.
+    ///
+    /// # Errors
+    /// As [`Record::parse`].
+    pub fn parse_built(text: Text) -> Result<Self> {
+        match built_envelope(&text) {
+            Some((found, _)) => Ok(found.around(text)),
+            None => Self::parse(&text),
+        }
     }
 
     /// Puts an envelope around a body: every member but the four of the envelope, in its order.
@@ -247,14 +262,18 @@ impl Record {
 
     /// The envelope as stored beside the text by the journal, without decoding the text again.
     #[must_use]
-    pub fn from_parts(text: Arc<str>, id: Arc<str>, updated_at: Stamp, deleted_at: Option<Stamp>, rev: Option<u64>) -> Self {
+    pub fn from_parts(text: Text, id: Arc<str>, updated_at: Stamp, deleted_at: Option<Stamp>, rev: Option<u64>) -> Self {
         Self { text, id, updated_at, deleted_at, rev }
     }
 
     /// The JSON text, on one line.
     #[must_use]
-    pub fn text(&self) -> &Arc<str> {
+    pub fn text(&self) -> &str {
         &self.text
+    }
+    /// The same, to be kept beside the record.
+    pub(crate) fn shared_text(&self) -> Text {
+        self.text.clone()
     }
     /// `id`.
     #[must_use]
@@ -333,7 +352,31 @@ impl Record {
     }
 }
 
-fn own_envelope(text: &str) -> Option<Record> {
+/// The envelope found at the ends of a text.
+struct Found {
+    id: Arc<str>,
+    updated_at: Stamp,
+    deleted_at: Option<Stamp>,
+    rev: Option<u64>,
+}
+
+impl Found {
+    fn around(self, text: Text) -> Record {
+        Record { text, id: self.id, updated_at: self.updated_at, deleted_at: self.deleted_at, rev: self.rev }
+    }
+}
+
+fn own_envelope(text: &str) -> Option<Found> {
+    let (found, body) = built_envelope(text)?;
+    // One that came from a server may have its `_rev` elsewhere.
+    if body.split('_').skip(1).any(|after| after.starts_with("rev\"")) {
+        return None;
+    }
+    Some(found)
+}
+
+/// What stands where [`Record::build`] puts it, and the text between.
+fn built_envelope(text: &str) -> Option<(Found, &str)> {
     let (id, _) = text.strip_prefix("{\"id\":\"")?.split_once('"')?;
     if id.is_empty() || id.contains('\\') {
         return None;
@@ -359,11 +402,7 @@ fn own_envelope(text: &str) -> Option<Record> {
     let rest = rest.strip_suffix(",\"_deletedAt\":")?.strip_suffix('"')?;
     let (head, date) = rest.split_at_checked(rest.len().checked_sub(24)?)?;
     let body = head.strip_suffix(",\"_updatedAt\":\"")?;
-    // One that came from a server may have its `_rev` elsewhere.
-    if body.split('_').skip(1).any(|after| after.starts_with("rev\"")) {
-        return None;
-    }
-    Some(Record { id: id.into(), updated_at: Stamp::parse(date).ok()?, deleted_at, rev, text: text.into() })
+    Some((Found { id: id.into(), updated_at: Stamp::parse(date).ok()?, deleted_at, rev }, body))
 }
 
 impl Serialize for Record {
@@ -535,7 +574,7 @@ mod tests {
         assert_eq!((r.id().as_ref(), r.rev(), r.is_deleted()), ("a", None, false));
         let confirmed = r.with_rev(7).unwrap();
         assert_eq!(
-            confirmed.text().as_ref(),
+            confirmed.text(),
             r#"{"id":"a","n":1.50,"x":{"y":[1, 2]},"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null,"_rev":7}"#
         );
         assert!(confirmed.same(&r));
@@ -550,11 +589,13 @@ mod tests {
 
     #[test]
     fn an_own_text_is_decoded_at_its_ends() {
+        let own = |text: &str| own_envelope(text).map(|found| found.around(text.into()));
         let at = Stamp::parse("2025-01-01T00:00:00.000Z").unwrap();
         for (deleted_at, rev) in [(None, None), (Some(at), None), (None, Some(7)), (Some(at), Some(12))] {
             for body in [r#"{}"#, r#"{"a":",\"_rev\":9","b":{"_updatedAt":"x","_deletedAt":null}}"#, r#"{"é":"\n"}"#] {
                 let built = Record::build(Envelope { id: "x-1", updated_at: at, deleted_at, rev }, &Fields::split(body).unwrap());
-                assert_eq!(own_envelope(built.text()), Some(built.clone()));
+                assert_eq!(own(built.text()), Some(built.clone()));
+                assert_eq!(Record::parse_built(built.text().into()).unwrap(), built);
                 assert_eq!(Record::parse(built.text()).unwrap(), built);
             }
         }
@@ -567,11 +608,11 @@ mod tests {
             r#"{"id":"a","x":{"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}}"#,
             r#"{"id":"a","_rev":5,"n":1,"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#,
         ] {
-            assert_eq!(own_envelope(foreign), None, "{foreign}");
+            assert_eq!(own(foreign), None, "{foreign}");
         }
         // A repeated member would make the two ways disagree: such a text is never kept.
         let twice = record(r#"{"id":"a","id":"b","n":1,"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#);
-        assert_eq!((twice.id().as_ref(), own_envelope(twice.text())), ("b", Some(twice.clone())));
+        assert_eq!((twice.id().as_ref(), own(twice.text())), ("b", Some(twice.clone())));
     }
 
     #[test]

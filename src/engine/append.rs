@@ -137,15 +137,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         match self.inner.journal.tail(head).await? {
             Tail::Rows(rows, newest) => {
                 let mut entries = Vec::new();
-                for row in &rows {
-                    entries.extend(decode(&row.bytes)?);
+                let bytes = rows.iter().map(|row| row.bytes.len() as u64).sum::<u64>();
+                for row in rows {
+                    entries.extend(decode(row.bytes)?);
                 }
                 let now = self.inner.platform.now();
                 let mut memory = self.inner.memory.borrow_mut();
                 memory.collect(Source::Local);
                 memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|e| m.replica.fold(e)))?;
                 memory.dropped(&entries);
-                memory.tail_bytes += rows.iter().map(|r| r.bytes.len() as u64).sum::<u64>();
+                memory.tail_bytes += bytes;
                 memory.head = newest;
                 memory.tell();
                 memory.collect(Source::Tab);

@@ -299,8 +299,14 @@ pub fn rehearse() {
     let at = Stamp(0).to_string();
     let record = |n| Record::parse(&format!(r#"{{"id":"sample-{n}","_updatedAt":"{at}","_deletedAt":null}}"#));
     let Ok(records) = (0..64).map(record).collect::<Result<Vec<_>>>() else { return };
-    let creates = Change::Creates { collection: "sample".into(), first: MutationId::new("sample", 1), records, imported: false, depends_on: Vec::new() };
-    let entries = encode(&[Entry::Write(vec![creates])]).and_then(|row| decode(&row)).unwrap_or_default();
+    let creates = Change::Creates {
+        collection: "sample".into(),
+        first: MutationId::new("sample", 1),
+        records,
+        imported: false,
+        depends_on: Vec::new(),
+    };
+    let entries = encode(&[Entry::Write(vec![creates])]).and_then(decode).unwrap_or_default();
     let mut replica = Replica::new(Arc::default());
     replica.reserve(&entries);
     for entry in &entries {
@@ -326,7 +332,7 @@ async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
         let (mut tail_bytes, mut entries) = (0, Vec::new());
         for row in loaded.tail {
             tail_bytes += row.bytes.len() as u64;
-            entries.extend(decode(&row.bytes)?);
+            entries.extend(decode(row.bytes)?);
         }
         replica.reserve(&entries);
         entries.iter().try_for_each(|entry| replica.fold(entry))?;

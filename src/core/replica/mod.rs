@@ -64,12 +64,15 @@ pub struct Hold {
     pub mine: Record,
 }
 
+/// Places in the queue; mostly none or one.
+pub(crate) type Places = smallvec::SmallVec<[u64; 1]>;
+
 /// Everything known of one record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slot {
     pub(crate) confirmed: Option<Record>,
     pub(crate) provisional: Option<Record>,
-    pub(crate) pending: Vec<u64>,
+    pub(crate) pending: Places,
     pub(crate) hold: Option<Hold>,
     pub(crate) dead: Option<MutationId>,
     pub(crate) segment: Option<u32>,

@@ -11,6 +11,7 @@ use crate::core::mutation::Mutation;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
+use crate::core::text::Text;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -107,7 +108,7 @@ impl SegmentPlan {
         match self {
             SegmentPlan::Records { rows, .. } => {
                 let mut head = |r: &Record| {
-                    lines.push(r.text().clone());
+                    lines.push(r.shared_text());
                     (r.id().clone(), r.updated_at().0, r.deleted_at().map(|d| d.0), r.rev())
                 };
                 let rows = rows.iter().map(|(c, p)| (c.as_ref().map(&mut head), p.as_ref().map(&mut head))).collect();
@@ -125,12 +126,12 @@ impl SegmentPlan {
     }
 }
 
-fn number(lines: &mut Vec<Arc<str>>, record: &Record) -> Result<u32> {
-    lines.push(record.text().clone());
+fn number(lines: &mut Vec<Text>, record: &Record) -> Result<u32> {
+    lines.push(record.shared_text());
     u32::try_from(lines.len() - 1).map_err(|_| Error::new(Code::TooLarge, "too many records in one segment"))
 }
 
-fn write_all<T: Serialize>(head: &T, lines: &[Arc<str>]) -> Result<Vec<u8>> {
+fn write_all<T: Serialize>(head: &T, lines: &[Text]) -> Result<Vec<u8>> {
     write_lines(head, lines, lines.iter().map(|l| l.len() + 1).sum())
 }
 
@@ -356,7 +357,8 @@ impl Replica {
             return Ok(replica);
         }
         let (index, lines) = read_index(index)?;
-        let line = |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse_own(t));
+        let line =
+            |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse_own((*t).into()));
         let mut bytes = segments.iter();
         for (number, name) in &index.segments {
             replica.restore_records(*number, name, bytes.next().ok_or_else(|| lost("a segment is missing"))?)?;
@@ -423,7 +425,7 @@ impl Replica {
     fn restore_chunk(&mut self, bytes: &[u8]) -> Result<()> {
         let (head, lines): (QueueHead, _) = read_lines(bytes)?;
         let mut read = |n: u32| -> Result<Record> {
-            lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own(t))
+            lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own((*t).into()))
         };
         let mut places = head.places.into_iter().flat_map(|(first, n)| first..first.saturating_add(n));
         for entry in head.entries {
