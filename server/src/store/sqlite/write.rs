@@ -27,7 +27,7 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
             let record = &write.row.record;
             tuple.push_bind(scope).push_bind(write.key.collection.as_ref()).push_bind(write.key.id.as_ref());
             tuple.push_bind(record.rev().map(u64::cast_signed)).push_bind(write.row.received_at.0).push_bind(record.is_deleted());
-            tuple.push_bind(write.row.by.as_deref()).push_bind(record.text().as_ref());
+            tuple.push_bind(write.row.by.as_deref()).push_bind(record.text());
         });
         sql.push(
             " ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
