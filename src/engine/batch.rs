@@ -20,6 +20,8 @@ pub(super) struct Batch {
     refused: Option<usize>,
     /// The smallest failing batch known: what fails is in there.
     suspects: HashSet<MutationId>,
+    /// How many of them to send at once.
+    part: usize,
     /// The first mutation of the last failing batch, and how often in a row it failed.
     failing: Option<(MutationId, u32)>,
 }
@@ -28,7 +30,7 @@ impl Batch {
     /// The app's limits, or less.
     pub(super) fn limits(&self, options: &Options) -> Options {
         let mut limits = options.clone();
-        let suspected = (!self.suspects.is_empty()).then(|| (self.suspects.len() / 2).max(1));
+        let suspected = (!self.suspects.is_empty()).then_some(self.part);
         for less in [self.most, suspected].into_iter().flatten() {
             limits.batch_mutations = limits.batch_mutations.min(less);
         }
@@ -41,6 +43,7 @@ impl Batch {
         for id in batch {
             self.suspects.remove(id);
         }
+        self.part = self.part.min(self.suspects.len() / 2).max(1);
         if let Some(most) = self.most {
             let next = most.saturating_mul(2);
             self.most = Some(self.refused.map_or(next, |refused| next.min(refused.saturating_sub(1))).max(1));
@@ -49,7 +52,9 @@ impl Batch {
 
     /// A batch was refused with 413.
     pub(super) fn too_large(&mut self, batch: &[MutationId]) {
-        (self.most, self.refused) = (Some((batch.len() / 2).max(1)), Some(batch.len()));
+        // A batch may be longer than the limit by the rest of a group.
+        let sent = self.most.map_or(batch.len(), |most| most.min(batch.len()));
+        (self.most, self.refused) = (Some((sent / 2).max(1)), Some(sent));
     }
 
     /// A batch failed; how often in a row now.
@@ -62,7 +67,14 @@ impl Batch {
 
     /// Something in this batch is why it fails: half of it next time.
     pub(super) fn suspect(&mut self, batch: &[MutationId]) {
+        let sent = if self.suspects.is_empty() { batch.len() } else { self.part.min(batch.len()) };
+        self.part = (sent / 2).max(1);
         self.suspects = batch.iter().cloned().collect();
+        self.failing = None;
+    }
+
+    /// It was the server: the batch's failures do not count against it.
+    pub(super) fn acquit(&mut self) {
         self.failing = None;
     }
 

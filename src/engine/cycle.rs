@@ -136,7 +136,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     async fn cycle(&self, full: bool, report: &mut SyncReport) -> Step<()> {
-        self.step(if self.can_push() { Event::Push } else { Event::Pull });
         self.durable().await;
         if full {
             while !self.append_entry(&Entry::Forget, Source::Local).await? {}
@@ -299,6 +298,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 // The control: the same request without the batch. A server that takes it is well, and the batch is not.
                 self.check_breaker(&failure)?;
                 if let Err(why) = self.push_once(&[], report).await {
+                    self.inner.memory.borrow_mut().batch.acquit();
                     return Err(if *status == 500 || !matches!(why, Failure::Transport(_)) { why } else { failure.into() });
                 }
                 return match single {

@@ -49,7 +49,7 @@ pub enum Event {
     Received,
     /// A cycle has nothing left to do.
     Done,
-    /// A request, or storage, failed in a way that passes.
+    /// A request, or storage before one left, failed in a way that passes.
     Failed,
     /// Too many requests failed.
     Tripped,
@@ -85,6 +85,7 @@ const TABLE: [(State, &[(Event, State)]); 12] = [
         &[
             (E::Push, S::Pushing),
             (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
             (E::Tripped, S::BreakerOpen),
             (E::WentOffline, S::Offline),
             (E::CameOnline, S::Idle),
@@ -97,6 +98,7 @@ const TABLE: [(State, &[(Event, State)]); 12] = [
         &[
             (E::Push, S::Pushing),
             (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
             (E::Tripped, S::BreakerOpen),
             (E::WentOffline, S::Offline),
             (E::CameOnline, S::Idle),
@@ -156,6 +158,7 @@ const TABLE: [(State, &[(Event, State)]); 12] = [
         &[
             (E::Push, S::Pushing),
             (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
             (E::Tripped, S::BreakerOpen),
             (E::WentOffline, S::Offline),
             (E::CameOnline, S::Backoff),
@@ -168,6 +171,7 @@ const TABLE: [(State, &[(Event, State)]); 12] = [
         &[
             (E::Push, S::Pushing),
             (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
             (E::Tripped, S::BreakerOpen),
             (E::WentOffline, S::BreakerOpen),
             (E::CameOnline, S::BreakerOpen),
@@ -277,7 +281,7 @@ mod tests {
         (E::Pull, "offline idle pushing applying backoff breaker-open", "pulling"),
         (E::Received, "pushing pulling", "applying"),
         (E::Done, "applying", "idle"),
-        (E::Failed, "pushing pulling applying", "backoff"),
+        (E::Failed, "offline idle pushing pulling applying backoff breaker-open", "backoff"),
         (E::Tripped, "offline idle pushing pulling backoff breaker-open", "breaker-open"),
         (E::LostNetwork, "pushing pulling", "offline"),
         (E::NeedsAuth, "pushing pulling", "auth-required"),
