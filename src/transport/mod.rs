@@ -8,6 +8,7 @@ use crate::core::protocol::{PullRequest, PushRequest, SyncResponse};
 
 #[cfg(target_arch = "wasm32")]
 pub mod fetch;
+pub mod http;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod loopback;
 
