@@ -336,8 +336,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     async fn give_up(&self, ids: &[MutationId], code: &str, failure: &TransportError, report: &mut SyncReport) -> Step<()> {
         let error = failure.to_error();
         let word = failure.server_code().filter(|_| code == "poison").unwrap_or(code);
-        let settled = |id: &MutationId| {
-            Settled { code: Some(word.to_owned()), message: Some(error.message.clone()), ..Settled::new(id.clone(), Outcome::Rejected) }
+        let settled = |id: &MutationId| Settled {
+            code: Some(word.to_owned()),
+            message: Some(error.message.clone()),
+            ..Settled::new(id.clone(), Outcome::Rejected)
         };
         let at = self.read(|r| crate::core::replica::server_now(self.inner.platform.now(), r.standing().offset));
         let entry = Entry::GiveUp { at, results: ids.iter().map(settled).collect() };

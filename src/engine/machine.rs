@@ -211,13 +211,7 @@ const TABLE: [(State, &[(Event, State)]); 12] = [
     ),
     (
         S::Paused,
-        &[
-            (E::WentOffline, S::Paused),
-            (E::CameOnline, S::Paused),
-            (E::Pause, S::Paused),
-            (E::Resume, S::Idle),
-            (E::Close, S::Closed),
-        ],
+        &[(E::WentOffline, S::Paused), (E::CameOnline, S::Paused), (E::Pause, S::Paused), (E::Resume, S::Idle), (E::Close, S::Closed)],
     ),
     (S::Closed, &[]),
 ];
@@ -316,14 +310,18 @@ mod tests {
     #[test]
     fn every_state_can_be_reached_and_left() {
         let mut reached = vec![S::Idle];
-        while let Some(more) = STATES.into_iter().find(|s| {
-            !reached.contains(s) && reached.iter().any(|from| BY_EVENT.iter().any(|(event, ..)| from.next(*event) == Some(*s)))
-        }) {
+        while let Some(more) = STATES
+            .into_iter()
+            .find(|s| !reached.contains(s) && reached.iter().any(|from| BY_EVENT.iter().any(|(event, ..)| from.next(*event) == Some(*s))))
+        {
             reached.push(more);
         }
         assert_eq!(reached.len(), STATES.len());
         for state in STATES.into_iter().filter(|s| *s != S::Closed) {
-            assert!(BY_EVENT.iter().any(|(event, ..)| state.next(*event).is_some_and(|next| next != state && next != S::Closed)), "{state:?}");
+            assert!(
+                BY_EVENT.iter().any(|(event, ..)| state.next(*event).is_some_and(|next| next != state && next != S::Closed)),
+                "{state:?}"
+            );
         }
     }
 }

@@ -23,10 +23,10 @@ mod sync;
 mod view;
 mod write;
 
+pub use figures::Figures;
 pub use machine::{Event, State};
 pub use report::{Drained, Durable, Failed, Notice, Progress, Verdict};
 pub use sync::SyncReport;
-pub use figures::Figures;
 pub use view::{RecordState, Status};
 pub use write::{Receipt, Request};
 

@@ -54,7 +54,8 @@ impl Verdict {
             Outcome::Rejected => {
                 let message = result.message.clone().unwrap_or_else(|| "the server refused this write".into());
                 let (gave_up, too_large) = (result.code.as_deref() == Some("gave-up"), result.code.as_deref() == Some("too-large"));
-                let error = Error { path: result.path.clone(), ..Error::new(if too_large { Code::TooLarge } else { Code::Rejected }, message) };
+                let error =
+                    Error { path: result.path.clone(), ..Error::new(if too_large { Code::TooLarge } else { Code::Rejected }, message) };
                 let error = error.traced(|t| t.server_code = result.code.clone().filter(|_| !gave_up));
                 if gave_up { Verdict::GaveUp(error) } else { Verdict::Rejected(error) }
             }
@@ -131,7 +132,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     pub(super) fn log_error(&self, doing: &'static str, error: &Error) {
         let trace = error.trace.as_deref();
         let phase = trace.and_then(|t| t.phase).or(Some(doing));
-        let data = serde_json::json!({"code": error.code.as_str(), "path": error.path, "serverCode": trace.and_then(|t| t.server_code.clone())});
+        let data =
+            serde_json::json!({"code": error.code.as_str(), "path": error.path, "serverCode": trace.and_then(|t| t.server_code.clone())});
         let request_id = trace.and_then(|t| t.request_id.as_deref());
         self.log(Log { level: "warn", message: &error.message, phase, request_id, data });
     }

@@ -135,7 +135,9 @@ mod tests {
         let text = r#"{"error":{"code":"rate-limited","message":"slow down","requestId":"r1","retryAfterMs":5000}}"#;
         let answer = |header: Option<&str>| Answer { status: 429, retry_after: header.map(Into::into), date: None, text: text.into() };
         for (header, ms) in [(None, 5_000), (Some("2"), 5_000), (Some("9"), 9_000), (Some("garbage"), 5_000)] {
-            let Err(TransportError::Http { status: 429, code, retry_after_ms, request_id, .. }) = answer(header).decode(NOON, None) else { panic!() };
+            let Err(TransportError::Http { status: 429, code, retry_after_ms, request_id, .. }) = answer(header).decode(NOON, None) else {
+                panic!()
+            };
             assert_eq!((code.as_deref(), retry_after_ms, request_id.as_deref()), (Some("rate-limited"), Some(ms), Some("r1")));
         }
         let html = Answer { status: 503, text: "<h1>down</h1>".into(), ..Answer::default() };

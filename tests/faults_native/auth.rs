@@ -52,7 +52,8 @@ fn f8_without_a_fresh_token_syncing_is_held_and_resumes_when_there_is_one() {
     d.insert(names(5));
     farm.pass(1_000);
     assert_eq!((d.state(), d.wire.refreshes.get(), d.wire.take().len()), ("auth-required", 1, 1));
-    let told: Vec<_> = d.engine.drain().notices.into_iter().filter(|n| matches!(n, Notice::Auth(e) if e.code == Code::AuthRequired)).collect();
+    let told: Vec<_> =
+        d.engine.drain().notices.into_iter().filter(|n| matches!(n, Notice::Auth(e) if e.code == Code::AuthRequired)).collect();
     assert_eq!(told.len(), 1);
     // Nothing leaves with a token that was refused, whatever happens; what is written is kept.
     d.engine.online(true);
@@ -94,9 +95,11 @@ fn a_fresh_token_that_is_refused_too_is_not_refreshed_again() {
 
 #[test]
 fn a_403_holds_with_the_queue_kept_and_is_looked_at_again() {
-    for (status, state, code) in
-        [(403, "forbidden", Code::Forbidden), (404, "incompatible", Code::ProtocolUnsupported), (426, "incompatible", Code::ProtocolUnsupported)]
-    {
+    for (status, state, code) in [
+        (403, "forbidden", Code::Forbidden),
+        (404, "incompatible", Code::ProtocolUnsupported),
+        (426, "incompatible", Code::ProtocolUnsupported),
+    ] {
         let farm = Farm::new(84);
         let d = logged_in(&farm, Options::default());
         let _ = d.engine.drain();

@@ -11,7 +11,8 @@ fn f9_one_refused_of_fifty_is_a_dead_letter_and_the_others_are_applied() {
     d.insert(names(50));
     let report = d.sync(&farm).unwrap();
     assert_eq!((report.pushed, report.rejected, report.remaining), (50, 1, 0));
-    let letters = d.engine.read(|r| r.dead_letters().map(|l| (l.mutation.key.id.to_string(), l.code.clone(), l.message.clone())).collect::<Vec<_>>());
+    let letters =
+        d.engine.read(|r| r.dead_letters().map(|l| (l.mutation.key.id.to_string(), l.code.clone(), l.message.clone())).collect::<Vec<_>>());
     assert_eq!(letters, [("f17".to_owned(), "validation".to_owned(), "price is missing".to_owned())]);
     assert_eq!((farm.server_rows(), d.rows(), d.state()), (49, 50, "idle"));
 }
@@ -148,10 +149,9 @@ fn a_group_that_is_poison_is_never_split() {
     let farm = Farm::new(24);
     let d = farm.device(manual());
     d.sync(&farm).unwrap();
-    let members: Vec<_> = (0..5).map(|n| homing::core::plan::Intent::Insert {
-        collection: "flocks".into(),
-        records: vec![(format!("g{n}").into(), "{}".into())],
-    }).collect();
+    let members: Vec<_> = (0..5)
+        .map(|n| homing::core::plan::Intent::Insert { collection: "flocks".into(), records: vec![(format!("g{n}").into(), "{}".into())] })
+        .collect();
     d.insert(names(10));
     d.engine.write(homing::engine::Request { intents: members, atomic: true, ..Default::default() }).unwrap();
     d.wire.does(|s| if s.records.iter().any(|id| id == "g3") { http(400) } else { Act::Pass });

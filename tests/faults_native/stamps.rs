@@ -81,9 +81,9 @@ fn f20_per_record_stamps_only_go_forward_over_tabs_restarts_and_clock_changes() 
     let mut tab = farm.open(&d.journal, manual(), "farm", 0);
     for (round, skew) in [0, -HOUR, 365 * DAY, -DAY, 0, 5 * 60_000].into_iter().enumerate() {
         d.platform.set_skew(skew);
-        for who in [&d, &tab] {
+        for (n, who) in [&d, &tab].into_iter().enumerate() {
             farm.world.run(Box::pin(who.engine.catch_up())).unwrap();
-            who.update("f0", &format!("{round} {skew}"));
+            who.update("f0", &format!("{round} {n}"));
             farm.world.run(Box::pin(who.engine.durable()));
             let now = stamp(who, "f0");
             assert!(now > last, "round {round}: {now} after {last}");

@@ -104,7 +104,11 @@ impl Wire {
         (self.script.borrow_mut())(&seen)
     }
 
-    async fn carry(&self, act: Act, ask: impl AsyncFnOnce() -> Result<SyncResponse, TransportError>) -> Result<SyncResponse, TransportError> {
+    async fn carry(
+        &self,
+        act: Act,
+        ask: impl AsyncFnOnce() -> Result<SyncResponse, TransportError>,
+    ) -> Result<SyncResponse, TransportError> {
         match act {
             Act::Fail(why) => {
                 self.platform.sleep(20).await;
@@ -233,7 +237,13 @@ impl Farm {
     }
 
     pub fn server_rows(&self) -> usize {
-        self.network.server.borrow().rows("farm").iter().filter(|(key, row)| key.collection.as_ref() == "flocks" && !row.record.is_deleted()).count()
+        self.network
+            .server
+            .borrow()
+            .rows("farm")
+            .iter()
+            .filter(|(key, row)| key.collection.as_ref() == "flocks" && !row.record.is_deleted())
+            .count()
     }
 
     /// No mutation took effect more than once.
