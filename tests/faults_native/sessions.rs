@@ -139,3 +139,39 @@ fn f30_a_server_that_was_restored_is_read_anew_and_pending_work_is_kept() {
     fresh.sync(&farm).unwrap();
     assert_eq!(fresh.rows(), 5);
 }
+
+#[test]
+fn a_guest_who_logs_in_keeps_what_was_written_under_the_same_ids() {
+    let farm = Farm::new(103);
+    // A guest whose clock is wrong, without any server, over a restart.
+    let offline = homing::engine::Options { sync: false, ..manual() };
+    let guest = farm.open(&MemoryJournal::new(), offline.clone(), "", 86_400_000);
+    guest.insert(names(5));
+    farm.world.run(Box::pin(guest.engine.durable()));
+    guest.update("f2", "by a guest");
+    farm.world.run(Box::pin(guest.engine.close()));
+    let guest = farm.open(&guest.journal, offline, "", 0);
+    let ids = |d: &Device| d.engine.read(|r| r.queue().map(|m| m.id.clone()).collect::<Vec<_>>());
+    let written = ids(&guest);
+    // The account has records already, one of them under the same id, and unsent work of its own.
+    let elsewhere = farm.device(manual());
+    elsewhere.insert(["f4".to_owned(), "mine".to_owned()]);
+    elsewhere.sync(&farm).unwrap();
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(["own".to_owned()]);
+    farm.world.run(Box::pin(d.engine.durable()));
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&guest.journal))).unwrap(), written.len());
+    let after = ids(&d);
+    assert_eq!((&after[1..], d.rows()), (&written[..], 7));
+    // A page that ends before the guest's database is deleted does it again.
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&guest.journal))).unwrap(), 0);
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows(), d.engine.status().conflicts), (0, 7, 0), "f4 is the same record on both sides");
+    assert_eq!(farm.network.server.borrow().rows("farm").iter().filter(|(_, row)| row.record.text().contains("by a guest")).count(), 1);
+    // And once more after the server has settled them: its receipts know them.
+    farm.world.run(Box::pin(d.engine.adopt(&guest.journal))).unwrap();
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows(), d.engine.status().dead_letters, d.engine.status().conflicts), (0, 7, 0, 0));
+    farm.check_once();
+}
