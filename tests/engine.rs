@@ -199,8 +199,8 @@ fn a_failed_append_takes_the_write_and_what_stands_on_it_out_again() {
     world.run(Box::pin(a.durable()));
     let _ = a.drain();
     journal.fail_next(Code::StorageFull);
+    // Its append is under way when the call returns; the next write stands on it.
     let lost = a.write(insert("flocks", &[("f1", "{}")])).unwrap();
-    world.turn();
     let on_top = a.write(update("flocks", "f1", "name", "1")).unwrap();
     let other = a.write(insert("flocks", &[("f2", "{}")])).unwrap();
     world.run(Box::pin(a.durable()));

@@ -102,7 +102,7 @@ impl<S: Store> Desk<S> {
     async fn advance(&self, scope: &str, plan: impl Fn(&Head) -> PagePlan + Send, now: Stamp) -> Result<(), StoreError> {
         let mut tx = self.store.begin(scope, now).await?;
         if let Some(head) = plan(tx.head()).new_head {
-            let none = Effects { rows: Vec::new(), receipts: Vec::new(), settled: Vec::new(), ids: Vec::new(), head };
+            let none = Effects { rows: Vec::new(), receipts: Vec::new(), settled: Vec::new(), ids: Vec::new(), waiting: Vec::new(), head };
             tx.write(&none).await?;
         }
         tx.commit().await

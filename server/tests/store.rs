@@ -18,7 +18,7 @@ fn row(collection: &str, id: &str, rev: u64, at: i64, deleted: bool) -> RowWrite
 }
 
 fn nothing(head: Head) -> Effects {
-    Effects { rows: vec![], receipts: vec![], settled: vec![], ids: vec![], head }
+    Effects { rows: vec![], receipts: vec![], settled: vec![], ids: vec![], waiting: vec![], head }
 }
 
 async fn write(store: &Sqlite, scope: &str, change: impl FnOnce(&mut Effects)) {
@@ -42,6 +42,7 @@ fn everything() -> Needs {
         receipts: [MutationId::new("phone", 1), MutationId::new("phone", u64::MAX), MutationId::new("desk", 1)].into(),
         clients: ["phone".into(), "desk".into()].into(),
         ids: ["optimistic_1".into(), "optimistic_2".into()].into(),
+        waiting: ["optimistic_1".into(), "optimistic_2".into()].into(),
         unresolved_of: [Key::new("flocks", "a"), Key::new("flocks", "b")].into(),
         conflicts: ["arc_2".into()].into(),
     }
@@ -62,6 +63,7 @@ async fn fill(store: &Sqlite, scope: &str) -> Effects {
         e.receipts = vec![(MutationId::new("phone", 1), receipt("one")), (MutationId::new("phone", u64::MAX), receipt("max"))];
         e.settled = vec![("phone".into(), 7)];
         e.ids = vec![("optimistic_1".into(), "srv_1".into())];
+        e.waiting = vec![("optimistic_2".into(), Key::new("flocks", "a")), ("optimistic_2".into(), Key::new("flocks", "b"))];
         e.head.rev = rev + 4;
         written = Some(e.clone());
     })
@@ -87,7 +89,15 @@ async fn what_is_committed_is_loaded_again_in_its_scope_only() {
     assert_eq!(found.receipts, wrote.receipts.iter().cloned().collect());
     assert_eq!(found.settled, wrote.settled.iter().cloned().collect());
     assert_eq!(found.ids, wrote.ids.iter().cloned().collect());
+    let rows = [Key::new("flocks", "a"), Key::new("flocks", "b")];
+    assert_eq!(found.waiting, [("optimistic_2".into(), rows.into())].into());
     assert_eq!(found.unresolved, [(Key::new("flocks", "a"), wrote.rows[2].row.record.clone())].into());
+
+    // Told twice is noted once; nothing waits for an id that has its server id.
+    write(&store, "farm-1", |e| e.waiting = vec![("optimistic_2".into(), Key::new("flocks", "a"))]).await;
+    assert_eq!(load(&store, "farm-1", &everything()).await.waiting, found.waiting);
+    write(&store, "farm-1", |e| e.ids = vec![("optimistic_2".into(), "srv_2".into())]).await;
+    assert!(load(&store, "farm-1", &everything()).await.waiting.is_empty());
 
     let other = load(&store, "farm-2", &everything()).await;
     assert_eq!(other, Snapshot::new(other.head.clone()));

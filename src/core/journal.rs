@@ -104,6 +104,9 @@ pub enum Change<R = Record> {
         /// From an import.
         #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
         imported: bool,
+        /// What every one of them waits for.
+        #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+        depends_on: Vec<MutationId>,
     },
     /// Joins the queue.
     #[serde(rename = "add")]
@@ -142,13 +145,13 @@ pub enum Change<R = Record> {
         /// Which.
         id: MutationId,
     },
-    /// What waited for one mutation waits for another.
+    /// What waited for one mutation waits for another, or no longer.
     #[serde(rename = "redepend")]
     Redepend {
         /// Old id.
         from: MutationId,
         /// New id.
-        to: MutationId,
+        to: Option<MutationId>,
     },
     /// A row that never leaves the device (collections with `sync: false`, local archive entries).
     #[serde(rename = "local")]
@@ -244,6 +247,9 @@ pub struct Settled<R = Record> {
     /// The record now, when it is not just what the mutation carried.
     #[serde(rename = "r", default = "none", skip_serializing_if = "Option::is_none")]
     pub record: Option<R>,
+    /// The id the server gave the record, where that is another.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<Arc<str>>,
     /// The archive row written with it.
     #[serde(rename = "a", default = "none", skip_serializing_if = "Option::is_none")]
     pub archived: Option<R>,
@@ -265,7 +271,7 @@ fn none<R>() -> Option<R> {
 impl<R> Settled<R> {
     /// A result with nothing but its outcome.
     pub fn new(id: MutationId, status: Outcome) -> Self {
-        Self { id, status, rev: None, record: None, archived: None, code: None, message: None, path: None }
+        Self { id, status, rev: None, record: None, record_id: None, archived: None, code: None, message: None, path: None }
     }
 
     fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Settled<S>, E> {
@@ -275,6 +281,7 @@ impl<R> Settled<R> {
             id: self.id,
             status: self.status,
             rev: self.rev,
+            record_id: self.record_id,
             code: self.code,
             message: self.message,
             path: self.path,
@@ -302,8 +309,8 @@ fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Resu
 impl<R> Change<R> {
     fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Change<S>, E> {
         Ok(match self {
-            Change::Creates { collection, first, records, imported } => {
-                Change::Creates { collection, first, records: map_all(records, f)?, imported }
+            Change::Creates { collection, first, records, imported, depends_on } => {
+                Change::Creates { collection, first, records: map_all(records, f)?, imported, depends_on }
             }
             Change::Add(m) => Change::Add(m.try_map(f)?),
             Change::Swap(m) => Change::Swap(m.try_map(f)?),
@@ -427,7 +434,14 @@ mod tests {
         let entries = vec![
             Entry::Open { client: "c".into(), format: FORMAT },
             Entry::Write(vec![
-                Change::Creates { collection: "x".into(), first: id(1), records: vec![record("a", 1), record("b", 1)], imported: false },
+                Change::Creates {
+                    collection: "x".into(),
+                    first: id(1),
+                    records: vec![record("a", 1), record("b", 1)],
+                    imported: false,
+                    depends_on: vec![id(9)],
+                },
+                Change::Redepend { from: id(9), to: None },
                 Change::Add(update),
                 Change::Drop { id: id(2), discarded: false },
             ]),

@@ -11,6 +11,7 @@ pub mod mutation;
 pub mod plan;
 pub mod protocol;
 pub mod record;
+pub mod remap;
 pub mod replica;
 pub mod schema;
 pub mod stamp;

@@ -68,6 +68,17 @@ pub enum Op {
     Undelete,
 }
 
+/// A key of the app's: two writes under one key are one mutation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// What the app calls it.
+    #[serde(rename = "k")]
+    pub key: Arc<str>,
+    /// What was asked for, as a hash: other content under the same key is a mistake.
+    #[serde(rename = "h")]
+    pub content: Arc<str>,
+}
+
 /// A queued write. `R` is the record it carries: [`Record`] in memory, a line number in a journal row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mutation<R = Record> {
@@ -111,8 +122,14 @@ pub struct Mutation<R = Record> {
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<Arc<str>>,
     /// Stamped by a clock whose error was not known yet: the `attempt` entry stamps it once more (DESIGN §3).
-    #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
+    /// The app's idempotency keys: one per write that became this mutation.
+    #[serde(rename = "y", default, skip_serializing_if = "Vec::is_empty")]
+    pub once: Vec<Once>,
+    /// What was sent, where an id in it was replaced since: that goes again, whatever the record looks like now.
+    #[serde(rename = "w", default = "none", skip_serializing_if = "Option::is_none")]
+    pub sent: Option<R>,
     /// Sent at least once: frozen, resent byte-identical until settled (rule *freeze*).
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub attempted: bool,
@@ -140,6 +157,8 @@ impl<R> Mutation<R> {
             group: None,
             resolves: None,
             raw: false,
+            once: Vec::new(),
+            sent: None,
             attempted: false,
         }
     }
@@ -151,7 +170,8 @@ impl<R> Mutation<R> {
     pub fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Mutation<S>, E> {
         Ok(Mutation {
             record: f(self.record)?,
-            base: self.base.map(f).transpose()?,
+            base: self.base.map(&mut *f).transpose()?,
+            sent: self.sent.map(f).transpose()?,
             id: self.id,
             op: self.op,
             key: self.key,
@@ -164,6 +184,7 @@ impl<R> Mutation<R> {
             group: self.group,
             resolves: self.resolves,
             raw: self.raw,
+            once: self.once,
             attempted: self.attempted,
         })
     }

@@ -4,15 +4,20 @@
 //! another state, an intent gives the changes for that state (rule *put*). Not here: ids of new records
 //! and the clock (arguments), durability (`engine`).
 
+mod aliases;
+mod depends;
 mod enqueue;
 mod import;
 mod letters;
+mod once;
 mod resolve;
+
+pub use once::once;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
-use crate::core::mutation::{MutationId, Op};
+use crate::core::mutation::{MutationId, Once, Op};
 use crate::core::record::{Envelope, Fields, Key, Record, SINGLETON, check, check_id};
 use crate::core::replica::Replica;
 use crate::core::schema::{Policy, check_name};
@@ -134,6 +139,8 @@ pub struct Context {
     pub group: Option<Arc<str>>,
     /// Mutations the app wants to go first.
     pub depends_on: Vec<MutationId>,
+    /// The app's idempotency key.
+    pub once: Option<Once>,
 }
 
 /// What one intent came to.
@@ -157,9 +164,12 @@ pub struct Plan {
 ///
 /// # Errors
 /// `invalid-record`, `invalid-id`, `too-large` with the path; `duplicate-id`, `not-found`, `append-only`,
-/// `queue-full`, `blocked`.
+/// `queue-full`, `blocked`, `duplicate-key`.
 pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Plan> {
-    match intent {
+    if let Some(m) = context.once.as_ref().and_then(|once| replica.named(&once.key)) {
+        return once::again(m, context);
+    }
+    match aliases::current(replica, intent).as_ref() {
         Intent::Insert { collection, records } => insert(replica, collection, records, context),
         Intent::Import { collection, records } => import::import(replica, collection, records, context),
         Intent::Update { key, set, unset } => {

@@ -1,7 +1,7 @@
 //! Appending: group commit, catching up with other tabs, what a failed append means.
 
 use super::{Durable, Engine, Failed, Memory, Verdict, load};
-use crate::core::error::{Code, Error, Result};
+use crate::core::error::{Error, Result};
 use crate::core::journal::{Change, Entry, decode, encode};
 use crate::core::record::Key;
 use crate::core::replica::{Output, Source};
@@ -135,7 +135,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     async fn catch_up_in_turn(&self) -> Result<()> {
         let head = self.inner.memory.borrow().head;
         match self.inner.journal.tail(head).await? {
-            Tail::Rows(rows) => {
+            Tail::Rows(rows, newest) => {
                 let mut entries = Vec::new();
                 for row in &rows {
                     entries.extend(decode(&row.bytes)?);
@@ -146,7 +146,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|e| m.replica.fold(e)))?;
                 memory.dropped(&entries);
                 memory.tail_bytes += rows.iter().map(|r| r.bytes.len() as u64).sum::<u64>();
-                memory.head = rows.last().map_or(head, |r| r.key);
+                memory.head = newest;
                 memory.tell();
                 memory.collect(Source::Tab);
                 Ok(())
@@ -214,7 +214,11 @@ impl Memory {
             for change in s.plans.iter().flat_map(|p| &p.changes) {
                 self.drop_verdict(change);
             }
-            self.report.durable.push(Durable { ticket: s.ticket, mutations: s.plans.into_iter().map(|p| p.mutations).collect() });
+            let mutations: Vec<_> = s.plans.into_iter().map(|p| p.mutations).collect();
+            // What went into a dead letter has its verdict already: it goes nowhere until that is retried.
+            let dead = mutations.iter().flatten().filter_map(|range| self.replica.dead_letter(&range.first));
+            self.report.settled.extend(dead.map(|letter| (letter.mutation.id.clone(), Verdict::dead(letter))));
+            self.report.durable.push(Durable { ticket: s.ticket, mutations });
         }
     }
 
@@ -238,7 +242,7 @@ impl Memory {
         let gone: Vec<_> = self.replica.queue().filter(|m| fresh.pending(&m.id).is_none()).map(|m| (m.id.clone(), m.key.clone())).collect();
         for (id, key) in gone {
             let verdict = match (fresh.dead_letter(&id), fresh.hold(&key)) {
-                (Some(letter), _) => Verdict::Rejected(Error::new(Code::Rejected, letter.message.clone())),
+                (Some(letter), _) => Verdict::dead(letter),
                 (None, Some(hold)) => Verdict::Conflict { conflict: hold.conflict.clone() },
                 (None, None) => {
                     Verdict::Applied { rev: fresh.confirmed(&key).and_then(crate::core::record::Record::rev).unwrap_or(0), conflict: None }
@@ -260,6 +264,7 @@ impl Memory {
                     self.report.settled.push((result.id, verdict));
                 }
                 Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),
+                Output::Renamed { from, to } => self.report.notices.push(super::Notice::Renamed { from, to }),
                 Output::Dead(id) => self.report.notices.push(super::Notice::Dead(id)),
             }
         }

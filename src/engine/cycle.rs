@@ -106,6 +106,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             self.step(Event::Done);
         }
         self.note_cycle(&report, outcome.as_ref().err());
+        self.tell_stalled();
         self.compact_when_due();
         self.inner.platform.notify();
         self.inner.wake.now();
@@ -281,7 +282,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
             (memory.batch.failed(&batch), memory.indivisible(&batch), offline)
         };
-        if false {
+        if offline {
             return Err(failure.into());
         }
         match &failure {

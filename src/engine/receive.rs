@@ -3,7 +3,7 @@
 use crate::core::error::Code;
 use crate::core::journal::{Page, Quarantined, Response, Settled};
 use crate::core::protocol::{SyncResponse, WireResult};
-use crate::core::record::{ARCHIVE, Record, check};
+use crate::core::record::{ARCHIVE, Record, check, check_id};
 use crate::core::schema::check_name;
 use crate::core::stamp::Stamp;
 use crate::transport::TransportError;
@@ -89,6 +89,7 @@ fn settled(wire: WireResult, quarantined: &mut Vec<Quarantined>) -> Option<Settl
         status: wire.status,
         rev: wire.rev,
         record: row(wire.record, false),
+        record_id: wire.record_id.filter(|id| check_id(id).is_ok()).map(Into::into),
         archived: row(wire.archived, true),
         code: wire.code,
         message: wire.message,

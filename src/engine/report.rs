@@ -5,7 +5,8 @@ use crate::core::error::{Code, Error};
 use crate::core::journal::{Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
-use crate::core::replica::CollectionChange;
+use crate::core::record::Key;
+use crate::core::replica::{CollectionChange, DeadLetter};
 use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::Transport;
@@ -44,6 +45,19 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict on what became a dead letter.
+    pub(super) fn dead(letter: &DeadLetter) -> Self {
+        Self::refused(Some(&letter.code), &letter.message, letter.path.as_ref())
+    }
+
+    fn refused(code: Option<&str>, message: &str, path: Option<&String>) -> Self {
+        let word = if code == Some("too-large") { Code::TooLarge } else { Code::Rejected };
+        let gave_up = code == Some("gave-up");
+        let error = Error { path: path.cloned(), ..Error::new(word, message) };
+        let error = error.traced(|t| t.server_code = code.filter(|_| !gave_up).map(Into::into));
+        if gave_up { Verdict::GaveUp(error) } else { Verdict::Rejected(error) }
+    }
+
     pub(super) fn of(result: &Settled) -> Self {
         let rev = result.rev.unwrap_or(0);
         let conflict = result.archived.as_ref().map(|a| a.id().clone());
@@ -52,12 +66,8 @@ impl Verdict {
             Outcome::Superseded => Verdict::Superseded { rev, conflict },
             Outcome::Conflict => Verdict::Conflict { conflict: conflict.unwrap_or_else(|| "".into()) },
             Outcome::Rejected => {
-                let message = result.message.clone().unwrap_or_else(|| "the server refused this write".into());
-                let (gave_up, too_large) = (result.code.as_deref() == Some("gave-up"), result.code.as_deref() == Some("too-large"));
-                let error =
-                    Error { path: result.path.clone(), ..Error::new(if too_large { Code::TooLarge } else { Code::Rejected }, message) };
-                let error = error.traced(|t| t.server_code = result.code.clone().filter(|_| !gave_up));
-                if gave_up { Verdict::GaveUp(error) } else { Verdict::Rejected(error) }
+                let message = result.message.as_deref().unwrap_or("the server refused this write");
+                Self::refused(result.code.as_deref(), message, result.path.as_ref())
             }
             Outcome::Applied | Outcome::Expired | Outcome::Blocked | Outcome::Retry => Verdict::Applied { rev, conflict },
         }
@@ -82,6 +92,20 @@ pub enum Notice {
     Conflict(Arc<str>),
     /// A mutation was refused for good.
     Dead(MutationId),
+    /// The server gave a record its id.
+    Renamed {
+        /// The record under its old id.
+        from: Key,
+        /// The new one.
+        to: Arc<str>,
+    },
+    /// A mutation waits for something only a person can change, or was sent very often.
+    Stalled {
+        /// Which.
+        id: MutationId,
+        /// Why, in a sentence.
+        reason: &'static str,
+    },
     /// A cycle ended well.
     Synced(Box<super::SyncReport>),
     /// The server wants another token.
@@ -117,11 +141,36 @@ pub struct Drained {
 
 pub(super) type Buffer = Drained;
 
+impl Drained {
+    fn is_durable_only(&self) -> bool {
+        let told = self.everything || self.status || self.queue || self.dead || self.conflicts;
+        !told && self.changes.is_empty() && self.failed.is_empty() && self.settled.is_empty() && self.notices.is_empty()
+    }
+}
+
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Takes everything that happened since the last call.
     #[must_use]
     pub fn drain(&self) -> Drained {
         std::mem::take(&mut self.inner.memory.borrow_mut().report)
+    }
+
+    /// What most drains come to, without their ceremony: writes of one mutation each that became durable, as ticket and
+    /// number of the mutation (`None`: nothing had to be queued). Takes nothing where more is to be told.
+    #[must_use]
+    pub fn drain_durable(&self, client: &str) -> Option<Vec<(u64, Option<u64>)>> {
+        let mut memory = self.inner.memory.borrow_mut();
+        if !memory.report.is_durable_only() {
+            return None;
+        }
+        let single = |d: &Durable| match d.mutations.as_slice() {
+            [None] => Some((d.ticket, None)),
+            [Some(range)] if range.count == 1 && range.first.client.as_ref() == client => Some((d.ticket, Some(range.first.seq))),
+            _ => None,
+        };
+        let writes = memory.report.durable.iter().map(single).collect::<Option<_>>()?;
+        memory.report.durable.clear();
+        Some(writes)
     }
 
     pub(super) fn log(&self, entry: Log<'_>) {

@@ -9,8 +9,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Entry;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
-use crate::core::record::Key;
-use crate::core::replica::Source;
+use crate::core::replica::{Limits, Source};
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
@@ -99,6 +98,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.metrics.settled(now.0, lag);
             }
             for (id, wait) in retry_after {
+                // What waits for a dead letter goes as soon as that is settled.
+                if memory.replica.blocked_by(&id).is_some() {
+                    continue;
+                }
                 let wait = wait.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(1000).max(100);
                 memory.not_before.insert(id, Stamp(now.0.saturating_add(wait)));
             }
@@ -164,33 +167,17 @@ impl Memory {
 
     /// Whether anything in the queue could be sent, now or later.
     pub(super) fn sendable(&self) -> bool {
-        self.replica.queue().any(|m| self.replica.hold(&m.key).is_none())
+        !self.replica.ready(Limits { mutations: 1, bytes: 1 }, |m| self.replica.hold(&m.key).is_some()).is_empty()
     }
 
-    /// The next batch: oldest first, at most one of each record, groups whole, within the limits.
+    /// The next batch; what is not durable yet may still be taken back.
     pub(super) fn pick(&self, options: &super::Options, now: Stamp) -> Vec<(MutationId, bool)> {
-        let mut picked = Vec::new();
-        let mut passed: HashSet<&Key> = HashSet::new();
         let mut speculative: HashSet<MutationId> = HashSet::new();
         for range in self.speculative.iter().flat_map(|s| s.plans.iter()).filter_map(|p| p.mutations.as_ref()) {
             speculative.extend(range.ids());
         }
-        let mut bytes = 0;
-        for m in self.replica.queue() {
-            let first = passed.insert(&m.key);
-            if !first || self.waits(m, now) || speculative.contains(&m.id) {
-                continue;
-            }
-            let grouped =
-                m.group.is_some() && picked.last().and_then(|(id, _)| self.replica.pending(id)).is_some_and(|p| p.group == m.group);
-            let size = m.record.text().len();
-            if !picked.is_empty() && !grouped && (picked.len() >= options.batch_mutations || bytes + size > options.batch_bytes) {
-                break;
-            }
-            bytes += size;
-            picked.push((m.id.clone(), m.attempted));
-        }
-        picked
+        let limits = Limits { mutations: options.batch_mutations, bytes: options.batch_bytes };
+        self.replica.ready(limits, |m| self.waits(m, now) || speculative.contains(&m.id))
     }
 
     pub(super) fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {
@@ -239,20 +226,21 @@ impl Memory {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
             changes.push(Change::Drop { id: m.id.clone(), discarded: false });
-            changes.push(Change::Add(Mutation { id: id.clone(), attempted: false, on: None, ..m.clone() }));
-            changes.push(Change::Redepend { from: m.id.clone(), to: id });
+            changes.push(Change::Add(Mutation { id: id.clone(), attempted: false, sent: None, on: None, ..m.clone() }));
+            changes.push(Change::Redepend { from: m.id.clone(), to: Some(id) });
         }
         (!changes.is_empty()).then_some(Entry::Write(changes))
     }
 }
 
 fn wire(m: &Mutation) -> Result<WireMutation> {
-    let raw = RawValue::from_string(m.record.text().to_string()).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
+    let sent = m.sent.as_ref().unwrap_or(&m.record);
+    let raw = RawValue::from_string(sent.text().to_string()).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
     Ok(WireMutation {
         id: m.id.to_string(),
         op: m.op,
         collection: m.key.collection.to_string(),
-        record_id: m.key.id.to_string(),
+        record_id: sent.id().to_string(),
         base_rev: m.base_rev,
         record: Some(raw),
         changed: (!m.changed.is_empty()).then(|| m.changed.clone()),

@@ -3,7 +3,6 @@
 use super::{Engine, Memory, Progress, State};
 use crate::core::error::Error;
 use crate::core::metrics::Health;
-use crate::core::mutation::MutationId;
 use crate::core::record::{ARCHIVE, Key};
 use crate::core::replica::server_now;
 use crate::core::stamp::Stamp;
@@ -19,6 +18,7 @@ pub enum RecordState {
     Synced,
     Queued,
     Syncing,
+    Blocked,
     Conflict,
     Failed,
 }
@@ -32,6 +32,7 @@ impl RecordState {
             RecordState::Synced => "synced",
             RecordState::Queued => "queued",
             RecordState::Syncing => "syncing",
+            RecordState::Blocked => "blocked",
             RecordState::Conflict => "conflict",
             RecordState::Failed => "failed",
         }
@@ -59,6 +60,8 @@ pub struct Status {
     pub ever_synced: bool,
     /// Pending mutations.
     pub pending: usize,
+    /// Those of them that wait for a dead letter.
+    pub blocked: usize,
     /// Dead letters.
     pub dead_letters: usize,
     /// Conflicts that wait for the user.
@@ -71,17 +74,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     pub fn record_state(&self, key: &Key) -> RecordState {
         let memory = self.inner.memory.borrow();
         let r = &memory.replica;
+        let key = &Key { collection: key.collection.clone(), id: r.current_id(&key.id).clone() };
         if r.dead_letter_of(key).is_some() {
             return RecordState::Failed;
         }
         if memory.in_conflict(key) {
             return RecordState::Conflict;
         }
-        let mut pending = r.pending_of(key).peekable();
-        if pending.peek().is_some() {
-            return match pending.any(|m| memory.in_flight.contains(&m.id)) {
+        if let Some(first) = r.pending_of(key).next() {
+            return match r.pending_of(key).any(|m| memory.in_flight.contains(&m.id)) {
                 _ if !self.inner.options.sync => RecordState::Local,
                 true => RecordState::Syncing,
+                false if r.blocked_by(&first.id).is_some() => RecordState::Blocked,
                 false => RecordState::Queued,
             };
         }
@@ -110,6 +114,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             last_synced_at: standing.synced_at,
             ever_synced: standing.cursor.is_some(),
             pending: memory.replica.queue_len(),
+            blocked: memory.replica.blocked().len(),
             dead_letters: memory.replica.dead_letters().count(),
             conflicts: memory.replica.unresolved().count(),
         }
@@ -119,14 +124,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     #[must_use]
     pub fn unresolved(&self) -> Vec<std::sync::Arc<str>> {
         self.inner.memory.borrow().replica.unresolved().map(|(id, _)| id.clone()).collect()
-    }
-
-    /// How often a mutation was sent in this session, and when it may be sent again.
-    #[must_use]
-    pub fn attempts(&self, id: &MutationId) -> (u32, Option<Stamp>, bool) {
-        let memory = self.inner.memory.borrow();
-        let next = memory.not_before.get(id).map(|at| self.inner.steady.wall(*at));
-        (memory.attempts.get(id).copied().unwrap_or(0), next, memory.in_flight.contains(id))
     }
 }
 

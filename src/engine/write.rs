@@ -4,13 +4,15 @@ use super::{Engine, Memory, Speculation};
 use crate::core::error::{Error, Result};
 use crate::core::journal::Range;
 use crate::core::mutation::MutationId;
-use crate::core::plan::{Intent, plan};
+use crate::core::plan::{Intent, once, plan};
 use crate::core::replica::Source;
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::Transport;
+use futures_util::future::LocalBoxFuture;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 /// What the app wants written, all or nothing on this device.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Request {
     pub atomic: bool,
     /// Mutations that must take effect first.
     pub depends_on: Vec<MutationId>,
+    /// Writes under one key are one mutation. For a single intent about one record.
+    pub idempotency_key: Option<Arc<str>>,
 }
 
 /// What a write came to, before it is durable.
@@ -44,6 +48,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     pub fn write(&self, request: Request) -> Result<Receipt> {
         self.check_open()?;
         let now = self.inner.platform.now();
+        let once = request.idempotency_key.as_ref().map(|key| once(key, &request.intents)).transpose()?;
         let group: Option<Arc<str>> = request.atomic.then(|| self.inner.platform.uuid().into());
         let (receipt, start) = {
             let mut memory = self.inner.memory.borrow_mut();
@@ -53,6 +58,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 intents: request.intents,
                 group,
                 depends_on: request.depends_on,
+                once,
                 plans: Vec::new(),
                 undo: Vec::new(),
                 seq_before: memory.replica.seq(),
@@ -71,11 +77,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             (receipt, !std::mem::replace(&mut memory.flushing, true))
         };
         if start {
-            let engine = self.clone();
-            self.inner.platform.spawn(Box::pin(async move { engine.flush().await }));
+            self.start_flush();
         }
         self.inner.platform.notify();
         Ok(receipt)
+    }
+
+    /// The append leaves before the write returns: what the page does next overlaps with it.
+    fn start_flush(&self) {
+        let engine = self.clone();
+        let mut flush: LocalBoxFuture<'static, ()> = Box::pin(async move { engine.flush().await });
+        if flush.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.inner.platform.spawn(flush);
+        }
     }
 }
 
@@ -88,7 +102,7 @@ impl Memory {
         options: &super::Options,
     ) -> std::result::Result<Speculation, Box<(Speculation, Error)>> {
         s.seq_before = self.replica.seq();
-        let context = self.context(now, options, s.group.clone(), s.depends_on.clone());
+        let context = self.context(now, options, &s);
         for at in 0..s.intents.len() {
             let Some(intent) = s.intents.get(at) else { break };
             match plan(&self.replica, intent, &context) {

@@ -55,7 +55,7 @@ class Gathering implements Batch<Schema> {
       list: (query?: Query<Members>) => this.#list(name, query),
       insert: (record: object) => write<AnyRow>(() => {
         const given = (record as Members | null | undefined)?.['id']
-        const id = typeof given === 'string' ? given : randomId()
+        const id = typeof given === 'string' ? given : this.#session.newId(name)
         const text = insertOperation(name, given === undefined ? { ...record, id } : record, false)
         return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
       }),
@@ -137,15 +137,6 @@ function draftOf(before: AnyRow | undefined, change: Members, id: string): AnyRo
     else row[name] = copy(value)
   }
   return freeze({ ...row, id, _updatedAt: new Date().toISOString() })
-}
-
-/** A UUID, also on pages that are not a secure context. */
-function randomId(): string {
-  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  bytes[6] = (bytes[6] ?? 0) & 0x0f | 0x40
-  bytes[8] = (bytes[8] ?? 0) & 0x3f | 0x80
-  return Array.from(bytes, (byte, at) => (at === 4 || at === 6 || at === 8 || at === 10 ? '-' : '') + byte.toString(16).padStart(2, '0')).join('')
 }
 
 /** Runs `work` and writes what it gathered, in one step. */

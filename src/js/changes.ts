@@ -26,6 +26,7 @@ export function joinChanges(changes: readonly Change[]): readonly Change[] {
       last.set(change.collection, joined.length)
       joined.push(into)
     }
+    if (joins && change.renamed !== undefined) into.change = { ...into.change, renamed: [...into.change.renamed ?? [], ...change.renamed] }
     for (const kind of ['added', 'updated', 'removed'] as const) {
       for (const id of change[kind]) {
         const result = both(into.kinds.get(id), kind)

@@ -68,12 +68,12 @@ export class RecordCollection implements Collection<Members> {
   }
 
   keyOf(id: string): string {
-    return id // ids never change yet
+    return this.#session.keyOf(this.name, id)
   }
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
-      return this.#send(insertOperation(this.name, record, this.#namesRows()), null, options)
+      return this.#order(insertOperation(this.name, record, this.#namesRows()), idOf(record), options, true)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }
@@ -138,10 +138,17 @@ export class RecordCollection implements Collection<Members> {
     }
   }
 
-  /** @param id the record that is changed; null for a new one */
-  #send<R = AnyRow>(operation: string, id: string | null, options: WriteOptions | undefined, reads = true): Write<R> {
-    if (id !== null) this.#rows.readUnread(id)
-    return this.#session.write(batchText([operation], options), ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? id ?? '', this.#session, reads))
+  #send<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads = true): Write<R> {
+    this.#rows.readUnread(id)
+    return this.#order(operation, id, options, reads)
+  }
+
+  /** The engine is asked which record it was only where it may be another: a new id, a remapped one, an equal key. */
+  #order<R = AnyRow>(operation: string, id: unknown, options: WriteOptions | undefined, reads: boolean): Write<R> {
+    const batch = batchText([operation], options)
+    const known = typeof id === 'string' && options?.idempotencyKey === undefined && !this.#session.remaps(this.name)
+    if (known) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads))
+    return this.#session.write(batch, ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? String(id), this.#session, reads))
   }
 
   /** Facts whose rows came without ids stay that way in the document. */

@@ -6,8 +6,12 @@ import type { ErrorDetail } from './errors.js'
 /** The engine behind one open database. */
 export interface Engine {
   clientId(): string
-  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?}` -> `Written`. */
+  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` -> `Written`. */
   write(batch: string): string
+  /** The same where the ids are known: the ticket alone. */
+  writeKnown(batch: string): number
+  /** Durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
+  drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
   drain(): string
   rows(collection: string): string
@@ -20,6 +24,12 @@ export interface Engine {
   status(): string
   metrics(): string
   queue(): string
+  explain(): string
+  /** An id for a new record. */
+  newId(collection: string): string
+  /** The id a record had first here, and the one it has now. */
+  firstId(id: string): string
+  currentId(id: string): string
   deadLetters(): string
   conflicts(): string
   discard(mutationId: string): string
@@ -67,11 +77,13 @@ export type Spans = readonly (Span | null)[]
 /** What happened to one collection. `all`: too much to list, read it anew. */
 export interface Change {
   readonly collection: string
-  readonly source: 'local' | 'remote' | 'tab' | 'reset'
+  readonly source: 'local' | 'remote' | 'tab' | 'remap' | 'reset'
   readonly added: readonly string[]
   readonly updated: readonly string[]
   readonly removed: readonly string[]
   readonly all?: boolean
+  /** Old and new id of records that keep their place. */
+  readonly renamed?: readonly (readonly [string, string])[]
 }
 
 /** A verdict as it crosses: its error is still data. */

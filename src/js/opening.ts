@@ -56,6 +56,7 @@ async function share(declaration: Declaration, options: AnyOptions, source: () =
 }
 
 async function start(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
+  if (options.storage !== 'memory') wakeStorage()
   await loadWasm(source)
   const session = new Session(declaration)
   const tabs = new Tabs(declaration, session)
@@ -67,6 +68,15 @@ async function start(declaration: Declaration, options: AnyOptions, source: () =
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
   if (declaration.durable) noteOpened(name, declaration.scope)
   return session
+}
+
+/** Has the browser start its storage while the module is compiled. A hint: nobody needs the answer. */
+function wakeStorage(): void {
+  try {
+    globalThis.indexedDB?.databases?.().catch(() => {})
+  } catch {
+    // Forbidden here; opening will say so.
+  }
 }
 
 /** One user less; the last one closes the engine. */

@@ -123,6 +123,7 @@ function target(collection: string, id: string): string {
 export function batchText(operations: readonly string[], options: WriteOptions & { atomic?: boolean } = {}): string {
   const extras = [
     options.atomic === true ? ',"atomic":true' : '',
+    options.idempotencyKey !== undefined ? `,"idempotencyKey":${JSON.stringify(String(options.idempotencyKey))}` : '',
     options.dependsOn !== undefined && options.dependsOn.length > 0 ? `,"dependsOn":${JSON.stringify(options.dependsOn)}` : '',
   ].join('')
   return `{"ops":[${operations.join()}]${extras}}`

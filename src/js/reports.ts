@@ -3,7 +3,7 @@
 import type { Engine, OpResult } from './engine.js'
 import { toHomingError } from './errors.js'
 import { Source } from './observable.js'
-import type { Choice, Conflict, Database, DeadLetter, Mutation, Status, Write } from './types.js'
+import type { Choice, Conflict, Database, DeadLetter, Mutation, Write } from './types.js'
 import { encodeValue } from './validate.js'
 import { freeze } from './values.js'
 import { GroupTicket, RecordWrite, refuse, type Judge, type Ticket } from './writes.js'
@@ -12,7 +12,8 @@ import type { Rows } from './rows.js'
 /** What is needed of the session. */
 interface Host extends Judge {
   readonly engine: Engine | null
-  readonly status: { getSnapshot(): Status }
+  readonly name: string
+  readonly scope: string
   refresh(): void
   rows(collection: string): Rows
   order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[]) => T): T
@@ -65,6 +66,11 @@ class DeadLetters extends Listing<DeadLetter> {
   }
 
   discard = (id: string, options?: { cascade?: boolean }): Promise<void> => discard(this.#host, this.list(), id, (engine) => engine.discardDead(String(id), options?.cascade === true))
+
+  export = async (): Promise<Blob> => {
+    const { name, scope } = this.#host
+    return new Blob([JSON.stringify({ name, scope, at: new Date().toISOString(), deadLetters: this.list() }, null, 1)], { type: 'application/json' })
+  }
 }
 
 /** Versions that met. */
@@ -135,37 +141,13 @@ class Queue implements QueueView {
   }
 
   explain(): readonly { mutationId: string; reason: string; until?: string; waitingFor?: string }[] {
-    const status = this.#host.status.getSnapshot()
-    return this.#listing.getSnapshot().map((mutation) => ({ mutationId: mutation.id, ...explain(mutation, status) }))
+    this.#host.refresh()
+    return this.#host.engine === null ? [] : JSON.parse(this.#host.engine.explain()) as ReturnType<QueueView['explain']>
   }
 
   discard(mutationId: string): Promise<void> {
     return discard(this.#host, this.#listing.getSnapshot(), mutationId, (engine) => engine.discard(String(mutationId)))
   }
-}
-
-/** Why a mutation has not been sent, the nearest reason first. */
-export function explain(mutation: Mutation, status: Status): { reason: string; until?: string; waitingFor?: string } {
-  const parent = mutation.dependsOn[0]
-  if (mutation.state === 'syncing') return { reason: 'It is on its way.' }
-  if (mutation.state === 'conflict') return { reason: 'Its record is in conflict; resolve that first.' }
-  if (mutation.state === 'blocked') return { reason: 'What it depends on was refused.', ...(parent === undefined ? {} : { waitingFor: parent }) }
-  if (status.state !== 'idle' && !(status.state in BUSY)) return { reason: STATES[status.state] ?? status.state, ...(status.until === null ? {} : { until: status.until }) }
-  if (mutation.nextAttemptAt !== null) return { reason: 'It is tried again after a failure.', until: mutation.nextAttemptAt }
-  if (parent !== undefined) return { reason: 'It waits for another mutation.', waitingFor: parent }
-  return { reason: 'It goes with the next cycle.' }
-}
-
-const BUSY = { pushing: true, pulling: true, applying: true }
-const STATES: { readonly [state: string]: string } = {
-  offline: 'There is no network.',
-  backoff: 'The server could not be reached; waiting before the next try.',
-  'breaker-open': 'Too many requests failed; waiting before the next try.',
-  'auth-required': 'The server wants a new login.',
-  forbidden: 'The server refuses this account.',
-  incompatible: 'The server does not understand this client.',
-  paused: 'Sync is paused.',
-  closed: 'The database is closed.',
 }
 
 function matching<T extends object>(list: readonly T[], wanted: Partial<T>): readonly T[] {

@@ -4,7 +4,7 @@
 import type { Change, Engine } from './engine.js'
 import { Listeners } from './observable.js'
 import { keepIdentity, type AnyRow } from './query.js'
-import { freeze, sameValue } from './values.js'
+import { OPTIMISTIC_PREFIX, freeze, sameValue } from './values.js'
 
 /** Where rows come from: the engine while it is open, brought up to date before a read. */
 export interface Reader {
@@ -39,6 +39,8 @@ export class Rows {
   #before: readonly AnyRow[] = NONE
   #tombstones: readonly AnyRow[] | null = null
   #version = 0
+  /** Ids that the server replaced. */
+  readonly #aliases = new Map<string, string>()
 
   constructor(name: string, reader: Reader) {
     this.name = name
@@ -51,10 +53,19 @@ export class Rows {
     return this.#version
   }
 
+  /** The id a record has now; the server may have replaced the one it had. */
+  now(id: string): string {
+    if (!id.startsWith(OPTIMISTIC_PREFIX)) return id
+    const known = this.#aliases.get(id) ?? this.#reader.engine?.currentId(id) ?? id
+    if (known !== id) this.#aliases.set(id, known)
+    return known
+  }
+
   /** The live row of that id. */
-  get(id: string): AnyRow | undefined {
-    if (typeof id !== 'string') return undefined
+  get(given: string): AnyRow | undefined {
+    if (typeof given !== 'string') return undefined
     this.#reader.refresh()
+    const id = this.now(given)
     const slot = this.#slots.get(id)
     if (slot === GONE) return undefined
     if (slot && !this.#stale.has(id)) return slot
@@ -102,8 +113,9 @@ export class Rows {
   }
 
   /** The rows of these ids in one step; those that are not live are left out. */
-  getMany(ids: readonly string[]): AnyRow[] {
+  getMany(given: readonly string[]): AnyRow[] {
     this.#reader.refresh()
+    const ids = given.map((id) => this.now(id))
     this.#fetch(ids.filter((id) => this.#slots.get(id) == null || this.#stale.has(id)))
     const rows: AnyRow[] = []
     for (const id of ids) {
@@ -115,7 +127,7 @@ export class Rows {
 
   /** Reads what earlier writes of this record made, before another one changes it. */
   readUnread(id: string): void {
-    this.unread.get(id)?.read()
+    if (this.unread.size > 0) for (const known of [id, this.now(id)]) this.unread.get(known)?.read()
     for (const many of this.unreadMany) many.read()
   }
 
@@ -129,6 +141,7 @@ export class Rows {
       this.#forget()
       return delivery
     }
+    if (change.renamed !== undefined) this.#rename(change.renamed)
     for (const id of change.removed) {
       this.#stale.delete(id)
       if (this.#loaded && this.#slots.has(id)) this.#slots.set(id, GONE)
@@ -147,6 +160,23 @@ export class Rows {
   /** Reads what is known once more, before the engine goes. */
   keep(): void {
     if (this.#loaded) this.all()
+  }
+
+  /** The same records in the same places, under other ids. */
+  #rename(pairs: readonly (readonly [string, string])[]): void {
+    const renamed = new Map(pairs)
+    const arrived = new Set(renamed.values())
+    const slots = new Map<string, AnyRow | null>()
+    for (const [id, slot] of this.#slots) {
+      const to = renamed.get(id)
+      if (to !== undefined) slots.set(to, null)
+      else if (!arrived.has(id)) slots.set(id, slot)
+    }
+    for (const [from, to] of pairs) {
+      this.#aliases.set(from, to)
+      this.#stale.delete(from)
+    }
+    this.#slots = slots
   }
 
   #forget(): void {

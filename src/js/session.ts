@@ -33,6 +33,8 @@ export class Session implements Judge {
   #delivering: (() => void)[] = []
   readonly #rows = new Map<string, Rows>()
   readonly #tickets = new Map<number, Ticket>()
+  /** Tickets whose rows nobody fetched yet. */
+  #fresh: Ticket[] = []
   readonly #verdicts = new Verdicts()
 
   constructor(declaration: Declaration) {
@@ -76,6 +78,23 @@ export class Session implements Judge {
     return this.declaration.collections[collection]?.merge
   }
 
+  /** An id for a new record: for good, or until the server gives one. */
+  newId(collection: string): string {
+    return this.open('write').newId(collection)
+  }
+
+  /** The id a record had first on this device. */
+  keyOf(collection: string, id: string): string {
+    if (this.declaration.collections[collection]?.ids !== 'server' || typeof id !== 'string') return id
+    this.refresh()
+    return this.#engine?.firstId(this.rows(collection).now(id)) ?? id
+  }
+
+  /** Whether ids of a collection may change: its server gives them. */
+  remaps(collection: string): boolean {
+    return this.declaration.collections[collection]?.ids === 'server'
+  }
+
   stateOf(collection: string, id: string): RecordState {
     this.refresh()
     if (this.#engine === null || typeof id !== 'string') return 'local'
@@ -102,9 +121,24 @@ export class Session implements Judge {
   order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
     const engine = this.open('write')
     const written = this.guard('write', () => JSON.parse(call(engine)) as Written)
+    return this.#issue(written.ticket, make(written.results, written))
+  }
+
+  /**
+   * The same for one operation on a record whose id is known.
+   *
+   * @throws HomingError
+   */
+  writeKnown<T extends Ticket>(batch: string, make: () => T): T {
+    const engine = this.open('write')
+    const number = this.guard('write', () => engine.writeKnown(batch))
+    return this.#issue(number, make())
+  }
+
+  #issue<T extends Ticket>(number: number, ticket: T): T {
     this.touch()
-    const ticket = make(written.results, written)
-    this.#tickets.set(written.ticket, ticket)
+    this.#tickets.set(number, ticket)
+    this.#fresh.push(ticket)
     return ticket
   }
 
@@ -164,8 +198,18 @@ export class Session implements Judge {
     queueMicrotask(() => {
       this.#scheduled = false
       this.refresh()
+      this.#fetchWritten()
       this.#deliver()
     })
+  }
+
+  /** Reads what was written while the browser makes it durable: then the promises need not wait for that, too. */
+  #fetchWritten(): void {
+    if (this.#fresh.length === 0 || this.#engine === null) return
+    const wanted = new Map<Rows, string[]>()
+    for (const ticket of this.#fresh) ticket.want?.(wanted)
+    this.#fresh = []
+    for (const [rows, ids] of wanted) rows.getMany(ids)
   }
 
   /** Takes in what happened. Cheap when nothing did. */
@@ -173,7 +217,9 @@ export class Session implements Judge {
     if (!this.#dirty || this.#engine === null) return
     this.#dirty = false
     try {
-      this.#takeIn(JSON.parse(this.#engine.drain()) as Drained)
+      const durable = this.#engine.drainDurable()
+      if (durable === undefined) this.#takeIn(JSON.parse(this.#engine.drain()) as Drained)
+      else this.#land(durable)
     } catch (thrown) {
       this.failure(thrown, 'apply')
     }
@@ -218,15 +264,21 @@ export class Session implements Judge {
   }
 
   #resolve({ durable, failed }: Drained): void {
-    const wanted = new Map<Rows, string[]>()
-    for (const { ticket } of durable ?? []) this.#tickets.get(ticket)?.want?.(wanted)
-    for (const [rows, ids] of wanted) rows.getMany(ids)
     for (const { ticket, mutations } of durable ?? []) {
       this.#tickets.get(ticket)?.durable(mutations)
       this.#tickets.delete(ticket)
     }
     for (const { ticket, error } of failed ?? []) {
       this.#tickets.get(ticket)?.fail(toHomingError(JSON.stringify(error), 'storage'))
+      this.#tickets.delete(ticket)
+    }
+  }
+
+  #land(durable: Float64Array): void {
+    for (let at = 0; at < durable.length; at += 2) {
+      const ticket = durable[at] as number
+      const mutation = durable[at + 1]
+      this.#tickets.get(ticket)?.durable([mutation === 0 ? null : { first: `${this.#clientId}:${mutation}`, count: 1 }])
       this.#tickets.delete(ticket)
     }
   }

@@ -58,7 +58,8 @@ export interface Observable<T, C = void> {
 }
 /** What a change came to. @example flocks.subscribe(({ added }) => added.forEach(draw)) */
 export interface Changes<T> {
-  readonly source: 'local' | 'remote' | 'tab' | 'reset'
+  /** `remap`: the server gave records their ids; those removed and added are the same. */
+  readonly source: 'local' | 'remote' | 'tab' | 'remap' | 'reset'
   readonly added: readonly Row<T>[]
   readonly updated: readonly Row<T>[]
   readonly removed: readonly string[]
@@ -86,14 +87,18 @@ export type Verdict =
   | { status: 'local' | 'closed' }
 /** Where a record stands: a badge shows it. */
 export type RecordState = 'local' | 'synced' | 'queued' | 'syncing' | 'blocked' | 'conflict' | 'failed'
-/** `dependsOn` names mutations that go first. @example days.insert(day, { dependsOn: [mutationId] }) */
-export interface WriteOptions { dependsOn?: readonly string[] }
+/**
+ * `idempotencyKey`: writes under one key are one mutation while it waits, whatever calls twice; other content under the key
+ * is `duplicate-key`. `dependsOn` names mutations that go first.
+ * @example await sales.insert(sale, { idempotencyKey: form.id })
+ */
+export interface WriteOptions { idempotencyKey?: string; dependsOn?: readonly string[] }
 
 /** A list of records. @example const flocks = db.collection('flocks') */
 export interface Collection<T> extends Observable<readonly Row<T>[], Changes<T>> {
   readonly name: string
   readonly ready: Promise<void>
-  /** The live record. @example flocks.get('f1')?.name */
+  /** The live record. An id that the server replaced stays valid. @example flocks.get('f1')?.name */
   get(id: string): Row<T> | undefined
   /** @example flocks.list({ where: { status: 'active' }, orderBy: 'name' }) */
   list(query?: Query<T>): readonly Row<T>[]
@@ -141,6 +146,10 @@ export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | '
 export interface CollectionOptions<T> {
   merge?: Merge
   singleton?: boolean
+  /** `server`: new records have an `optimistic_…` id until the server gives theirs; then every reference is replaced. */
+  ids?: 'client' | 'server'
+  /** Field to the collection whose id (or list of ids) it holds: a record waits for the create of its parent. @example { flockId: 'flocks' } */
+  references?: { readonly [field: string]: string }
   /** `false`: never leaves the device. */
   sync?: boolean
   /** The field that names a record in conflict texts. */
@@ -239,14 +248,18 @@ export interface Database<S extends Schema> extends HomingEvents {
     list(filter?: { collection?: string; recordId?: string }): readonly Mutation[]
     /** Why each mutation has not been sent yet. */
     explain(): readonly { mutationId: string; reason: string; until?: string; waitingFor?: string }[]
-    /** Takes back a mutation that was never sent. */
+    /** Takes back a mutation that was never sent; `blocked` while others wait for it. */
     discard(mutationId: string): Promise<void>
   }
   /** What the server refused for good. @example await db.deadLetters.retry(letter.id, { ...letter.record, price: 1 }) */
   readonly deadLetters: Observable<readonly DeadLetter[]> & {
     list(): readonly DeadLetter[]
+    /** Sends it again as a new mutation, with new content if given; what waited for it follows. */
     retry(id: string, edited?: object): Write<unknown>
+    /** Lets go of it. `cascade`: and of what waits for it; else that goes on without it. */
     discard(id: string, options?: { cascade?: boolean }): Promise<void>
+    /** All of them as a JSON file. @example link.href = URL.createObjectURL(await db.deadLetters.export()) */
+    export(): Promise<Blob>
   }
   /** Versions that met: what waits for the user, and the archive. @example await db.conflicts.resolve(conflict.id, 'mine') */
   readonly conflicts: Observable<readonly Conflict[]> & {
@@ -313,6 +326,10 @@ export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
 export interface EventMap {
   conflict: Conflict
   deadletter: DeadLetter
+  /** The server gave a record its id. */
+  idremapped: { readonly collection: string; readonly from: string; readonly to: string }
+  /** A mutation waits for something that only a person can change, or was sent again and again. */
+  stalled: { readonly mutationId: string; readonly reason: string }
   sync: SyncReport
   autherror: HomingError
   error: HomingError

@@ -9,6 +9,8 @@ export const RESERVED: ReadonlySet<string> = new Set(['id', '_updatedAt', '_dele
 export const SINGLETON = '$singleton'
 /** Prefix of the ids given to rows without one. */
 export const ROW_PREFIX = '$row_'
+/** Prefix of the ids of records that the server has not named yet. */
+export const OPTIMISTIC_PREFIX = 'optimistic_'
 /** The collection that conflicts are rows of. */
 export const ARCHIVE = '_conflictArchive'
 

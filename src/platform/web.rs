@@ -8,18 +8,25 @@ use wasm_bindgen::prelude::*;
 
 /// Functions the page may hand in; a missing one means the ordinary way.
 #[derive(Clone, Debug)]
-pub struct Hooks(JsValue);
+pub struct Hooks {
+    object: JsValue,
+    // Called with every write: looked up once, because a name that crosses is decoded each time.
+    now: Option<Function>,
+    notify: Option<Function>,
+    appended: Option<Function>,
+}
 
 impl Hooks {
     /// Wraps the object the page handed in.
     #[must_use]
     pub fn new(object: JsValue) -> Self {
-        Self(object)
+        let get = |name: &str| Reflect::get(&object, &name.into()).ok()?.dyn_into().ok();
+        Self { now: get("now"), notify: get("notify"), appended: get("appended"), object }
     }
     /// One of them.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Function> {
-        Reflect::get(&self.0, &name.into()).ok()?.dyn_into().ok()
+        Reflect::get(&self.object, &name.into()).ok()?.dyn_into().ok()
     }
 }
 
@@ -35,18 +42,27 @@ impl Web {
     pub fn new(hooks: Hooks) -> Self {
         Self { hooks }
     }
-    fn number(&self, name: &str) -> Option<f64> {
-        self.hooks.get(name)?.call0(&JsValue::NULL).ok()?.as_f64().filter(|n| n.is_finite())
+}
+
+/// What a hook of the page says, where it says a number.
+fn number(hook: Option<&Function>) -> Option<f64> {
+    hook?.call0(&JsValue::NULL).ok()?.as_f64().filter(|n| n.is_finite())
+}
+
+/// A hook that throws is the page's bug, never ours: it must not stop the engine.
+fn call(hook: Option<&Function>, argument: &JsValue) {
+    if let Some(hook) = hook {
+        let _ = hook.call1(&JsValue::NULL, argument);
     }
 }
 
 impl Platform for Web {
     #[allow(clippy::disallowed_methods, reason = "this is the place the clock comes from")]
     fn now(&self) -> Stamp {
-        Stamp(self.number("now").unwrap_or_else(js_sys::Date::now) as i64)
+        Stamp(number(self.hooks.now.as_ref()).unwrap_or_else(js_sys::Date::now) as i64)
     }
     fn random(&self) -> f64 {
-        self.number("random").filter(|n| (0.0..1.0).contains(n)).unwrap_or_else(js_sys::Math::random)
+        number(self.hooks.get("random").as_ref()).filter(|n| (0.0..1.0).contains(n)).unwrap_or_else(js_sys::Math::random)
     }
     fn uuid(&self) -> String {
         uuid::Uuid::new_v4().to_string()
@@ -61,26 +77,17 @@ impl Platform for Web {
         wasm_bindgen_futures::spawn_local(task);
     }
     fn notify(&self) {
-        self.call("notify", &JsValue::UNDEFINED);
+        call(self.hooks.notify.as_ref(), &JsValue::UNDEFINED);
     }
     fn appended(&self, head: u64) {
-        self.call("appended", &JsValue::from_f64(head as f64));
+        call(self.hooks.appended.as_ref(), &JsValue::from_f64(head as f64));
     }
     fn log(&self, entry: &Log<'_>) {
         if self.hooks.get("log").is_some() {
             let line = serde_json::json!({
                 "level": entry.level, "message": entry.message, "phase": entry.phase, "requestId": entry.request_id, "data": entry.data,
             });
-            self.call("log", &line.to_string().into());
-        }
-    }
-}
-
-impl Web {
-    /// A hook that throws is the page's bug, never ours: it must not stop the engine.
-    fn call(&self, name: &str, argument: &JsValue) {
-        if let Some(hook) = self.hooks.get(name) {
-            let _ = hook.call1(&JsValue::NULL, argument);
+            call(self.hooks.get("log").as_ref(), &line.to_string().into());
         }
     }
 }

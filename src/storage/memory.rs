@@ -27,6 +27,8 @@ pub struct MemoryJournal {
     connection: u64,
     incarnation: u64,
     closed: Cell<bool>,
+    /// The key of its own last append, while nothing says that another connection appended since.
+    last: Cell<Option<Head>>,
 }
 
 /// What all connections share.
@@ -36,7 +38,8 @@ struct Store {
     /// Counts deletions, so that a connection can tell that its database is gone.
     incarnation: u64,
     compacted: Head,
-    rows: VecDeque<Vec<u8>>,
+    /// `None`: the key that a stale append used up.
+    rows: VecDeque<Option<Vec<u8>>>,
     segments: BTreeMap<String, Vec<u8>>,
     index: Vec<u8>,
     in_flight: VecDeque<Write>,
@@ -54,7 +57,7 @@ impl MemoryJournal {
     /// A connection to a new, empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { store: Rc::default(), connection: 0, incarnation: 0, closed: Cell::new(false) }
+        Self { store: Rc::default(), connection: 0, incarnation: 0, closed: Cell::new(false), last: Cell::default() }
     }
 
     /// The next append or compaction of any connection fails with `code` and writes nothing; called
@@ -131,16 +134,18 @@ impl Store {
 
     fn rows_after(&self, after: Head) -> Vec<Row> {
         let rows = (self.compacted + 1..).zip(&self.rows).filter(|(key, _)| *key > after);
-        rows.map(|(key, bytes)| Row { key, bytes: bytes.clone() }).collect()
+        rows.filter_map(|(key, bytes)| Some(Row { key, bytes: bytes.clone()? })).collect()
     }
 
-    fn append(&mut self, expected_head: Head, bytes: Vec<u8>) -> Appended {
-        if expected_head != self.head() {
+    /// `unchecked`: as IndexedDB does it for the last writer, who finds out afterwards.
+    fn append(&mut self, expected_head: Head, bytes: Vec<u8>, unchecked: bool) -> Appended {
+        let stale = expected_head != self.head();
+        if stale && !unchecked {
             return Appended::Stale;
         }
         self.bytes_written += bytes.len() as u64;
-        self.rows.push_back(bytes);
-        Appended::At(self.head())
+        self.rows.push_back((!stale).then_some(bytes));
+        if stale { Appended::Stale } else { Appended::At(self.head()) }
     }
 
     fn compact(&mut self, step: Compaction) -> Result<Compacted> {
@@ -185,12 +190,17 @@ impl Journal for MemoryJournal {
     async fn tail(&self, after: Head) -> Result<Tail> {
         self.view(|store| {
             let gone = after < store.compacted;
-            Ok(if gone { Tail::Compacted } else { Tail::Rows(store.rows_after(after)) })
+            Ok(if gone { Tail::Compacted } else { Tail::Rows(store.rows_after(after), store.head()) })
         })
     }
 
     async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        self.write(move |store| Ok(store.append(expected_head, bytes))).await
+        let unchecked = self.last.take() == Some(expected_head);
+        let appended = self.write(move |store| Ok(store.append(expected_head, bytes, unchecked))).await;
+        if let Ok(Appended::At(head)) = appended {
+            self.last.set(Some(head));
+        }
+        appended
     }
 
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
@@ -220,7 +230,7 @@ impl Clone for MemoryJournal {
         let mut store = self.store.borrow_mut();
         store.connections += 1;
         let (connection, incarnation) = (store.connections, store.incarnation);
-        Self { store: Rc::clone(&self.store), connection, incarnation, closed: Cell::new(false) }
+        Self { store: Rc::clone(&self.store), connection, incarnation, closed: Cell::new(false), last: Cell::default() }
     }
 }
 
@@ -283,7 +293,8 @@ mod tests {
     impl MemoryJournal {
         /// The same connection once more (a clone would be another).
         fn same(&self) -> Self {
-            Self { store: Rc::clone(&self.store), connection: self.connection, incarnation: self.incarnation, closed: Cell::new(false) }
+            let (closed, last) = (Cell::new(false), Cell::default());
+            Self { store: Rc::clone(&self.store), connection: self.connection, incarnation: self.incarnation, closed, last }
         }
     }
 

@@ -11,13 +11,14 @@ pub mod memory;
 
 use crate::core::error::Result;
 
-/// Key of the newest journal row; 0 before the first append. Never goes back, also after compaction.
+/// Key of the newest journal row; 0 before the first append. Never goes back, also after compaction. A stale append may
+/// use up a key.
 pub type Head = u64;
 
 /// One journal row: what one commit appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its key: exactly one more than the row before it.
+    /// Its key: greater than that of the row before it.
     pub key: Head,
     /// UTF-8 JSON of the entries, opaque here. Empty (which no entry is): the browser holds the row and
     /// cannot give it back.
@@ -33,7 +34,7 @@ pub struct Loaded {
     pub compacted: Head,
     /// The segment index as the last compaction wrote it; empty before the first. Opaque here.
     pub index: Vec<u8>,
-    /// The rows after `compacted`, oldest first, without gaps.
+    /// The rows after `compacted`, oldest first.
     pub tail: Vec<Row>,
 }
 
@@ -49,8 +50,8 @@ pub enum Appended {
 /// Rows another tab appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tail {
-    /// The rows after the asked key, oldest first (none: nothing is new).
-    Rows(Vec<Row>),
+    /// The rows after the asked key, oldest first (none: nothing is new), and the head to append on.
+    Rows(Vec<Row>, Head),
     /// Some of them are already folded into segments: load again.
     Compacted,
 }
@@ -91,8 +92,9 @@ pub enum Compacted {
 /// An append-only log with segments, shared by every tab of a database.
 ///
 /// Laws, held by the contract suite on every implementation: a resolved `append` survives a kill and is
-/// seen by every other connection; an `append` with an old head writes nothing; a failed call writes
-/// nothing and leaves the journal usable; a compaction is seen whole or not at all; keys have no gaps.
+/// seen by every other connection; an `append` with an old head writes nothing that can be read; a failed call
+/// writes nothing and leaves the journal usable; a compaction is seen whole or not at all; of connections that
+/// append on the same head again and again one lands each time.
 /// A call that was polled once runs to its end, also when its future is dropped.
 /// Errors: `storage-full`, `storage-unavailable`, `storage-lost` (deleted underneath), `closed`,
 /// `format-too-new`, `blocked` (another tab does not let go).

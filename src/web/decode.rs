@@ -19,6 +19,8 @@ struct Batch<'a> {
     atomic: bool,
     #[serde(default)]
     depends_on: Vec<MutationId>,
+    #[serde(default)]
+    idempotency_key: Option<Arc<str>>,
 }
 
 #[derive(Deserialize)]
@@ -44,14 +46,14 @@ struct Op<'a> {
     base_rev: Option<u64>,
 }
 
-/// A batch of writes; `uuid` names records that come without an id.
-pub(super) fn batch(text: &str, uuid: impl Fn() -> String) -> Result<Request> {
+/// A batch of writes; `name` gives ids to records of a collection that come without one.
+pub(super) fn batch(text: &str, name: impl Fn(&str) -> String) -> Result<Request> {
     let batch: Batch<'_> = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a batch: {e}")))?;
-    let intents = batch.ops.into_iter().map(|op| intent(op, &uuid)).collect::<Result<_>>()?;
-    Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on })
+    let intents = batch.ops.into_iter().map(|op| intent(op, &name)).collect::<Result<_>>()?;
+    Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on, idempotency_key: batch.idempotency_key })
 }
 
-fn intent(op: Op<'_>, uuid: &impl Fn() -> String) -> Result<Intent> {
+fn intent(op: Op<'_>, name: &impl Fn(&str) -> String) -> Result<Intent> {
     let collection: Arc<str> = op.collection.into();
     let id = op.id;
     let key = |collection: &Arc<str>| -> Result<Key> {
@@ -65,8 +67,8 @@ fn intent(op: Op<'_>, uuid: &impl Fn() -> String) -> Result<Intent> {
                 let given = given_id(raw.get()).map_err(|e| Error { path: Some(format!("/{at}/id")), ..e })?;
                 let id = match given {
                     Some(id) => id,
-                    None if op.idless => format!("{ROW_PREFIX}{}", uuid()),
-                    None => uuid(),
+                    None if op.idless => format!("{ROW_PREFIX}{}", name("")),
+                    None => name(&collection),
                 };
                 records.push((id.into(), raw.get().into()));
             }

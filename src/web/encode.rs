@@ -7,9 +7,10 @@ use crate::core::journal::Range;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
 use crate::core::replica::{CollectionChange, DeadLetter, Replica};
-use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict};
+use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict, Waiting};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 use wasm_bindgen::JsValue;
 
@@ -54,12 +55,12 @@ fn text<T: Serialize>(value: &T) -> String {
 }
 
 /// Rows as a JSON array, bodies as they are stored, `null` where there is none.
-pub(super) fn rows(rows: impl Iterator<Item = Option<Record>>) -> String {
-    // Reserved at once: growing 4 MB of text by doubling copies it three times over.
-    let rows: Vec<Option<Record>> = rows.collect();
-    let mut out = String::with_capacity(2 + rows.iter().map(|row| row.as_ref().map_or(4, |r| r.text().len()) + 1).sum::<usize>());
+pub(super) fn rows<'r, I: Iterator<Item = Option<Cow<'r, Record>>>>(rows: impl Fn() -> I) -> String {
+    let text = |row: &Option<Cow<'r, Record>>| row.as_ref().map_or(4, |row| row.text().len());
+    // Measured first: growing 4 MB of text by doubling copies it three times over.
+    let mut out = String::with_capacity(2 + rows().map(|row| text(&row) + 1).sum::<usize>());
     out.push('[');
-    for row in &rows {
+    for row in rows() {
         if out.len() > 1 {
             out.push(',');
         }
@@ -78,7 +79,7 @@ pub(super) fn collections(replica: &Replica) -> String {
         }
         push_string(&mut out, name);
         out.push(':');
-        out.push_str(&replica.list(name).count().to_string());
+        out.push_str(&replica.views(name).filter(|row| !row.is_deleted()).count().to_string());
     }
     out.push('}');
     out
@@ -168,6 +169,8 @@ fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {
     Some(match notice {
         Notice::Conflict(id) => event("conflict", found(id)?),
         Notice::Dead(id) => event("deadletter", engine.read(|r| r.dead_letter(id).map(|d| dead(r, d)))?),
+        Notice::Renamed { from, to } => event("idremapped", json!({"collection": from.collection, "from": from.id, "to": to})),
+        Notice::Stalled { id, reason } => event("stalled", json!({"mutationId": id.to_string(), "reason": reason})),
         Notice::Synced(report) => event("sync", serde_json::to_value(report).ok()?),
         Notice::Auth(error) => event("autherror", error_value(error, "push")),
         Notice::Error(error) => event("error", error_value(error, "storage")),
@@ -184,7 +187,7 @@ pub(super) fn status(engine: &WebEngine) -> String {
     json!({
         "state": s.state.as_str(), "online": s.online, "until": s.until.map(|u| u.to_string()),
         "lastSyncedAt": s.last_synced_at.map(|t| t.to_string()), "everSynced": s.ever_synced, "progress": progress,
-        "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": 0, "deadLetters": s.dead_letters,
+        "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": s.blocked, "deadLetters": s.dead_letters,
         "conflicts": s.conflicts, "health": s.health.as_str(),
     })
     .to_string()
@@ -205,19 +208,30 @@ fn mutation(m: &Mutation, state: &str, attempts: u32, next: Option<String>) -> V
 
 /// Pending mutations, oldest first.
 pub(super) fn queue(engine: &WebEngine) -> String {
-    let ids: Vec<_> = engine.read(|r| r.queue().map(|m| m.id.clone()).collect());
-    let one = |id| {
-        let (attempts, next, in_flight) = engine.attempts(id);
-        let state = if in_flight { "syncing" } else { "queued" };
-        engine.read(|r| r.pending(id).map(|m| mutation(m, state, attempts.max(u32::from(m.attempted)), next.map(|n| n.to_string()))))
+    let waiting = engine.explain();
+    let one = |r: &Replica, w: &Waiting| {
+        Some(mutation(r.pending(&w.id)?, w.state.as_str(), w.attempts, w.next_attempt_at.map(|at| at.to_string())))
     };
-    Value::from(ids.iter().filter_map(one).collect::<Vec<_>>()).to_string()
+    engine.read(|r| Value::from(waiting.iter().filter_map(|w| one(r, w)).collect::<Vec<_>>()).to_string())
+}
+
+/// Why each of them waits.
+pub(super) fn explain(engine: &WebEngine) -> String {
+    let one = |w: &Waiting| {
+        let mut value = json!({"mutationId": w.id.to_string(), "reason": w.reason});
+        if let Some(object) = value.as_object_mut() {
+            object.extend(w.until.map(|at| ("until".to_owned(), at.to_string().into())));
+            object.extend(w.waiting_for.clone().map(|id| ("waitingFor".to_owned(), id.into())));
+        }
+        value
+    };
+    Value::from(engine.explain().iter().map(one).collect::<Vec<_>>()).to_string()
 }
 
 fn dead(replica: &Replica, d: &DeadLetter) -> Value {
     let mut value = mutation(&d.mutation, "blocked", 1, None);
     if let Some(object) = value.as_object_mut() {
-        let waiting: Vec<String> = replica.queue().filter(|m| m.depends_on.contains(&d.mutation.id)).map(|m| m.id.to_string()).collect();
+        let waiting: Vec<String> = replica.dependents(&d.mutation.id).iter().map(ToString::to_string).collect();
         object.insert("code".into(), d.code.clone().into());
         object.insert("message".into(), d.message.clone().into());
         object.insert("at".into(), d.at.to_string().into());

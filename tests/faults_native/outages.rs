@@ -30,7 +30,7 @@ fn f4_lost_answers_are_asked_for_again_and_take_effect_once() {
 #[test]
 fn f5_offline_for_long_then_everything_goes_in_few_requests() {
     let farm = Farm::new(5);
-    let d = farm.device(Options::default());
+    let d = farm.device(Options { max_attempts: Some(1), ..Options::default() });
     farm.pass(1_000);
     d.engine.online(false);
     d.wire.take();
@@ -43,8 +43,7 @@ fn f5_offline_for_long_then_everything_goes_in_few_requests() {
     // An explicit sync tries whatever the browser says; a network that is not there uses up no attempt.
     let refused = d.sync(&farm).unwrap_err();
     assert_eq!((refused.code, d.state(), d.wire.take().len()), (Code::Offline, "offline", 1));
-    let first = d.engine.read(|r| r.queue().next().unwrap().id.clone());
-    assert_eq!(d.engine.attempts(&first).0, 0);
+    assert_eq!((d.pending(), d.engine.status().dead_letters), (10_000, 0));
 
     d.wire.does(|_| Act::Pass);
     let started = std::time::Instant::now();
@@ -93,7 +92,8 @@ fn f6_f7_a_server_that_is_down_is_not_stormed_and_the_queue_drains_by_itself() {
         assert!(seen.len() >= 20, "{what}: it goes on trying");
         assert!(seen.len() <= MOST_PER_HOUR && most_per_minute(&seen) <= MOST_PER_MINUTE, "{what}: {} requests", seen.len());
         assert_eq!((d.pending() >= 30, d.rows(), d.engine.status().dead_letters), (true, 30, 0), "{what}: the queue is kept");
-        assert!(d.engine.status().until.is_some() && d.engine.status().error.is_some(), "{what}");
+        let trying = ["pushing", "pulling"].contains(&d.state());
+        assert!((trying || d.engine.status().until.is_some()) && d.engine.status().error.is_some(), "{what}");
         d.wire.does(|_| Act::Pass);
         farm.pass(6 * 60_000);
         assert_eq!((d.pending(), farm.server_rows(), d.state()), (0, 30, "idle"), "{what}: drains without anybody doing anything");

@@ -8,15 +8,13 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::merge::check_field_times;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::WireMutation;
-use crate::core::record::{self, Envelope, Fields, Key, OPTIMISTIC_PREFIX, ROW_PREFIX, Record, SINGLETON};
+use crate::core::record::{self, Envelope, Fields, Key, ROW_PREFIX, Record, SINGLETON};
+use crate::core::remap::{Lookup, translate, translate_value};
 use crate::core::schema::{Schema, check_name};
 use crate::core::stamp::Stamp;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
-
-/// Looks an optimistic id up.
-pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<Arc<str>>;
 
 /// A usable mutation.
 #[derive(Clone, Debug)]
@@ -65,10 +63,7 @@ impl Incoming {
         let id: Arc<str> = known.clone().unwrap_or_else(|| wire.record_id.as_str().into());
         let body = translate(&carried, ids)?;
         let translated = known.is_some() || body.is_some();
-        let record = match body.unwrap_or_else(|| carried.clone()) {
-            r if known.is_some() => rename(&r, &id)?,
-            r => r,
-        };
+        let record = body.unwrap_or(carried);
         Ok(Self {
             op: wire.op,
             key: Key::new(wire.collection.as_str(), id),
@@ -77,7 +72,7 @@ impl Incoming {
             bare,
             base_rev,
             changed: changed(wire)?,
-            was: wire.was.clone(),
+            was: wire.was.clone().map(|was| seen(was, ids)),
             depends_on: depends_on(wire)?,
             imported: wire.imported,
             resolves: short(wire.resolves.as_deref(), "/resolves")?,
@@ -138,59 +133,14 @@ fn tombstone(id: &str, at: Stamp) -> Record {
     Record::build(Envelope { id, updated_at: at, deleted_at: Some(at), rev: None }, &Fields(Vec::new()))
 }
 
-/// The same version under another id.
-pub(super) fn rename(record: &Record, id: &str) -> Result<Record> {
-    let envelope = Envelope { id, updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
-    Ok(Record::build(envelope, &record.fields()?))
-}
-
-/// Replaces every string that is exactly a known optimistic id; `None` when there is none (rule *wire*).
-fn translate(record: &Record, ids: Lookup<'_>) -> Result<Option<Record>> {
-    if !record.text().contains(OPTIMISTIC_PREFIX) {
-        return Ok(None);
-    }
-    let mut body = Value::Object(record.value()?);
-    let mut found = false;
-    replace(&mut body, &mut |text| {
-        let known = text.starts_with(OPTIMISTIC_PREFIX).then(|| ids(text)).flatten();
-        found |= known.is_some();
-        known.map(|id| id.to_string())
-    });
-    if !found {
-        return Ok(None);
-    }
-    let text = body.to_string();
-    let envelope = Envelope { id: record.id(), updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
-    Ok(Some(Record::build(envelope, &Fields::split(&text)?)))
-}
-
-fn replace(value: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
-    match value {
-        Value::String(text) => {
-            if let Some(new) = with(text) {
-                *text = new;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|v| replace(v, with)),
-        Value::Object(members) => members.values_mut().for_each(|v| replace(v, with)),
-        _ => {}
-    }
-}
-
-/// Every string in a record's text that can be an optimistic id.
-pub(super) fn optimistic_ids(text: &str) -> Vec<Arc<str>> {
-    let mut found = Vec::new();
-    if text.contains(OPTIMISTIC_PREFIX)
-        && let Ok(mut value) = serde_json::from_str::<Value>(text)
-    {
-        replace(&mut value, &mut |text| {
-            if text.starts_with(OPTIMISTIC_PREFIX) {
-                found.push(text.into());
-            }
-            None
-        });
-    }
-    found
+/// What the author saw, in the ids of the server.
+fn seen(was: Map<String, Value>, ids: Lookup<'_>) -> Map<String, Value> {
+    was.into_iter()
+        .map(|(pointer, mut value)| {
+            translate_value(&mut value, ids);
+            (pointer, value)
+        })
+        .collect()
 }
 
 fn changed(wire: &WireMutation) -> Result<Option<Vec<String>>> {

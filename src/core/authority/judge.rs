@@ -3,7 +3,7 @@
 //! Lives here: the order in which a mutation is looked at (R5): receipt, mark, schema, shape, dependencies,
 //! clamp, the decision it makes, the policy; then writing and the result. Not here: the policy itself.
 
-use crate::core::authority::incoming::{Incoming, rename};
+use crate::core::authority::incoming::Incoming;
 use crate::core::authority::page::most_plausible;
 use crate::core::authority::policy::{Verdict, decide};
 use crate::core::authority::stage::{About, Stage};
@@ -14,6 +14,7 @@ use crate::core::merge::{clamp_fields, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
+use crate::core::remap::translate;
 use crate::core::schema::{Collection, Ids, Policy, Schema, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
@@ -115,8 +116,9 @@ fn reuse(wire: &WireMutation) -> WireResult {
 
 fn expired(stage: &Stage<'_>, wire: &WireMutation) -> WireResult {
     let id = stage.server_id(&wire.record_id).unwrap_or_else(|| wire.record_id.as_str().into());
-    let row = stage.row(&Key::new(wire.collection.as_str(), id));
+    let row = stage.row(&Key::new(wire.collection.as_str(), id.clone()));
     WireResult {
+        record_id: (id.as_ref() != wire.record_id).then(|| id.to_string()),
         rev: Some(row.and_then(|r| r.record.rev()).unwrap_or(stage.rev())),
         record: row.and_then(|r| raw(&r.record)),
         ..WireResult::new(&wire.id, Outcome::Expired)
@@ -141,13 +143,14 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
             ..WireResult::new(&wire.id, Outcome::Blocked)
         });
     }
-    if m.op == Op::Create
+    let first = m.op == Op::Create
         && wire.record_id.starts_with(OPTIMISTIC_PREFIX)
         && stage.server_id(&wire.record_id).is_none()
-        && stage.schema().collection(&m.key.collection).is_some_and(|c| c.ids == Ids::Server)
-    {
+        && stage.schema().collection(&m.key.collection).is_some_and(|c| c.ids == Ids::Server);
+    if first {
         let id = stage.give_id(&wire.record_id);
-        m.record = rename(&m.record, &id)?;
+        // Its own id, and wherever it names itself.
+        m.record = translate(&m.record, &|id| stage.server_id(id))?.unwrap_or(m.record);
         m.key = Key::new(m.key.collection.clone(), id);
         m.translated = true;
     }
@@ -156,10 +159,15 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
     }
-    settle(stage, wire, &m, row)
+    let result = settle(stage, wire, &m, row)?;
+    if first {
+        stage.rewrite(&wire.record_id)?;
+    }
+    Ok(result)
 }
 
-/// The first dependency that has not taken effect (rule *deps*).
+/// The first dependency that has not been judged, or was refused (rule *deps*). What is in conflict waits for a person; what
+/// depends on it does not: its record is there.
 fn blocked(stage: &Stage<'_>, m: &Incoming) -> Option<MutationId> {
     let satisfied = |id: &MutationId| {
         let told = || {
@@ -167,7 +175,7 @@ fn blocked(stage: &Stage<'_>, m: &Incoming) -> Option<MutationId> {
             Some(receipt.status)
         };
         id.seq <= stage.mark(&id.client)
-            || matches!(stage.outcome(id).or_else(told), Some(Outcome::Applied | Outcome::Merged | Outcome::Superseded))
+            || matches!(stage.outcome(id).or_else(told), Some(Outcome::Applied | Outcome::Merged | Outcome::Superseded | Outcome::Conflict))
     };
     m.depends_on.iter().find(|id| !satisfied(id)).cloned()
 }

@@ -11,7 +11,7 @@ use crate::core::protocol::{PullRequest, PushRequest, SyncResponse, WireResult};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A server without disk or network: one schema, any number of scopes.
@@ -38,6 +38,7 @@ struct Scope {
     receipts: HashMap<MutationId, Receipt>,
     settled: HashMap<Arc<str>, u64>,
     ids: HashMap<Arc<str>, Arc<str>>,
+    waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     unresolved: HashMap<Key, Key>,
 }
 
@@ -67,6 +68,7 @@ impl Scope {
             receipts: HashMap::new(),
             settled: HashMap::new(),
             ids: HashMap::new(),
+            waiting: HashMap::new(),
             unresolved: HashMap::new(),
         }
     }
@@ -86,6 +88,9 @@ impl Scope {
         }
         for id in &needs.ids {
             into.ids.extend(self.ids.get(id).map(|s| (id.clone(), s.clone())));
+        }
+        for id in &needs.waiting {
+            into.waiting.extend(self.waiting.get(id).map(|keys| (id.clone(), keys.clone())));
         }
         for key in &needs.unresolved_of {
             let row = self.unresolved.get(key).and_then(|conflict| self.rows.get(conflict));
@@ -109,7 +114,13 @@ impl Scope {
         }
         self.receipts.extend(effects.receipts);
         self.settled.extend(effects.settled);
+        for (optimistic, _) in &effects.ids {
+            self.waiting.remove(optimistic);
+        }
         self.ids.extend(effects.ids);
+        for (id, key) in effects.waiting {
+            self.waiting.entry(id).or_default().insert(key);
+        }
         self.head = effects.head;
     }
 
@@ -268,6 +279,7 @@ impl MemoryServer {
             receipts: s.receipts.clone(),
             settled: s.settled.clone(),
             ids: s.ids.clone(),
+            waiting: s.waiting.clone(),
             unresolved,
         })
     }

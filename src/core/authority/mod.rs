@@ -32,7 +32,7 @@ use crate::core::protocol::{Outcome, PushRequest, WireResult};
 use crate::core::record::{Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where a scope's data stands.
@@ -104,6 +104,8 @@ pub struct Snapshot {
     pub settled: HashMap<Arc<str>, u64>,
     /// Optimistic id → server id.
     pub ids: HashMap<Arc<str>, Arc<str>>,
+    /// Optimistic id without a server id → rows that were accepted with it.
+    pub waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     /// Record → the row of `_conflictArchive` that is its unresolved conflict.
     pub unresolved: HashMap<Key, Record>,
 }
@@ -118,6 +120,7 @@ impl Snapshot {
             receipts: HashMap::new(),
             settled: HashMap::new(),
             ids: HashMap::new(),
+            waiting: HashMap::new(),
             unresolved: HashMap::new(),
         }
     }
@@ -144,8 +147,10 @@ pub struct Effects {
     pub receipts: Vec<(MutationId, Receipt)>,
     /// `settledThrough` marks that moved up.
     pub settled: Vec<(Arc<str>, u64)>,
-    /// New entries of the id map: optimistic id, server id.
+    /// New entries of the id map: optimistic id, server id. Nothing waits for these any more.
     pub ids: Vec<(Arc<str>, Arc<str>)>,
+    /// Rows accepted with an optimistic id that has no server id yet: they are written again when it has (R2).
+    pub waiting: Vec<(Arc<str>, Key)>,
     /// The head afterwards.
     pub head: Head,
 }

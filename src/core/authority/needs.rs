@@ -3,12 +3,13 @@
 //! Lives here: reading a request for the keys it touches. Not here: loading.
 
 use crate::core::authority::Snapshot;
-use crate::core::authority::incoming::{Incoming, optimistic_ids};
+use crate::core::authority::incoming::Incoming;
 use crate::core::authority::rows::pushed;
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{PushRequest, WireMutation};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX};
+use crate::core::remap::optimistic_ids;
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
 use std::collections::BTreeSet;
@@ -25,6 +26,8 @@ pub struct Needs {
     pub clients: BTreeSet<Arc<str>>,
     /// Optimistic ids, into `ids`.
     pub ids: BTreeSet<Arc<str>>,
+    /// Optimistic ids that may get a server id now: the rows that wait for it are needed, into `waiting`.
+    pub waiting: BTreeSet<Arc<str>>,
     /// Records whose unresolved conflict is needed, into `unresolved`.
     pub unresolved_of: BTreeSet<Key>,
     /// Ids of rows of `_conflictArchive`, into `rows` under that collection.
@@ -41,6 +44,9 @@ impl Needs {
         self.record(Key::new(wire.collection.as_str(), wire.record_id.as_str()));
         if wire.record_id.starts_with(OPTIMISTIC_PREFIX) {
             self.ids.insert(wire.record_id.as_str().into());
+            if wire.op == Op::Create {
+                self.waiting.insert(wire.record_id.as_str().into());
+            }
         }
         self.ids.extend(wire.record.iter().flat_map(|raw| optimistic_ids(raw.get())));
         self.conflicts.extend(wire.resolves.as_deref().map(Arc::from));
@@ -77,7 +83,7 @@ pub fn needs(request: &PushRequest) -> Needs {
 /// that the versions meeting here would get. Load it into the same snapshot, then evaluate.
 #[must_use]
 pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) -> Needs {
-    let mut needs = Needs::default();
+    let mut needs = Needs { rows: snapshot.waiting.values().flatten().cloned().collect(), ..Needs::default() };
     let rows = pushed(request, Stamp(0));
     let wires = request.mutations.iter().chain(rows.iter().flatten().map(|row| row.wire()));
     for wire in wires {

@@ -9,10 +9,11 @@ use crate::core::conflict::{Conflict, Status, Winner};
 use crate::core::error::Result;
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
-use crate::core::record::{Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::remap::{may_hold, optimistic_ids, translate};
 use crate::core::schema::{Policy, Schema, label};
 use crate::core::stamp::Stamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Changes so far. Cloned before a group, put back if the group is refused.
@@ -25,6 +26,7 @@ pub(super) struct Stage<'a> {
     rows: HashMap<Key, RowWrite>,
     unresolved: HashMap<Key, Option<Record>>,
     ids: HashMap<Arc<str>, Arc<str>>,
+    waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     receipts: HashMap<MutationId, Receipt>,
     outcomes: HashMap<MutationId, Outcome>,
     settled: HashMap<Arc<str>, u64>,
@@ -49,6 +51,7 @@ impl<'a> Stage<'a> {
             rows: HashMap::new(),
             unresolved: HashMap::new(),
             ids: HashMap::new(),
+            waiting: HashMap::new(),
             receipts: HashMap::new(),
             outcomes: HashMap::new(),
             settled: HashMap::new(),
@@ -77,6 +80,23 @@ impl<'a> Stage<'a> {
         let id: Arc<str> = format!("s{:x}", self.rev + 1).into();
         self.ids.insert(optimistic.into(), id.clone());
         id
+    }
+
+    /// Writes every row again that was accepted with this id (R2): the same version, the server's id in it.
+    pub(super) fn rewrite(&mut self, optimistic: &str) -> Result<()> {
+        let mut keys = self.waiting.remove(optimistic).unwrap_or_default();
+        keys.extend(self.loaded.waiting.get(optimistic).into_iter().flatten().cloned());
+        for key in keys {
+            let Some(row) = self.row(&key).cloned() else { continue };
+            let Some(record) = translate(&row.record, &|id| self.server_id(id))? else { continue };
+            let open = Conflict::from_record(&record).ok().filter(|c| key.collection.as_ref() == ARCHIVE && c.status == Status::Unresolved);
+            let about = open.map(|c| c.about());
+            let written = self.write(&key, &record, row.by, about.clone())?.record;
+            if let Some(about) = about {
+                self.unresolved.insert(about, Some(written));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn receipt(&self, id: &MutationId) -> Option<&Receipt> {
@@ -111,6 +131,13 @@ impl<'a> Stage<'a> {
     fn write(&mut self, key: &Key, record: &Record, by: Option<Arc<str>>, unresolved_of: Option<Key>) -> Result<StoredRow> {
         let row = StoredRow { record: record.with_rev(self.rev + 1)?, by, received_at: self.now };
         self.rev += 1;
+        if may_hold(record.text()) {
+            for id in optimistic_ids(record.text()) {
+                if self.server_id(&id).is_none() {
+                    self.waiting.entry(id).or_default().insert(key.clone());
+                }
+            }
+        }
         self.rows.insert(key.clone(), RowWrite { key: key.clone(), row: row.clone(), unresolved_of });
         Ok(row)
     }
@@ -176,7 +203,7 @@ impl<'a> Stage<'a> {
     /// The unresolved conflict of that id, if `m` may decide it: same record, or a new one in its collection
     /// ('both').
     pub(super) fn open_conflict(&self, id: &str, m: &Incoming) -> Option<Conflict> {
-        let row = self.row(&Key::new(crate::core::record::ARCHIVE, id))?;
+        let row = self.row(&Key::new(ARCHIVE, id))?;
         let conflict = Conflict::from_record(&row.record).ok()?;
         let about = conflict.about();
         let both = m.op == crate::core::mutation::Op::Create && about.collection == m.key.collection;
@@ -202,7 +229,10 @@ impl<'a> Stage<'a> {
         ids.sort_unstable();
         let mut settled: Vec<_> = self.settled.into_iter().collect();
         settled.sort_unstable();
+        let mut waiting: Vec<_> =
+            self.waiting.into_iter().flat_map(|(id, keys)| keys.into_iter().map(move |key| (id.clone(), key))).collect();
+        waiting.sort_unstable();
         let head = Head { rev: self.rev, ..self.loaded.head.clone() };
-        Effects { rows, receipts, settled, ids, head }
+        Effects { rows, receipts, settled, ids, waiting, head }
     }
 }

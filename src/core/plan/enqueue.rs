@@ -1,6 +1,7 @@
 //! Joining the queue: coalescing with what was never sent, or a new mutation (DESIGN §6.2, R1, R13, R15, R16).
 
-use super::{Context, Plan, Seen, check_room};
+use super::depends::{self, Siblings};
+use super::{Context, Plan, Seen, check_room, letters};
 use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::error::Result;
 use crate::core::journal::{Change, Range};
@@ -19,17 +20,39 @@ pub(super) fn creates(replica: &Replica, collection: &Arc<str>, records: Vec<Rec
     }
     let first = MutationId::new(replica.client().clone(), replica.seq() + 1);
     plan.mutations = Some(Range { first: first.clone(), count: records.len() as u64 });
-    if context.group.is_none() && context.depends_on.is_empty() {
-        plan.changes.push(Change::Creates { collection: collection.clone(), first, records, imported });
-        return;
-    }
+    let mut siblings = Siblings::new();
+    let named = depends::among(replica, collection, &records);
     for (record, n) in records.into_iter().zip(0u64..) {
         let id = MutationId::new(first.client.clone(), first.seq + n);
         let key = Key { collection: collection.clone(), id: record.id().clone() };
-        let mut m = Mutation::new(id, Op::Create, key, record);
-        (m.group, m.depends_on, m.imported) = (context.group.clone(), context.depends_on.clone(), imported);
-        plan.changes.push(Change::Add(m));
+        let depends_on = waits_for(replica, &key, &record, context, &siblings);
+        if named {
+            siblings.insert(key.id.clone(), id.clone());
+        }
+        match plan.changes.last_mut() {
+            _ if context.group.is_some() || context.once.is_some() => {
+                let once = context.once.iter().cloned().collect();
+                let m = Mutation { group: context.group.clone(), depends_on, imported, once, ..Mutation::new(id, Op::Create, key, record) };
+                plan.changes.push(Change::Add(m));
+            }
+            Some(Change::Creates { records, depends_on: same, .. }) if *same == depends_on => records.push(record),
+            _ => {
+                let records = vec![record];
+                plan.changes.push(Change::Creates { collection: collection.clone(), first: id, records, imported, depends_on });
+            }
+        }
     }
+}
+
+/// Everything a new version waits for.
+fn waits_for(replica: &Replica, key: &Key, record: &Record, context: &Context, siblings: &Siblings) -> Vec<MutationId> {
+    let mut out = depends::explicit(replica, key, context);
+    for id in depends::derived(replica, key, record, context, siblings) {
+        if !out.contains(&id) {
+            out.push(id);
+        }
+    }
+    out
 }
 
 /// A new version made on what the app sees now.
@@ -44,29 +67,44 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
         plan.changes.push(Change::Mine { key: key.clone(), record });
         return Ok(plan);
     }
-    let letter = replica.dead_letter_of(key);
-    if let Some(letter) = letter.filter(|l| l.mutation.op == Op::Create) {
-        plan.changes.push(Change::DeadEdit(Mutation { record, ..letter.mutation.clone() }));
-        return Ok(plan);
+    let letter = replica.dead_letter_of(key).map(|l| &l.mutation);
+    if let Some(dead) = letter.filter(|l| l.op == Op::Create) {
+        if op != Op::Delete {
+            plan.mutations = Some(Range { first: dead.id.clone(), count: 1 });
+            let once = dead.once.iter().chain(&context.once).cloned().collect();
+            plan.changes.push(Change::DeadEdit(Mutation { record, once, ..dead.clone() }));
+            return Ok(plan);
+        }
+        if replica.confirmed(key).is_none_or(Record::is_deleted) {
+            // What no server has and nobody wants any more.
+            plan.changes.extend(letters::gone(replica, &dead.id));
+            return Ok(plan);
+        }
     }
     let last = replica.pending_of(key).next_back();
-    if let Some(last) = last.filter(|l| coalesces(l, context)) {
-        return Ok(coalesce(replica, last, op, record, changed, plan));
+    let waits = waits_for(replica, key, &record, context, &Siblings::new());
+    let mut plan = match last.filter(|l| coalesces(l, &waits, context)) {
+        Some(last) => coalesce(replica, last, op, record, changed, waits, context, plan),
+        None => {
+            check_room(replica, 1, context)?;
+            let mut m = Mutation::new(MutationId::new(replica.client().clone(), replica.seq() + 1), op, key.clone(), record);
+            match last {
+                // Made on pending content: that content's base is its base, until the pending one is acknowledged.
+                Some(last) => (m.base_rev, m.base, m.on) = (last.base_rev, last.base.clone(), Some(last.id.clone())),
+                None => (m.base_rev, m.base) = (replica.confirmed(key).and_then(Record::rev), replica.confirmed(key).cloned()),
+            }
+            (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), waits);
+            m.once = context.once.iter().cloned().collect();
+            m.retry_of = letter.map(|l| l.id.clone());
+            plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
+            plan.changes.push(Change::Add(m));
+            plan
+        }
+    };
+    if let (Some(dead), Some(now)) = (letter, &plan.mutations) {
+        let retried = letters::retried(replica, &dead.id, &now.first);
+        plan.changes.extend(retried);
     }
-    check_room(replica, 1, context)?;
-    let mut m = Mutation::new(MutationId::new(replica.client().clone(), replica.seq() + 1), op, key.clone(), record);
-    match last {
-        // Made on pending content: that content's base is its base, until the pending one is acknowledged.
-        Some(last) => (m.base_rev, m.base, m.on) = (last.base_rev, last.base.clone(), Some(last.id.clone())),
-        None => (m.base_rev, m.base) = (replica.confirmed(key).and_then(Record::rev), replica.confirmed(key).cloned()),
-    }
-    (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), context.depends_on.clone());
-    if let Some(letter) = letter {
-        m.retry_of = Some(letter.mutation.id.clone());
-        plan.changes.push(Change::Undead { id: letter.mutation.id.clone() });
-    }
-    plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
-    plan.changes.push(Change::Add(m));
     Ok(plan)
 }
 
@@ -96,17 +134,25 @@ pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Recor
     Ok((merge::stamp_fields(Some(view), record, &changed)?, changed))
 }
 
-fn coalesces(last: &Mutation, context: &Context) -> bool {
-    // An unsent import must reach the server as what it is (R13); a group keeps to itself (R2).
-    !last.attempted
-        && !last.imported
-        && last.resolves.is_none()
-        && last.depends_on.is_empty()
-        && context.depends_on.is_empty()
-        && last.group == context.group
+fn coalesces(last: &Mutation, waits: &[MutationId], context: &Context) -> bool {
+    // An unsent import must reach the server as what it is (R13); a group keeps to itself and sends no record twice;
+    // coalescing adds no dependency, so that none ever leads to a later mutation (R2).
+    let own_group = last.group.is_some() && last.group == context.group;
+    let adds = waits.iter().any(|id| !last.depends_on.contains(id));
+    !last.attempted && !last.imported && last.resolves.is_none() && last.group == context.group && (own_group || !adds)
 }
 
-fn coalesce(replica: &Replica, last: &Mutation, op: Op, record: Record, changed: Vec<String>, mut plan: Plan) -> Plan {
+#[allow(clippy::too_many_arguments, reason = "one step of `enqueue`")]
+fn coalesce(
+    replica: &Replica,
+    last: &Mutation,
+    op: Op,
+    record: Record,
+    changed: Vec<String>,
+    waits: Vec<MutationId>,
+    context: &Context,
+    mut plan: Plan,
+) -> Plan {
     let merged = match (last.op, op) {
         (Op::Create, Op::Delete) => {
             let needed = replica.confirmed(&last.key).is_some() || replica.queue().any(|m| m.depends_on.contains(&last.id));
@@ -121,7 +167,12 @@ fn coalesce(replica: &Replica, last: &Mutation, op: Op, record: Record, changed:
         (Op::Delete, _) => Op::Update,
         (first, _) => first,
     };
-    let mut m = Mutation { op: merged, record, ..last.clone() };
+    // What the old content named and the new one does not is waited for no longer.
+    let named = depends::derived(replica, &last.key, &last.record, context, &Siblings::new());
+    let mut depends_on: Vec<MutationId> = last.depends_on.iter().filter(|id| !named.contains(id) || waits.contains(id)).cloned().collect();
+    depends_on.extend(waits.into_iter().filter(|id| !last.depends_on.contains(id)));
+    let once = last.once.iter().chain(&context.once).cloned().collect();
+    let mut m = Mutation { op: merged, record, depends_on, once, ..last.clone() };
     for pointer in changed {
         if !m.changed.contains(&pointer) {
             m.changed.push(pointer);

@@ -1,6 +1,7 @@
-//! Dead letters and queued mutations the user takes in hand (R15).
+//! Dead letters and queued mutations the user takes in hand (R15, rule *dlorder*).
 
-use super::{Context, Plan, check_room, own_fields};
+use super::depends::{self, Siblings};
+use super::{Context, Plan, check_room, enqueue, first, own_fields};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::mutation::{Mutation, MutationId, Op};
@@ -12,54 +13,122 @@ fn letter<'r>(replica: &'r Replica, id: &MutationId) -> Result<&'r DeadLetter> {
     replica.dead_letter(id).ok_or_else(|| Error::new(Code::NotFound, format!("no dead letter '{id}'")))
 }
 
-/// A retry is a new mutation with a new id; without an edit it keeps its stamp.
+/// What waited for a refused mutation waits for this one; the letter ends.
+pub(super) fn retried(replica: &Replica, dead: &MutationId, now: &MutationId) -> Vec<Change> {
+    let waited_for = replica.queue().any(|m| m.depends_on.contains(dead));
+    let redepend = waited_for.then(|| Change::Redepend { from: dead.clone(), to: Some(now.clone()) });
+    redepend.into_iter().chain([Change::Undead { id: dead.clone() }]).collect()
+}
+
+/// A refused mutation that nobody retries: what waited for it waits no longer.
+pub(super) fn gone(replica: &Replica, dead: &MutationId) -> Vec<Change> {
+    let waited_for = replica.queue().any(|m| m.depends_on.contains(dead));
+    let redepend = waited_for.then(|| Change::Redepend { from: dead.clone(), to: None });
+    redepend.into_iter().chain([Change::Undead { id: dead.clone() }]).collect()
+}
+
+/// A retry is a new mutation with a new id; without an edit it keeps its stamp. A refused group is retried whole. A
+/// refused update joins the edit that waits on top of it.
 pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, context: &Context) -> Result<Plan> {
     let old = &letter(replica, id)?.mutation;
-    check_room(replica, 1, context)?;
-    let record = match edited {
-        None => old.record.clone(),
-        Some(text) => {
-            check(text)?;
-            let at = Stamp::next(context.now, Some(old.record.updated_at()));
-            let deleted_at = (old.op == Op::Delete).then_some(at);
-            Record::build(Envelope { id: &old.key.id, updated_at: at, deleted_at, rev: None }, &own_fields(text)?)
+    let mut plan = Plan { ids: vec![old.key.id.clone()], ..Plan::default() };
+    if let Some(waiting) = replica.pending_of(&old.key).next_back() {
+        let Some(text) = edited else {
+            plan.mutations = Some(Range { first: waiting.id.clone(), count: 1 });
+            plan.changes = retried(replica, id, &waiting.id);
+            return Ok(plan);
+        };
+        check(text)?;
+        let view = &waiting.record;
+        let record = rebuilt(old, text, Stamp::next(context.now, Some(view.updated_at())))?;
+        return enqueue::enqueue(replica, Op::Update, &old.key, record, view, context);
+    }
+    let group = |l: &&DeadLetter| old.group.is_some() && l.mutation.group == old.group;
+    let together: Vec<&Mutation> = replica.dead_letters().filter(|l| l.mutation.id == *id || group(l)).map(|l| &l.mutation).collect();
+    check_room(replica, together.len(), context)?;
+    for (dead, n) in together.into_iter().zip(1u64..) {
+        let new = MutationId::new(replica.client().clone(), replica.seq() + n);
+        let (record, changed) = match edited.filter(|_| dead.id == *id) {
+            None => (dead.record.clone(), dead.changed.clone()),
+            Some(text) => edit(replica, dead, text, context)?,
+        };
+        // What was written since and names this record waits for it already.
+        let waiting = replica.dependents(&dead.id);
+        let mut depends_on = dead.depends_on.clone();
+        depends_on.extend(depends::derived(replica, &dead.key, &record, context, &Siblings::new()));
+        depends_on.retain(|d| !waiting.contains(d));
+        depends_on.sort_unstable();
+        depends_on.dedup();
+        if dead.id == *id {
+            plan.mutations = Some(Range { first: new.clone(), count: 1 });
         }
-    };
-    let new = MutationId::new(replica.client().clone(), replica.seq() + 1);
-    let mut plan = Plan { ids: vec![old.key.id.clone()], mutations: Some(Range { first: new.clone(), count: 1 }), ..Plan::default() };
-    plan.changes.push(Change::Undead { id: id.clone() });
-    plan.changes.push(Change::Add(Mutation {
-        id: new.clone(),
-        record,
-        attempted: false,
-        on: None,
-        retry_of: Some(id.clone()),
-        ..old.clone()
-    }));
-    plan.changes.push(Change::Redepend { from: id.clone(), to: new });
+        plan.changes.extend(retried(replica, &dead.id, &new));
+        plan.changes.push(Change::Add(Mutation {
+            id: new,
+            record,
+            changed,
+            depends_on,
+            attempted: false,
+            sent: None,
+            on: None,
+            retry_of: Some(dead.id.clone()),
+            ..dead.clone()
+        }));
+    }
     Ok(plan)
 }
 
+/// New content of a refused version; it can itself refuse.
+fn edit(replica: &Replica, dead: &Mutation, text: &str, context: &Context) -> Result<(Record, Vec<String>)> {
+    let at = Stamp::next(context.now, Some(dead.record.updated_at()));
+    if dead.op == Op::Create {
+        return Ok((first(replica, &dead.key, text, at)?, Vec::new()));
+    }
+    check(text)?;
+    let record = rebuilt(dead, text, at)?;
+    match &dead.base {
+        Some(base) => enqueue::stamped(replica, &dead.key, record, base),
+        None => Ok((record, Vec::new())),
+    }
+}
+
+fn rebuilt(dead: &Mutation, text: &str, at: Stamp) -> Result<Record> {
+    let deleted_at = (dead.op == Op::Delete).then_some(at);
+    Ok(Record::build(Envelope { id: &dead.key.id, updated_at: at, deleted_at, rev: None }, &own_fields(text)?))
+}
+
+/// Lets go of a dead letter: the view is confirmed ⊕ what remains. With `cascade` what waits for it goes too, else it goes on
+/// without it.
 pub(super) fn discard(replica: &Replica, id: &MutationId, cascade: bool) -> Result<Plan> {
     let dead = letter(replica, id)?;
     let mut plan = Plan { ids: vec![dead.mutation.key.id.clone()], ..Plan::default() };
-    plan.changes.push(Change::Undead { id: id.clone() });
     if cascade {
-        let mut gone = vec![id.clone()];
-        for m in replica.queue().filter(|m| !m.attempted) {
-            if m.depends_on.iter().any(|d| gone.contains(d)) {
-                gone.push(m.id.clone());
-                plan.changes.push(Change::Drop { id: m.id.clone(), discarded: true });
-            }
-        }
+        let waiting = replica.dependents(id).into_iter().map(|id| Change::Drop { id, discarded: true });
+        plan.changes.extend(waiting);
+        plan.changes.push(Change::Undead { id: id.clone() });
+    } else {
+        plan.changes = gone(replica, id);
     }
     Ok(plan)
 }
 
+/// Takes a mutation back that was never sent: with a create what was written on the record since, with a member its group.
 pub(super) fn discard_queued(replica: &Replica, id: &MutationId) -> Result<Plan> {
     let m = replica.pending(id).ok_or_else(|| Error::new(Code::NotFound, format!("no queued mutation '{id}'")))?;
-    if m.attempted {
+    let mut going: Vec<&Mutation> = vec![m];
+    if m.group.is_some() {
+        going = replica.queue().filter(|other| other.group == m.group).collect();
+    }
+    let later: Vec<&Mutation> = going.iter().filter(|m| m.op == Op::Create).flat_map(|m| replica.pending_of(&m.key)).collect();
+    going.extend(later.into_iter().filter(|l| !going.iter().any(|m| m.id == l.id)).collect::<Vec<_>>());
+    if going.iter().any(|m| m.attempted) {
         return Err(Error::new(Code::Blocked, "this mutation was sent; whether it took effect is not known yet"));
     }
-    Ok(Plan { ids: vec![m.key.id.clone()], changes: vec![Change::Drop { id: id.clone(), discarded: true }], ..Plan::default() })
+    let stays = |id: &MutationId| !going.iter().any(|m| m.id == *id);
+    let needs = |other: &&Mutation| stays(&other.id) && other.depends_on.iter().any(|d| !stays(d));
+    if let Some(child) = replica.queue().find(needs) {
+        return Err(Error::new(Code::Blocked, format!("{} waits for it (mutation '{}'); discard that first", child.key, child.id)));
+    }
+    let changes = going.iter().map(|m| Change::Drop { id: m.id.clone(), discarded: true }).collect();
+    Ok(Plan { ids: vec![m.key.id.clone()], changes, ..Plan::default() })
 }

@@ -6,7 +6,7 @@ use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error};
 use crate::core::journal::{Change, Entry, FORMAT};
 use crate::core::merge;
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Once, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
@@ -70,13 +70,13 @@ impl Replica {
 
     fn change(&mut self, change: &Change, undo: &mut Vec<Step>) {
         match change {
-            Change::Creates { collection, first, records, imported } => {
+            Change::Creates { collection, first, records, imported, depends_on } => {
                 let from = self.place + 1;
                 for (record, n) in records.iter().zip(0u64..) {
                     let id = MutationId { client: first.client.clone(), seq: first.seq.saturating_add(n) };
                     let key = Key { collection: collection.clone(), id: record.id().clone() };
                     let mut m = Mutation::new(id, Op::Create, key, record.clone());
-                    m.imported = *imported;
+                    (m.imported, m.depends_on) = (*imported, depends_on.clone());
                     self.append(m);
                 }
                 undo.push(Step::Creates { collection: collection.clone(), first: from, count: self.place + 1 - from });
@@ -122,14 +122,8 @@ impl Replica {
                 undo.push(Step::Dead { id: id.clone(), old: old.map(Box::new) });
             }
             Change::Redepend { from, to } => {
-                let waiting: Vec<u64> = self.queue.iter().filter(|(_, m)| m.depends_on.contains(from)).map(|(place, _)| *place).collect();
-                for place in waiting {
-                    let Some(mut m) = self.queue.get(&place).cloned() else { continue };
-                    for id in m.depends_on.iter_mut().filter(|id| *id == from) {
-                        *id = to.clone();
-                    }
-                    let old = self.queue_put(place, m);
-                    undo.push(Step::Queue { place, old: old.map(Box::new) });
+                for (place, old) in self.redepend(from, to.as_ref()) {
+                    undo.push(Step::Queue { place, old: Some(Box::new(old)) });
                 }
             }
             Change::Local { collection, record } => {
@@ -162,6 +156,21 @@ impl Replica {
         }
     }
 
+    /// What waited for `from` waits for `to`, or no longer. Returns what was there before.
+    pub(crate) fn redepend(&mut self, from: &MutationId, to: Option<&MutationId>) -> Vec<(u64, Mutation)> {
+        let waiting: Vec<u64> = self.queue.iter().filter(|(_, m)| m.depends_on.contains(from)).map(|(place, _)| *place).collect();
+        let mut before = Vec::with_capacity(waiting.len());
+        for place in waiting {
+            let Some(mut m) = self.queue.get(&place).cloned() else { continue };
+            m.depends_on.retain(|id| id != from);
+            if let Some(to) = to.filter(|to| !m.depends_on.contains(to)) {
+                m.depends_on.push(to.clone());
+            }
+            before.extend(self.queue_put(place, m).map(|old| (place, old)));
+        }
+        before
+    }
+
     fn append(&mut self, mut m: Mutation) {
         // Nothing waits for a record that is new.
         let last = if m.op == Op::Create { None } else { self.pending_of(&m.key).next_back() };
@@ -188,9 +197,28 @@ impl Replica {
         if let Some(conflict) = &m.resolves {
             *self.decided.entry(conflict.clone()).or_default() += 1;
         }
+        self.unconfirmed.add(&m);
+        let (id, once) = (m.id.clone(), m.once.clone());
         let old = self.queue.insert(place, m);
         self.undecide(old.as_ref());
+        if let Some(old) = &old {
+            self.unconfirmed.remove(old);
+            self.unname(old);
+        }
+        self.name(&id, &once);
         old
+    }
+
+    fn name(&mut self, id: &MutationId, once: &[Once]) {
+        self.names.extend(once.iter().map(|once| (once.key.clone(), id.clone())));
+    }
+
+    fn unname(&mut self, m: &Mutation) {
+        for once in &m.once {
+            if self.names.get(&once.key) == Some(&m.id) {
+                self.names.remove(&once.key);
+            }
+        }
     }
 
     fn undecide(&mut self, gone: Option<&Mutation>) {
@@ -207,6 +235,8 @@ impl Replica {
     pub(crate) fn queue_remove(&mut self, place: u64) -> Option<Mutation> {
         let m = self.queue.remove(&place)?;
         self.undecide(Some(&m));
+        self.unconfirmed.remove(&m);
+        self.unname(&m);
         self.places.remove(&m.id);
         self.slot_mut(&m.key).pending.retain(|p| *p != place);
         self.touch(&m.key);
@@ -225,11 +255,21 @@ impl Replica {
         self.slot_mut(&key).dead = Some(id.clone());
         self.touch(&key);
         self.touch_dead();
-        self.dead.insert(id, letter)
+        self.unconfirmed.add(&letter.mutation);
+        let once = letter.mutation.once.clone();
+        let old = self.dead.insert(id.clone(), letter);
+        if let Some(old) = &old {
+            self.unconfirmed.remove(&old.mutation);
+            self.unname(&old.mutation);
+        }
+        self.name(&id, &once);
+        old
     }
 
     pub(crate) fn dead_remove(&mut self, id: &MutationId) -> Option<DeadLetter> {
         let letter = self.dead.shift_remove(id)?;
+        self.unconfirmed.remove(&letter.mutation);
+        self.unname(&letter.mutation);
         let key = letter.mutation.key.clone();
         let slot = self.slot_mut(&key);
         if slot.dead.as_ref() == Some(id) {

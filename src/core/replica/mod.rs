@@ -6,11 +6,14 @@
 //! a not yet durable write back ([`Undo`]).
 
 mod fold;
+mod ready;
+mod remap;
 mod response;
 mod segments;
 mod touched;
 mod undo;
 
+pub use ready::Limits;
 pub use segments::{SegmentPlan, Snapshot};
 pub use touched::{CollectionChange, Source, Touched};
 pub use undo::Undo;
@@ -24,6 +27,7 @@ use crate::core::schema::{Policy, Schema};
 use crate::core::stamp::Stamp;
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,7 +35,8 @@ use std::sync::Arc;
 // more there than everything else that is done with a record.
 pub(crate) type IndexMap<K, V> = indexmap::IndexMap<K, V, RandomState>;
 pub(crate) type IndexSet<T> = indexmap::IndexSet<T, RandomState>;
-pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+/// A map by ids.
+pub type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// A mutation the server refused for good, kept until the app retries or discards it.
@@ -123,6 +128,13 @@ pub enum Output {
     Conflict(Arc<str>),
     /// A dead letter came.
     Dead(MutationId),
+    /// The server gave a record its id.
+    Renamed {
+        /// The record under its old id.
+        from: Key,
+        /// The new one.
+        to: Arc<str>,
+    },
 }
 
 /// The fold of a journal.
@@ -139,6 +151,9 @@ pub struct Replica {
     pub(crate) provisional: IndexSet<Key>,
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
+    pub(crate) unconfirmed: ready::Unconfirmed,
+    pub(crate) ids: remap::Ids,
+    pub(crate) names: HashMap<Arc<str>, MutationId>,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -165,6 +180,9 @@ impl Replica {
             provisional: IndexSet::default(),
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
+            unconfirmed: ready::Unconfirmed::default(),
+            ids: remap::Ids::default(),
+            names: HashMap::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::default(),
@@ -214,6 +232,12 @@ impl Replica {
     pub fn pending_of(&self, key: &Key) -> impl DoubleEndedIterator<Item = &Mutation> {
         self.slot(key).map(|s| s.pending.as_slice()).unwrap_or_default().iter().filter_map(|place| self.queue.get(place))
     }
+    /// The mutation under an idempotency key of the app's, queued or refused.
+    #[must_use]
+    pub fn named(&self, key: &str) -> Option<&Mutation> {
+        let id = self.names.get(key)?;
+        self.pending(id).or_else(|| self.dead_letter(id).map(|d| &d.mutation))
+    }
     /// Refused mutations, oldest first.
     pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
         self.dead.values()
@@ -254,7 +278,9 @@ impl Replica {
     }
 
     pub(crate) fn slot(&self, key: &Key) -> Option<&Slot> {
-        self.tables.get(&key.collection)?.slots.get(&key.id)
+        let table = self.tables.get(&key.collection)?;
+        // Old ids stay valid.
+        table.slots.get(&key.id).or_else(|| table.slots.get(self.ids.server_id(&key.id)?))
     }
     pub(crate) fn slot_mut(&mut self, key: &Key) -> &mut Slot {
         self.tables.entry(key.collection.clone()).or_default().slots.entry(key.id.clone()).or_default()
@@ -264,36 +290,41 @@ impl Replica {
     /// included.
     #[must_use]
     pub fn view(&self, key: &Key) -> Option<Record> {
-        self.view_slot(&key.collection, &key.id, self.slot(key)?)
+        self.view_slot(&key.collection, &key.id, self.slot(key)?).map(Cow::into_owned)
     }
 
-    fn view_slot(&self, collection: &str, id: &str, slot: &Slot) -> Option<Record> {
+    fn view_slot<'a>(&'a self, collection: &str, id: &str, slot: &'a Slot) -> Option<Cow<'a, Record>> {
         if let Some(hold) = &slot.hold {
-            return Some(hold.mine.clone());
+            return Some(Cow::Borrowed(&hold.mine));
         }
         if slot.pending.is_empty() && slot.dead.is_none() {
-            return slot.known().cloned();
+            return slot.known().map(Cow::Borrowed);
         }
         let dead = slot.dead.as_ref().and_then(|id| self.dead.get(id)).map(|d| &d.mutation);
         let mut pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
-        let policy = self.schema.policy(collection, id);
-        if policy != Policy::Fields {
-            // Each version is whole: the newest one covers the others.
-            return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).cloned();
+        let alone = slot.pending.len() == 1 && dead.is_none() && slot.known().is_none();
+        // Each version is whole, or there is none below it: the newest one covers the others.
+        if alone || self.schema.policy(collection, id) != Policy::Fields {
+            return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).map(Cow::Borrowed);
         }
-        dead.into_iter().chain(pending).fold(slot.known().cloned(), |view, m| Some(overlay(view.as_ref(), m, policy)))
+        let known = slot.known().map(Cow::Borrowed);
+        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, Policy::Fields))))
+    }
+
+    /// What the app sees of every record of a collection, in order of arrival, tombstones included.
+    pub fn views<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Cow<'a, Record>> {
+        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
+        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot))
     }
 
     /// The visible (not deleted) records of a collection, in order.
     pub fn list<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
-        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
-        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).filter(|r| !r.is_deleted())
+        self.views(collection).filter(|r| !r.is_deleted()).map(Cow::into_owned)
     }
 
     /// The visible tombstones of a collection.
     pub fn deleted<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
-        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
-        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).filter(Record::is_deleted)
+        self.views(collection).filter(|r| r.is_deleted()).map(Cow::into_owned)
     }
 
     /// Every conflict and archive entry as its record (`core::conflict` decodes it).
@@ -328,6 +359,7 @@ impl Replica {
                 self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
             ),
             format!("quarantined {:?}", self.quarantined),
+            format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
         ];
         lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));
         lines.extend(self.dead.values().map(|d| format!("dead {d:?}")));

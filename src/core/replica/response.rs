@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 impl Replica {
     pub(super) fn answer(&mut self, response: &Response) {
+        // First of all: every row and result below is taken in under the ids known then.
+        self.learn_ids(response);
         let adopted = self.changes(response);
         for result in &response.results {
             self.settle(result, response.at);
@@ -48,7 +50,8 @@ impl Replica {
         self.standing.epoch = Some(response.epoch.clone());
         for page in &response.changes {
             for row in &page.rows {
-                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, row, response.at);
+                let row = self.translated(row);
+                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
             }
         }
         self.quarantined.extend(response.quarantined.iter().cloned());
@@ -157,13 +160,13 @@ impl Replica {
         let Some(m) = self.places.get(&result.id).copied().and_then(|place| self.queue_remove(place)) else { return };
         let key = m.key.clone();
         if let Some(row) = &result.archived {
-            self.stand_in(&Key::new(ARCHIVE, row.id().clone()), row.clone());
+            self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
         }
         self.outputs.push(Output::Settled(Box::new(result.clone())));
         if result.status == Outcome::Rejected {
             return self.bury(m, result, at);
         }
-        let row = result.record.clone().or_else(|| match (result.status, result.rev) {
+        let row = result.record.as_ref().map(|row| self.translated(row)).or_else(|| match (result.status, result.rev) {
             (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
             _ => None,
         });
@@ -178,17 +181,15 @@ impl Replica {
             }
             None => {}
         }
+        // A later version of the record was judged: the refused one below it waits for nobody any more (R15).
+        if let Some(letter) = self.slot(&key).and_then(|s| s.dead.clone()) {
+            self.dead_remove(&letter);
+            self.redepend(&letter, None);
+        }
         match result.status {
-            Outcome::Applied => {
-                // Only what was made on this very content stands on the acknowledged version: an accepted
-                // decision, for one, is answered with a row its author may not have seen (seed 67).
-                if row.as_ref().is_none_or(|row| row.same_content(&m.record)) {
-                    self.rebase(&m.id, &key, row.as_ref());
-                }
-                if let Some(letter) = m.retry_of.as_ref().filter(|_| m.op != Op::Create) {
-                    self.dead_remove(letter);
-                }
-            }
+            // Only what was made on this very content stands on the acknowledged version: an accepted decision, for
+            // one, is answered with a row its author may not have seen (seed 67).
+            Outcome::Applied if row.as_ref().is_none_or(|row| row.same_content(&m.record)) => self.rebase(&m.id, &key, row.as_ref()),
             Outcome::Conflict => self.collide(m, result, row, at),
             Outcome::Expired if !row.as_ref().is_some_and(|r| r.same(&m.record)) && self.policy(&key) != Policy::AppendOnly => {
                 self.collide(m, result, row, at)
@@ -217,15 +218,36 @@ impl Replica {
         }
     }
 
+    /// Refused for good: a dead letter, one per record (R15).
     fn bury(&mut self, mut m: Mutation, result: &Settled, at: Stamp) {
+        // What waits for it was sent in a request with it, if at all, and had no effect there: as good as never sent.
+        for id in self.dependents(&m.id) {
+            if let Some(place) = self.places.get(&id).copied()
+                && let Some(waiting) = self.queue.get(&place).filter(|w| w.attempted && w.key != m.key).cloned()
+            {
+                self.queue_put(place, Mutation { attempted: false, sent: None, ..waiting });
+            }
+        }
         if m.op == Op::Create {
             // What waited behind a refused create goes with it (*dlorder*).
             for place in self.slot(&m.key).map(|s| s.pending.clone()).unwrap_or_default() {
                 if let Some(later) = self.queue_remove(place) {
+                    self.redepend(&later.id, Some(&m.id));
+                    self.outputs.push(Output::Settled(Box::new(Settled { id: later.id, ..result.clone() })));
                     m.record = later.record;
                 }
             }
+            if m.record.is_deleted() {
+                // Created and deleted here, known nowhere else.
+                self.redepend(&m.id, None);
+                return;
+            }
         }
+        if let Some(before) = self.slot(&m.key).and_then(|s| s.dead.clone()) {
+            self.dead_remove(&before);
+            self.redepend(&before, Some(&m.id));
+        }
+        m.sent = None;
         self.outputs.push(Output::Dead(m.id.clone()));
         self.dead_put(DeadLetter {
             mutation: m,

@@ -61,6 +61,8 @@ struct Index {
     offset: Option<i64>,
     synced_at: Option<Stamp>,
     sweep: Option<(bool, bool, Vec<Key>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ids: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
     dead: Vec<DeadLetter<u32>>,
     holds: Vec<(Key, Arc<str>, u32)>,
     quarantined: Vec<Quarantined>,
@@ -134,7 +136,7 @@ fn write_all<T: Serialize>(head: &T, lines: &[Arc<str>]) -> Result<Vec<u8>> {
 
 fn plain(m: &Mutation) -> bool {
     let mut bare = Mutation::new(m.id.clone(), crate::core::mutation::Op::Create, m.key.clone(), m.record.clone());
-    (bare.imported, bare.attempted) = (m.imported, m.attempted);
+    (bare.imported, bare.attempted, bare.depends_on) = (m.imported, m.attempted, m.depends_on.clone());
     bare == *m
 }
 
@@ -157,11 +159,12 @@ fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>)
             attempted.push(m.id.clone());
         }
         match changes.last_mut() {
-            Some(Change::Creates { collection, first, records, imported })
+            Some(Change::Creates { collection, first, records, imported, depends_on })
                 if follows
                     && plain(m)
                     && *collection == m.key.collection
                     && *imported == m.imported
+                    && *depends_on == m.depends_on
                     && first.client == m.id.client
                     && first.seq + records.len() as u64 == m.id.seq =>
             {
@@ -172,6 +175,7 @@ fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>)
                 first: m.id.clone(),
                 records: vec![m.record.clone()],
                 imported: m.imported,
+                depends_on: m.depends_on.clone(),
             }),
             _ => changes.push(Change::Add(Mutation { attempted: false, ..m.clone() })),
         }
@@ -292,6 +296,7 @@ impl Replica {
             offset: s.offset,
             synced_at: s.synced_at,
             sweep: s.sweep.as_ref().map(|w| (w.epoch, w.first, w.remaining.iter().cloned().collect())),
+            ids: self.ids.iter().map(|(c, from, to)| (c.clone(), from.clone(), to.clone())).collect(),
             dead,
             holds,
             quarantined: self.quarantined.clone(),
@@ -358,6 +363,9 @@ impl Replica {
         }
         for _ in &index.chunks {
             replica.restore_chunk(bytes.next().ok_or_else(|| lost("a part of the queue is missing"))?)?;
+        }
+        for (collection, from, to) in index.ids {
+            replica.ids.insert(collection, from, to);
         }
         for d in index.dead {
             let mutation = d.mutation.try_map(&mut |n| line(n))?;

@@ -14,6 +14,7 @@ pub enum Source {
     Local,
     Remote,
     Tab,
+    Remap,
     Reset,
 }
 
@@ -22,6 +23,10 @@ pub enum Source {
 pub struct Touched {
     /// Collection → ids.
     pub records: IndexMap<Arc<str>, IndexSet<Arc<str>>>,
+    /// Records that got another id, in order: from, to, and whether they were shown.
+    pub renamed: Vec<(Key, Arc<str>, bool)>,
+    /// Records that name one of them.
+    pub remapped: IndexMap<Arc<str>, IndexSet<Arc<str>>>,
     /// The queue changed.
     pub queue: bool,
     /// Dead letters changed.
@@ -43,6 +48,9 @@ pub struct CollectionChange {
     pub updated: Vec<Arc<str>>,
     /// Records visible before only.
     pub removed: Vec<Arc<str>>,
+    /// Of those removed: the id under which each was added, in its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Touched {
@@ -55,10 +63,24 @@ impl Touched {
             None => _ = self.records.insert(key.collection.clone(), IndexSet::from_iter([key.id.clone()])),
         }
     }
+    /// What is noted from now on is noted as remapped. Returns what was noted before.
+    pub(crate) fn begin_remap(&mut self) -> IndexMap<Arc<str>, IndexSet<Arc<str>>> {
+        std::mem::take(&mut self.records)
+    }
+    pub(crate) fn end_remap(&mut self, before: IndexMap<Arc<str>, IndexSet<Arc<str>>>) {
+        for (collection, ids) in std::mem::replace(&mut self.records, before) {
+            self.remapped.entry(collection).or_default().extend(ids);
+        }
+    }
+    pub(crate) fn renamed(&mut self, from: &Key, to: &Arc<str>, shown: bool) {
+        if !self.muted {
+            self.renamed.push((from.clone(), to.clone(), shown));
+        }
+    }
     /// Nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && !self.queue && !self.dead
+        self.records.is_empty() && self.renamed.is_empty() && self.remapped.is_empty() && !self.queue && !self.dead
     }
 }
 
@@ -75,7 +97,7 @@ impl Replica {
 
     /// Sorts touched records into added, updated and removed against what was last reported.
     pub fn report(&mut self, touched: &Touched, source: Source) -> Vec<CollectionChange> {
-        let mut changes = Vec::with_capacity(touched.records.len());
+        let mut changes = self.report_remap(touched);
         for (collection, ids) in &touched.records {
             let mut change = CollectionChange { collection: collection.clone(), source, ..CollectionChange::default() };
             for id in ids {
@@ -93,6 +115,40 @@ impl Replica {
             changes.push(change);
         }
         changes
+    }
+
+    fn report_remap(&mut self, touched: &Touched) -> Vec<CollectionChange> {
+        let mut changes: IndexMap<Arc<str>, CollectionChange> = IndexMap::default();
+        let of = |collection: &Arc<str>| CollectionChange {
+            collection: collection.clone(),
+            source: Source::Remap,
+            ..CollectionChange::default()
+        };
+        for (from, to, shown) in &touched.renamed {
+            let key = Key { collection: from.collection.clone(), id: to.clone() };
+            let now = self.view(&key).is_some_and(|r| !r.is_deleted());
+            let change = changes.entry(from.collection.clone()).or_insert_with(|| of(&from.collection));
+            if *shown {
+                change.removed.push(from.id.clone());
+            }
+            if now {
+                change.added.push(to.clone());
+            }
+            if *shown && now {
+                change.renamed.push((from.id.clone(), to.clone()));
+            }
+            self.slot_mut(&key).shown = now;
+        }
+        for (collection, ids) in &touched.remapped {
+            for id in ids {
+                let visible = self.slot(&Key { collection: collection.clone(), id: id.clone() }).is_some_and(|slot| slot.shown);
+                let change = changes.entry(collection.clone()).or_insert_with(|| of(collection));
+                if visible && !change.added.contains(id) {
+                    change.updated.push(id.clone());
+                }
+            }
+        }
+        changes.into_values().filter(|c| !(c.added.is_empty() && c.updated.is_empty() && c.removed.is_empty())).collect()
     }
 
     /// Marks every visible record as reported: what a reader that starts now has seen.

@@ -18,12 +18,14 @@ use super::memory::{missing, outside};
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use crate::core::error::Result;
 use connection::Connection;
-use js_sys::{Array, Object, Reflect, Uint8Array};
-use rows::{bytes, key, read_rows};
+use futures_util::future::Either;
+use js_sys::{Array, JsString, Object, Reflect, Uint8Array};
+use rows::{bytes, key, read_rows, value_of};
 use schema::{COMPACTED, INDEX, JOURNAL, META, SEGMENTS};
+use std::cell::Cell;
 use std::rc::Rc;
 use transaction::{Answer, Mode, Verdict, write};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsThreadLocal, JsValue};
 use web_sys::IdbKeyRange;
 
 /// Compaction hands the browser at most about this many bytes per task (one segment may be larger).
@@ -55,6 +57,8 @@ pub enum Durability {
 #[derive(Debug)]
 pub struct IndexedDbJournal {
     connection: Rc<Connection>,
+    /// The key of its own last append, until another append says that somebody else was there too.
+    own: Rc<Cell<Option<Head>>>,
 }
 
 impl IndexedDbJournal {
@@ -67,7 +71,7 @@ impl IndexedDbJournal {
         };
         // Setting a property of a fresh plain object cannot fail.
         let _ = Reflect::set(&options, &"durability".into(), &value.into());
-        Ok(Self { connection: Rc::new(Connection::open(name, options.into()).await?) })
+        Ok(Self { connection: Rc::new(Connection::open(name, options.into()).await?), own: Rc::default() })
     }
 
     /// Whether there is a database `name`; none is created.
@@ -89,12 +93,12 @@ impl Journal for IndexedDbJournal {
     async fn load(&self) -> Result<Loaded> {
         let call = self.connection.admit()?;
         open::run(async move {
-            let transaction = call.begin(&stores(&[META, JOURNAL]), Mode::Read).await?;
-            let meta = transaction.store(META)?;
+            let transaction = call.begin(&stores(&[&META, &JOURNAL]), Mode::Read).await?;
+            let meta = transaction.store(&META)?;
             let index = Answer::to(meta.get(&INDEX.into()))?;
-            let (compacted, tail) = read_rows(&meta, &transaction.store(JOURNAL)?, None).await?;
+            let read = read_rows(&meta, &transaction.store(&JOURNAL)?, None).await?;
             let index = bytes(&index.value().await?);
-            Ok(Loaded { head: compacted + tail.len() as Head, compacted, index, tail })
+            Ok(Loaded { head: read.head, compacted: read.compacted, index, tail: read.rows })
         })
         .await
     }
@@ -103,9 +107,9 @@ impl Journal for IndexedDbJournal {
         let call = self.connection.admit()?;
         let names = names.to_vec();
         open::run(async move {
-            let transaction = call.begin(&stores(&[META, SEGMENTS]), Mode::Read).await?;
-            let current = Answer::to(transaction.store(META)?.get(&COMPACTED.into()))?;
-            let segments = transaction.store(SEGMENTS)?;
+            let transaction = call.begin(&stores(&[&META, &SEGMENTS]), Mode::Read).await?;
+            let current = Answer::to(transaction.store(&META)?.get(&COMPACTED.into()))?;
+            let segments = transaction.store(&SEGMENTS)?;
             let asked = names.iter().map(|name| Answer::to(segments.get(&name.as_str().into()))).collect::<Result<Vec<_>>>()?;
             if key(&current.value().await?) != compacted {
                 return Ok(Segments::Stale);
@@ -126,26 +130,40 @@ impl Journal for IndexedDbJournal {
     async fn tail(&self, after: Head) -> Result<Tail> {
         let call = self.connection.admit()?;
         open::run(async move {
-            let transaction = call.begin(&stores(&[META, JOURNAL]), Mode::Read).await?;
-            let (compacted, rows) = read_rows(&transaction.store(META)?, &transaction.store(JOURNAL)?, Some(after)).await?;
-            Ok(if after < compacted { Tail::Compacted } else { Tail::Rows(rows) })
+            let transaction = call.begin(&stores(&[&META, &JOURNAL]), Mode::Read).await?;
+            let read = read_rows(&transaction.store(&META)?, &transaction.store(&JOURNAL)?, Some(after)).await?;
+            Ok(if after < read.compacted { Tail::Compacted } else { Tail::Rows(read.rows, read.head) })
         })
         .await
     }
 
+    /// The row names the head it was planned on and is alive only where it is the very next one; `rows` skips the
+    /// others. So whoever appended last need not ask before it writes: add and commit leave in one go, and the key tells
+    /// afterwards. Anybody else waits for the key and takes a wrong one back, so that of all that try again one lands.
     async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
         let call = self.connection.admit()?;
+        let own = Rc::clone(&self.own);
+        let unchecked = own.take() == Some(expected_head);
         open::run(async move {
-            let transaction = call.begin(&JOURNAL.into(), Mode::Write).await?;
-            write(transaction, async move |transaction| {
-                // One request is both the write and the check: the key generator never goes back, except
-                // by this abort, so the key tells exactly how many rows there ever were.
-                let added = Answer::to(transaction.store(JOURNAL)?.add(&Uint8Array::from(bytes.as_slice())))?;
-                drop(bytes);
+            let transaction = call.begin(&JOURNAL.with(|name| JsValue::from(name)), Mode::Write).await?;
+            let added = write(transaction, async move |transaction| {
+                let added = Answer::to(transaction.store(&JOURNAL)?.add(&value_of(expected_head, bytes)))?;
+                if unchecked {
+                    return Ok(Verdict::Commit(Either::Left(added)));
+                }
                 let key = key(&added.value().await?);
-                Ok(if key == expected_head + 1 { Verdict::Commit(Appended::At(key)) } else { Verdict::Abort(Appended::Stale) })
+                Ok(if key == expected_head + 1 { Verdict::Commit(Either::Right(key)) } else { Verdict::Abort(Either::Right(key)) })
             })
-            .await
+            .await?;
+            let key = match added {
+                Either::Left(added) => key(&added.value().await?),
+                Either::Right(key) => key,
+            };
+            if key != expected_head + 1 {
+                return Ok(Appended::Stale);
+            }
+            own.set(Some(key));
+            Ok(Appended::At(key))
         })
         .await
     }
@@ -153,9 +171,9 @@ impl Journal for IndexedDbJournal {
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         let call = self.connection.admit()?;
         open::run(async move {
-            let transaction = call.begin(&stores(&[META, JOURNAL, SEGMENTS]), Mode::Write).await?;
+            let transaction = call.begin(&stores(&[&META, &JOURNAL, &SEGMENTS]), Mode::Write).await?;
             write(transaction, async move |transaction| {
-                let (meta, journal, segments) = (transaction.store(META)?, transaction.store(JOURNAL)?, transaction.store(SEGMENTS)?);
+                let (meta, journal, segments) = (transaction.store(&META)?, transaction.store(&JOURNAL)?, transaction.store(&SEGMENTS)?);
                 let through = JsValue::from(step.through as f64);
                 let compacted = Answer::to(meta.get(&COMPACTED.into()))?;
                 let newest = Answer::to(journal.get_key(&through))?;
@@ -199,6 +217,6 @@ impl Journal for IndexedDbJournal {
     }
 }
 
-fn stores(names: &[&str]) -> JsValue {
-    names.iter().map(|name| JsValue::from_str(name)).collect::<Array>().into()
+fn stores(names: &[&'static JsThreadLocal<JsString>]) -> JsValue {
+    names.iter().map(|name| name.with(|name| JsValue::from(name))).collect::<Array>().into()
 }

@@ -7,11 +7,13 @@ use super::transaction::Answer;
 use crate::core::error::{Code, Error, Result};
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
+use futures_util::poll;
 use gloo_timers::future::TimeoutFuture;
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{IdbDatabase, IdbFactory, IdbOpenDbRequest};
@@ -60,9 +62,13 @@ pub(super) async fn delete(name: &str) -> Result<()> {
     Answer::to(Ok(request))?.value().await.map(drop)
 }
 
-/// Runs `work` to its end in a task of its own, whatever becomes of the caller: no request is dropped in
-/// flight, no transaction is left to commit unchecked.
+/// Runs `work` to its end whatever becomes of the caller: no request is dropped in flight, no transaction is left to
+/// commit unchecked. Its first step runs at once, the rest in a task of its own.
 pub(super) async fn run<T: 'static>(work: impl Future<Output = Result<T>> + 'static) -> Result<T> {
+    let mut work = Box::pin(work);
+    if let Poll::Ready(done) = poll!(work.as_mut()) {
+        return done;
+    }
     let (sender, receiver) = oneshot::channel();
     #[allow(clippy::disallowed_methods, reason = "the one place of this room that starts tasks")]
     wasm_bindgen_futures::spawn_local(async move {

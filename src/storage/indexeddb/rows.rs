@@ -12,9 +12,26 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{IdbCursor, IdbCursorDirection, IdbKeyRange, IdbObjectStore};
 
-/// The `compacted` mark and the rows after `after` (all, if `None`), checked to be without gaps. Where rows
-/// after `after` are folded into segments already, the rows mean nothing.
-pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, after: Option<Head>) -> Result<(Head, Vec<Row>)> {
+/// Bytes of a stored row after the entries: the head it was planned on, little-endian.
+const PLANNED_ON: usize = size_of::<Head>();
+
+/// Memory that folded rows take, as a multiple of their bytes: themselves, their records, the index of those.
+const ROOM: usize = 4;
+const MOST_ROOM: usize = 64 << 20;
+
+/// What one consistent view of the journal shows.
+pub(super) struct Read {
+    /// The mark.
+    pub(super) compacted: Head,
+    /// The newest key, of a living row or not.
+    pub(super) head: Head,
+    /// The living rows.
+    pub(super) rows: Vec<Row>,
+}
+
+/// The `compacted` mark and the living rows after `after` (all, if `None`), of keys checked to be without gaps. Where
+/// rows after `after` are folded into segments already, the rows mean nothing.
+pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, after: Option<Head>) -> Result<Read> {
     let range = match after {
         Some(after) => {
             IdbKeyRange::lower_bound_with_open(&JsValue::from(after as f64), true).map_err(|value| error::thrown(&value))?.into()
@@ -28,32 +45,50 @@ pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, a
     let compacted = key(&compacted.value().await?);
     let before = after.unwrap_or(compacted);
     if before < compacted {
-        return Ok((compacted, Vec::new()));
+        return Ok(Read { compacted, head: compacted, rows: Vec::new() });
     }
     let values = values.value().await;
     let newest = newest.value().await?.dyn_into::<IdbCursor>().ok().and_then(|cursor| cursor.key().ok());
-    let newest = newest.map_or(before, |newest| key(&newest));
-    let rows = match values {
-        Ok(values) => {
-            let values: Array = values.unchecked_into();
-            (before + 1..).zip(values.iter()).map(|(key, value)| Row { key, bytes: bytes(&value) }).collect()
-        }
-        Err(_) => one_by_one(journal, before, newest).await?,
+    let head = newest.map_or(before, |newest| key(&newest));
+    let values: Vec<JsValue> = match values {
+        Ok(values) => values.unchecked_into::<Array>().iter().collect(),
+        Err(_) => one_by_one(journal, before, head).await?,
     };
     // Keys are not read, they are counted; the newest one proves the count.
-    if newest != before + rows.len() as Head {
-        return Err(Error::new(Code::StorageLost, format!("of the rows {} to {newest} only {} are there", before + 1, rows.len())));
+    if head != before + values.len() as Head {
+        return Err(Error::new(Code::StorageLost, format!("of the rows {} to {head} only {} are there", before + 1, values.len())));
     }
-    Ok((compacted, rows))
+    make_room(&values);
+    Ok(Read { compacted, head, rows: (before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect() })
 }
 
-async fn one_by_one(journal: &IdbObjectStore, before: Head, newest: Head) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+async fn one_by_one(journal: &IdbObjectStore, before: Head, newest: Head) -> Result<Vec<JsValue>> {
+    let mut values = Vec::new();
     for key in before + 1..=newest {
-        let value = Answer::to(journal.get(&JsValue::from(key as f64)))?.value().await;
-        rows.push(Row { key, bytes: value.map(|value| bytes(&value)).unwrap_or_default() });
+        values.push(Answer::to(journal.get(&JsValue::from(key as f64)))?.value().await.unwrap_or_default());
     }
-    Ok(rows)
+    Ok(values)
+}
+
+/// Grows our memory once for what is about to be read and folded: in small steps that costs more than the folding.
+fn make_room(values: &[JsValue]) {
+    let bytes: usize = values.iter().filter_map(|value| value.dyn_ref::<Uint8Array>()).map(|value| value.length() as usize).sum();
+    drop(Vec::<u8>::with_capacity(bytes.saturating_mul(ROOM).min(MOST_ROOM)));
+}
+
+/// A row as it is stored.
+pub(super) fn value_of(planned_on: Head, mut entries: Vec<u8>) -> JsValue {
+    entries.extend_from_slice(&planned_on.to_le_bytes());
+    Uint8Array::from(entries.as_slice()).into()
+}
+
+/// A row, unless it was planned on another head than the key before it: then its writer knows that it does not count.
+fn living(key: Head, value: &JsValue) -> Option<Row> {
+    let mut stored = bytes(value);
+    let entries = stored.len().checked_sub(PLANNED_ON);
+    let planned_on = entries.and_then(|end| stored.get(end..)?.try_into().ok()).map(Head::from_le_bytes);
+    stored.truncate(entries.unwrap_or(0));
+    planned_on.is_none_or(|head| head + 1 == key).then_some(Row { key, bytes: stored })
 }
 
 /// A key as IndexedDB knows it; 0 where there is none.

@@ -7,17 +7,25 @@
 use super::error;
 use super::transaction::{Answer, Mode, Transaction, Verdict, write};
 use crate::core::error::{Code, Error, Result};
-use js_sys::{Array, Math};
+use js_sys::{Array, JsString, Math};
 use rexie::{ObjectStore, Rexie};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsThreadLocal, JsValue};
 use web_sys::IdbDatabase;
 
-/// One row per commit: generated key → `Uint8Array`.
-pub(super) const JOURNAL: &str = "journal";
-/// Segment name → `Uint8Array`.
-pub(super) const SEGMENTS: &str = "segments";
-/// The marks below → their values.
-pub(super) const META: &str = "meta";
+#[rustfmt::skip] // takes the texts of static strings away
+#[wasm_bindgen]
+extern "C" {
+    /// One row per commit: generated key → `Uint8Array`.
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    pub(super) static JOURNAL: JsString = "journal";
+    /// Segment name → `Uint8Array`.
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    pub(super) static SEGMENTS: JsString = "segments";
+    /// The marks below → their values.
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    pub(super) static META: JsString = "meta";
+}
 
 /// Mark: every row up to this key is folded into the segments (number; absent: 0).
 pub(super) const COMPACTED: &str = "compacted";
@@ -33,7 +41,8 @@ const FORMAT_READ: f64 = 1.0;
 
 /// Creates the stores of a database that does not exist. Harmless when another tab was faster.
 pub(super) async fn create(name: &str) -> Result<()> {
-    let stores = [ObjectStore::new(JOURNAL).auto_increment(true), ObjectStore::new(SEGMENTS), ObjectStore::new(META)];
+    let store = |name: &'static JsThreadLocal<JsString>| ObjectStore::new(&name.with(|name| String::from(name)));
+    let stores = [store(&JOURNAL).auto_increment(true), store(&SEGMENTS), store(&META)];
     let builder = stores.into_iter().fold(Rexie::builder(name).version(1), rexie::RexieBuilder::add_object_store);
     let database = builder.build().await.map_err(|error| Error::new(Code::StorageUnavailable, format!("rexie: {error:?}")))?;
     // rexie does not give its connection away, and drops its callbacks with it: ours is opened after it.
@@ -44,10 +53,12 @@ pub(super) async fn create(name: &str) -> Result<()> {
 /// Reads the marks of an opened database, or writes them into a new one; answers its incarnation.
 pub(super) async fn identify(db: &IdbDatabase, options: &JsValue) -> Result<String> {
     let names = db.object_store_names();
-    if let Some(absent) = [JOURNAL, SEGMENTS, META].iter().find(|store| !names.contains(store)) {
+    if let Some(absent) =
+        [&JOURNAL, &SEGMENTS, &META].map(|store| store.with(|store| String::from(store))).iter().find(|store| !names.contains(store))
+    {
         return Err(Error::new(Code::StorageUnavailable, format!("database {:?} has no store {absent:?}: it is not Homing's", db.name())));
     }
-    let begin = |mode| Transaction::begin(db, &Array::of1(&META.into()), mode, options).map_err(|value| error::thrown(&value));
+    let begin = |mode| Transaction::begin(db, &META.with(|meta| Array::of1(meta)), mode, options).map_err(|value| error::thrown(&value));
     match marks(&begin(Mode::Read)?).await? {
         Some(incarnation) => Ok(incarnation),
         // New, or its creator died between creating and marking. Two tabs may come here: the second reads.
@@ -56,7 +67,7 @@ pub(super) async fn identify(db: &IdbDatabase, options: &JsValue) -> Result<Stri
                 Some(incarnation) => Ok(Verdict::Commit(incarnation)),
                 None => {
                     let incarnation = format!("{:x}-{:x}", Math::random().to_bits(), Math::random().to_bits());
-                    let meta = transaction.store(META)?;
+                    let meta = transaction.store(&META)?;
                     Answer::to(meta.put_with_key(&incarnation.as_str().into(), &INCARNATION.into()))?;
                     Answer::to(meta.put_with_key(&FORMAT_READ.into(), &FORMAT.into()))?;
                     Ok(Verdict::Commit(incarnation))
@@ -68,7 +79,7 @@ pub(super) async fn identify(db: &IdbDatabase, options: &JsValue) -> Result<Stri
 }
 
 async fn marks(transaction: &Transaction) -> Result<Option<String>> {
-    let meta = transaction.store(META)?;
+    let meta = transaction.store(&META)?;
     let format = Answer::to(meta.get(&FORMAT.into()))?;
     let incarnation = Answer::to(meta.get(&INCARNATION.into()))?;
     if let Some(format) = format.value().await?.as_f64()

@@ -7,24 +7,37 @@
 
 use super::error;
 use crate::core::error::{Error, Result};
-use js_sys::Function;
+use js_sys::{Function, JsString};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen::{JsCast, JsThreadLocal, JsValue, closure::Closure};
 use web_sys::{Event, IdbDatabase, IdbObjectStore, IdbRequest, IdbRequestReadyState, IdbTransaction};
 
+#[rustfmt::skip] // takes the texts of static strings away
 #[wasm_bindgen]
 extern "C" {
     /// `IDBDatabase` and `IDBTransaction` as the standard has them: web-sys knows neither the options
     /// argument nor an undeprecated `commit`.
     type Standard;
     #[wasm_bindgen(method, catch, js_name = transaction)]
-    fn transaction(this: &Standard, stores: &JsValue, mode: &str, options: &JsValue) -> Result<IdbTransaction, JsValue>;
+    fn transaction(this: &Standard, stores: &JsValue, mode: &JsString, options: &JsValue) -> Result<IdbTransaction, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = objectStore)]
+    fn object_store(this: &Standard, name: &JsString) -> Result<IdbObjectStore, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn commit(this: &Standard) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, getter, js_name = type)]
+    fn kind(this: &Standard) -> JsString;
+
+    // Every append needs these: a name that crosses from our memory is decoded each time.
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static READ_WRITE: JsString = "readwrite";
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static READ_ONLY: JsString = "readonly";
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static COMPLETE: JsString = "complete";
 }
 
 /// What a transaction may do.
@@ -47,11 +60,11 @@ pub(super) struct Transaction {
 impl Transaction {
     /// Begins; throws what the browser throws, because the connection decides whether to reopen.
     pub(super) fn begin(db: &IdbDatabase, stores: &JsValue, mode: Mode, options: &JsValue) -> Result<Self, JsValue> {
-        let begin = |mode| db.unchecked_ref::<Standard>().transaction(stores, mode, options);
+        let begin = |mode: &JsString| db.unchecked_ref::<Standard>().transaction(stores, mode, options);
         Ok(match mode {
-            Mode::Read => Self { raw: begin("readonly")?, end: None },
+            Mode::Read => Self { raw: READ_ONLY.with(begin)?, end: None },
             Mode::Write => {
-                let (raw, end) = (begin("readwrite")?, Signal::new());
+                let (raw, end) = (READ_WRITE.with(begin)?, Signal::new());
                 raw.set_oncomplete(Some(end.listener()));
                 raw.set_onabort(Some(end.listener()));
                 Self { raw, end: Some(end) }
@@ -60,8 +73,8 @@ impl Transaction {
     }
 
     /// A store of this transaction.
-    pub(super) fn store(&self, name: &str) -> Result<IdbObjectStore> {
-        self.raw.object_store(name).map_err(|value| error::thrown(&value))
+    pub(super) fn store(&self, name: &'static JsThreadLocal<JsString>) -> Result<IdbObjectStore> {
+        name.with(|name| self.raw.unchecked_ref::<Standard>().object_store(name)).map_err(|value| error::thrown(&value))
     }
 
     /// No more requests follow. Resolves when the transaction is complete, or with why it is not.
@@ -140,7 +153,8 @@ impl Signal {
             move |event: Event| {
                 // A failed request is answered to whoever awaits it, who decides; unlistened ones abort.
                 event.prevent_default();
-                seen.complete.set(Some(event.type_() == "complete"));
+                let kind = event.unchecked_ref::<Standard>().kind();
+                seen.complete.set(Some(COMPLETE.with(|complete| *complete == kind)));
                 if let Some(waker) = seen.waiting.take() {
                     waker.wake();
                 }

@@ -77,6 +77,13 @@ pub(super) async fn snapshot(db: &mut SqliteConnection, scope: &str, needs: &Nee
     for row in select_in(db, select, scope, ("scope", scope), "optimistic", &ids).await? {
         into.ids.insert(row.try_get::<&str, _>("optimistic")?.into(), row.try_get::<&str, _>("server")?.into());
     }
+
+    let ids: Vec<&str> = needs.waiting.iter().map(AsRef::as_ref).collect();
+    let select = "SELECT optimistic, collection, record_id FROM waiting WHERE scope = ";
+    for row in select_in(db, select, scope, ("scope", scope), "optimistic", &ids).await? {
+        let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
+        into.waiting.entry(row.try_get::<&str, _>("optimistic")?.into()).or_default().insert(key);
+    }
     Ok(())
 }
 

@@ -60,6 +60,24 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
         });
         sql.build().execute(&mut *db).await?;
     }
+    for chunk in effects.ids.chunks(CHUNK) {
+        let mut sql = Sql::new("DELETE FROM waiting WHERE scope = ");
+        sql.push_bind(scope).push(" AND optimistic IN (");
+        let mut list = sql.separated(", ");
+        for (optimistic, _) in chunk {
+            list.push_bind(optimistic.as_ref());
+        }
+        sql.push(")");
+        sql.build().execute(&mut *db).await?;
+    }
+    for chunk in effects.waiting.chunks(CHUNK) {
+        let mut sql = Sql::new("INSERT INTO waiting (scope, optimistic, collection, record_id) ");
+        sql.push_values(chunk, |mut tuple, (optimistic, key)| {
+            tuple.push_bind(scope).push_bind(optimistic.as_ref()).push_bind(key.collection.as_ref()).push_bind(key.id.as_ref());
+        });
+        sql.push(" ON CONFLICT (scope, optimistic, collection, record_id) DO NOTHING");
+        sql.build().execute(&mut *db).await?;
+    }
     if effects.head != *before {
         head(db, scope, &effects.head).await?;
     }

@@ -1,0 +1,182 @@
+// The queue as an app sees it: server ids, keys, dependencies, dead letters. The answers are scripted; how queue and server
+// play together is the business of tests/queue.rs.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { answerPage, startFakeServer } from '../support/fake-server.mjs'
+import { openSite } from './page.mjs'
+
+let server
+let site
+let page
+
+before(async () => {
+  server = await startFakeServer()
+  site = await openSite()
+  page = await site.open()
+})
+after(async () => {
+  await site.close()
+  await server.close()
+})
+
+/** Runs `steps(open, url)` in the page; `open()` opens one database, again and again the same. */
+function inPage(steps) {
+  return page.evaluate(async ({ source, url }) => {
+    const steps = new Function(`return (${source})`)()
+    const name = `queue-${crypto.randomUUID()}`
+    const collections = { orders: { ids: 'server' }, lines: { ids: 'server', references: { orderId: 'orders' } } }
+    return await steps(() => openDatabase({ name, collections, sync: { url, auto: false, getToken: async () => 'secret' } }))
+  }, { source: steps.toString(), url: server.url })
+}
+
+/** Answers that give every create of `optimistic_…` the id `server-<n>`, and translate what names it. */
+function namingServer({ refuse = () => null } = {}) {
+  const given = new Map()
+  let rev = 100
+  const now = (value) => {
+    if (typeof value === 'string') return given.get(value) ?? value
+    if (Array.isArray(value)) return value.map(now)
+    return value !== null && typeof value === 'object' ? Object.fromEntries(Object.entries(value).map(([name, member]) => [name, now(member)])) : value
+  }
+  return (asked) => {
+    const refused = new Set()
+    const changes = []
+    const results = asked.mutations.map(({ id, op, collection, recordId, record, updatedAt, dependsOn = [] }) => {
+      const code = refuse(record)
+      if (code !== null) {
+        refused.add(id)
+        return { id, status: 'rejected', code, message: `refused: ${code}` }
+      }
+      if (dependsOn.some((one) => refused.has(one))) return { id, status: 'blocked', code: 'blocked' }
+      if (op === 'create' && recordId.startsWith('optimistic_')) given.set(recordId, `server-${given.size + 1}`)
+      const row = { ...now(record), id: now(recordId), _updatedAt: updatedAt, _rev: ++rev }
+      changes.push({ collection, records: [row] })
+      return { id, status: 'applied', rev, record: row, recordId: now(recordId) }
+    })
+    return JSON.stringify({ ...JSON.parse(answerPage({})), requestId: asked.requestId, rev, cursor: `c1.${rev}..e1`, results, changes })
+  }
+}
+
+test('the server names records: same place, same list key, old ids stay valid, one event', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    let db = await open()
+    let orders = db.collection('orders')
+    const lines = db.collection('lines')
+    const remapped = []
+    const changes = []
+    db.addEventListener('idremapped', ({ detail }) => remapped.push(detail))
+    const first = orders.insert({ n: 1 })
+    const old = first.recordId
+    let inBatch
+    await db.batch((tx) => { inBatch = tx.collection('orders').insert({ n: 2, before: old }).recordId })
+    await lines.insert({ orderId: old, all: [old, `${old}x`] })
+    const before = orders.list().map(({ n }) => n)
+    const followed = []
+    orders.record(old).subscribe((row) => followed.push(row?.id))
+    orders.subscribe(({ source, added, removed, updated }) => changes.push([source, added.length, updated.length, removed.length]))
+    await db.sync()
+    await new Promise((resolve) => setTimeout(resolve))
+    const row = orders.get(old)
+    const line = lines.list()[0]
+    const out = {
+      shape: /^optimistic_[0-9a-z]{8,9}_[0-9a-z]{8}$/.test(old) && /^optimistic_/.test(inBatch), settled: (await first.settled).status, before,
+      after: orders.list().map(({ id, n }) => [id, n]), named: orders.list()[1].before === row.id, line: [line.orderId === row.id, line.all[0] === row.id, line.all[1] === `${old}x`],
+      key: [orders.keyOf(row.id) === old, orders.keyOf(old) === old], state: orders.state(old), confirmed: orders.confirmed(old).id === row.id,
+      remapped: remapped.map(({ collection, from, to }) => [collection, from.startsWith('optimistic_'), to]), told: remapped[0].from === old,
+      remap: changes.find(([source]) => source === 'remap'), followed: followed.at(-1) === row.id,
+    }
+    await orders.update(old, { n: 10 })
+    await db.close()
+    db = await open()
+    orders = db.collection('orders')
+    orders.list()
+    out.reloaded = [orders.get(old).n, orders.get(old).id === row.id, orders.keyOf(row.id) === old, orders.count()]
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  assert.deepEqual(result, {
+    shape: true, settled: 'applied', before: [1, 2], after: [['server-1', 1], ['server-2', 2]], named: true, line: [true, true, true],
+    key: [true, true], state: 'synced', confirmed: true, remapped: [['orders', true, 'server-1'], ['orders', true, 'server-2'], ['lines', true, 'server-3']], told: true,
+    remap: ['remap', 2, 0, 2], followed: true, reloaded: [10, true, true, 2],
+  })
+})
+
+test('a refused parent: children blocked and visible, retried in order, exported, discarded with them', async () => {
+  server.answer(namingServer({ refuse: (record) => (record.n > 100 ? 'validation' : null) }))
+  const result = await inPage(async (open) => {
+    const db = await open()
+    const [orders, lines] = [db.collection('orders'), db.collection('lines')]
+    const stalled = []
+    db.addEventListener('stalled', ({ detail }) => stalled.push(detail))
+    const parent = orders.insert({ n: 1000 })
+    const child = lines.insert({ orderId: parent.recordId })
+    const free = lines.insert({ orderId: 'x' })
+    await Promise.all([parent, child, free])
+    await db.sync()
+    const [letter] = db.deadLetters.list()
+    const [waiting] = db.queue.list()
+    const [why] = db.queue.explain()
+    const status = db.status.getSnapshot()
+    const file = JSON.parse(await (await db.deadLetters.export()).text())
+    await new Promise((resolve) => setTimeout(resolve))
+    const out = {
+      states: [orders.state(parent.recordId), lines.state(child.recordId), lines.state(free.recordId)], blocked: [status.pending, status.blocked, waiting.state],
+      dependents: letter.dependents[0] === waiting.id && letter.dependents.length === 1, why: why.waitingFor === letter.id, stalled: stalled.length === 1 && stalled[0].mutationId === waiting.id,
+      file: [file.deadLetters[0].code, file.deadLetters[0].record.n],
+    }
+    const retry = db.deadLetters.retry(letter.id, { n: 7 })
+    await retry
+    await db.sync()
+    out.retried = [(await retry.settled).status, (await child.settled).status, db.queue.list().length, lines.get(child.recordId).orderId === orders.get(parent.recordId).id]
+    const again = orders.insert({ n: 2000 })
+    const lost = lines.insert({ orderId: again.recordId })
+    await lost
+    await db.sync()
+    await db.deadLetters.discard(db.deadLetters.list()[0].id, { cascade: true })
+    out.discarded = [(await again.settled).status, (await lost.settled).status, orders.get(again.recordId) === undefined, lines.get(lost.recordId) === undefined, db.status.getSnapshot().pending]
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  assert.deepEqual(result, {
+    states: ['failed', 'blocked', 'synced'], blocked: [1, 1, 'blocked'], dependents: true, why: true, stalled: true, file: ['validation', 1000],
+    retried: ['applied', 'applied', 0, true], discarded: ['rejected', 'discarded', true, true, 0],
+  })
+})
+
+test('writes under one key are one; dependsOn orders; a full queue refuses', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    let db = await open()
+    const sales = db.collection('sales')
+    const one = sales.insert({ kg: 5 }, { idempotencyKey: 'form-1' })
+    const two = sales.insert({ kg: 5 }, { idempotencyKey: 'form-1' })
+    const rows = [await one, await two]
+    const other = await failure(sales.insert({ kg: 6 }, { idempotencyKey: 'form-1' }))
+    const first = db.queue.list()[0].id
+    await sales.insert({ kg: 7 }, { dependsOn: [first] })
+    const waits = db.queue.explain()[1].waitingFor === first && db.queue.list()[1].dependsOn[0] === first
+    const bad = await failure(db.queue.discard(first))
+    await db.close()
+    db = await open()
+    const three = db.collection('sales').insert({ kg: 5 }, { idempotencyKey: 'form-1' })
+    await three
+    const count = db.collection('sales').count()
+    await db.sync()
+    const out = {
+      same: rows[0] === rows[1] && one.recordId === two.recordId && three.recordId === one.recordId, other: [other.homing, other.code], waits, bad: bad.code, count,
+      settled: [(await one.settled).status, (await three.settled).status],
+    }
+    await db.wipe({ discardPending: true })
+    const full = await openDatabase({ name: `full-${crypto.randomUUID()}`, maxQueue: 1, sync: { url: 'http://127.0.0.1:9', auto: false } })
+    await full.collection('c').insert({ id: 'a' })
+    const refused = full.collection('c').insert({ id: 'b' })
+    out.full = [(await failure(refused)).code, (await refused.settled).status, full.queue.list().length]
+    await full.wipe({ discardPending: true })
+    return out
+  })
+  assert.deepEqual(result, {
+    same: true, other: [true, 'duplicate-key'], waits: true, bad: 'blocked', count: 2, settled: ['closed', 'applied'], full: ['queue-full', 'cancelled', 1],
+  })
+})

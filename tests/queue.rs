@@ -1,0 +1,23 @@
+//! The queue against a whole server in the same process: the scenarios of the offline contracts, one test each. Every
+//! one looks at the server's rows, this device's rows and the queue together (`Farm::agrees`).
+//!
+//! Lives here: which files there are. Not here: histories drawn at random (`simulation`), single decisions (unit tests).
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    reason = "test support outside of #[test] functions"
+)]
+
+#[path = "queue/contracts.rs"]
+mod contracts;
+#[path = "queue/dependencies.rs"]
+mod dependencies;
+#[path = "queue/harness.rs"]
+mod harness;
+#[path = "queue/ids.rs"]
+mod ids;
+#[path = "queue/writes.rs"]
+mod writes;
