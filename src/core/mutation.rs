@@ -121,6 +121,9 @@ pub struct Mutation<R = Record> {
     /// The conflict it resolves.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<Arc<str>>,
+    /// Stamped by a clock whose error was not known yet: the `attempt` entry stamps it once more (DESIGN §3).
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
     /// The app's idempotency keys: one per write that became this mutation.
     #[serde(rename = "y", default, skip_serializing_if = "Vec::is_empty")]
     pub once: Vec<Once>,
@@ -153,6 +156,7 @@ impl<R> Mutation<R> {
             retry_of: None,
             group: None,
             resolves: None,
+            raw: false,
             once: Vec::new(),
             sent: None,
             attempted: false,
@@ -179,6 +183,7 @@ impl<R> Mutation<R> {
             retry_of: self.retry_of,
             group: self.group,
             resolves: self.resolves,
+            raw: self.raw,
             once: self.once,
             attempted: self.attempted,
         })

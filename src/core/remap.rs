@@ -123,7 +123,7 @@ mod tests {
         let ids = |id: &str| (id == "optimistic_b").then(|| Arc::from("s1"));
         let out = translate(&record, &ids).unwrap().unwrap();
         let want = text.replace(r#""up":"optimistic_b""#, r#""up":"s1""#).replace(r#"["optimistic_b""#, r#"["s1""#);
-        assert_eq!(out.text().as_ref(), want);
+        assert_eq!(out.text(), want);
         assert_eq!((out.id().as_ref(), out.rev()), ("optimistic_a", Some(7)));
         let own = |id: &str| (id == "optimistic_a").then(|| Arc::from("s2"));
         assert_eq!(translate(&record, &own).unwrap().unwrap().id().as_ref(), "s2");

@@ -59,16 +59,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Every queued mutation, oldest first, and why it waits.
     #[must_use]
     pub fn explain(&self) -> Vec<Waiting> {
-        let (now, memory) = (self.inner.platform.now(), self.inner.memory.borrow());
+        let (now, memory) = (self.steady(), self.inner.memory.borrow());
         let blocked = memory.replica.blocked();
-        memory.replica.queue().map(|m| memory.explain(m, &blocked, now, &self.inner.options)).collect()
+        let wall = |at: Stamp| self.inner.steady.wall(at);
+        let told = |w: Waiting| Waiting { next_attempt_at: w.next_attempt_at.map(wall), until: w.until.map(wall), ..w };
+        memory.replica.queue().map(|m| told(memory.explain(m, &blocked, now, &self.inner.options))).collect()
     }
 
     /// Tells, once each, of mutations that wait for something only a person can change, or that were sent very often.
     pub(super) fn tell_stalled(&self) {
         let mut memory = self.inner.memory.borrow_mut();
         let blocked = memory.replica.blocked();
-        let held = matches!(memory.state, State::AuthRequired | State::Forbidden | State::Incompatible);
+        let held = memory.state.held();
         let mut stalled: HashMap<MutationId, &'static str> = HashMap::default();
         for (at, m) in memory.replica.queue().enumerate() {
             let tired = memory.attempts.get(&m.id).is_some_and(|n| *n >= STALLED_AFTER);

@@ -7,26 +7,35 @@
 //! folded below the speculative writes, which are then planned again. One append is under way at a time;
 //! no borrow is ever held while waiting or while calling out.
 
+mod adopt;
 mod append;
+mod batch;
+mod breaker;
 mod compact;
+mod cycle;
 mod explain;
+mod figures;
+mod gate;
 mod machine;
 mod receive;
 mod report;
 mod schedule;
+mod steady;
 mod sync;
 mod view;
 mod write;
 
 pub use explain::{MutationState, STALLED_AFTER, Waiting};
+pub use figures::Figures;
 pub use machine::{Event, State};
-pub use report::{Drained, Durable, Failed, Notice, Verdict};
+pub use report::{Drained, Durable, Failed, Notice, Progress, Verdict};
 pub use sync::SyncReport;
 pub use view::{RecordState, Status};
 pub use write::{Receipt, Request};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, decode, encode};
+use crate::core::metrics::Metrics;
 use crate::core::mutation::{MutationId, Once};
 use crate::core::plan::{Context, Intent, Plan};
 use crate::core::record::Record;
@@ -59,6 +68,10 @@ pub struct Options {
     pub batch_mutations: usize,
     /// Most bytes of records of one request.
     pub batch_bytes: usize,
+    /// Milliseconds that a request, or the app's `getToken`, may take.
+    pub timeout: u64,
+    /// How often a mutation is sent before it becomes a dead letter; without it, for ever.
+    pub max_attempts: Option<u32>,
     /// Most rows of one answer.
     pub page: usize,
     /// Journal rows after which a compaction is due.
@@ -75,6 +88,8 @@ impl Default for Options {
             poll_interval: 60_000,
             batch_mutations: 500,
             batch_bytes: 512 * 1024,
+            timeout: 30_000,
+            max_attempts: None,
             page: 1000,
             compact_rows: 1000,
         }
@@ -108,9 +123,22 @@ struct Memory {
     compacting: bool,
     closed: bool,
     state: State,
+    /// Counts how often the app took the say from a cycle under way.
+    run: u64,
+    /// What the platform says about the network.
+    online: bool,
     status_error: Option<Error>,
+    // Times to wait for are of the steady clock.
     until: Option<Stamp>,
+    /// Not before, as the server said.
+    told: Option<Stamp>,
     failures: u32,
+    breaker: breaker::Breaker,
+    batch: batch::Batch,
+    metrics: Metrics,
+    progress: Option<Progress>,
+    /// Phase and id of the request under way.
+    asking: (&'static str, String),
     in_flight: HashSet<MutationId>,
     attempts: HashMap<MutationId, u32>,
     not_before: HashMap<MutationId, Stamp>,
@@ -145,6 +173,9 @@ struct Inner<J, T, P> {
     turn: Mutex<()>,
     cycle: Mutex<()>,
     cycles: Cell<u64>,
+    /// The run that the cycle under way began in.
+    cycle_run: Cell<u64>,
+    steady: steady::Steady,
     last_cycle: RefCell<Option<Result<SyncReport>>>,
     wake: schedule::Wake,
 }
@@ -183,9 +214,17 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             compacting: false,
             closed: false,
             state,
+            run: 0,
+            online: true,
             status_error: None,
             until: None,
+            told: None,
             failures: 0,
+            breaker: breaker::Breaker::default(),
+            batch: batch::Batch::default(),
+            metrics: Metrics::default(),
+            progress: None,
+            asking: ("", String::new()),
             in_flight: HashSet::new(),
             attempts: HashMap::new(),
             not_before: HashMap::new(),
@@ -202,6 +241,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             turn: Mutex::new(()),
             cycle: Mutex::new(()),
             cycles: Cell::new(0),
+            cycle_run: Cell::new(0),
+            steady: steady::Steady::default(),
             last_cycle: RefCell::new(None),
             wake: schedule::Wake::default(),
         };
@@ -264,17 +305,25 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     fn end(&self) {
         {
             let mut memory = self.inner.memory.borrow_mut();
-            memory.closed = true;
-            memory.state = State::Closed;
+            if std::mem::replace(&mut memory.closed, true) {
+                return;
+            }
+            memory.run += 1;
             memory.report.status = true;
             let waiting: Vec<u64> = memory.speculative.drain(..).map(|s| s.ticket).collect();
             for ticket in waiting {
                 memory.report.failed.push(Failed { ticket, error: Error::new(Code::Closed, "the database was closed") });
             }
         }
+        self.transition(Event::Close);
         self.inner.transport.abort();
         self.inner.wake.now();
         self.inner.platform.notify();
+    }
+
+    /// The clock for waiting.
+    fn steady(&self) -> Stamp {
+        self.inner.steady.at(self.inner.platform.now())
     }
 
     fn check_open(&self) -> Result<()> {
@@ -283,6 +332,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             false => Ok(()),
         }
     }
+}
+
+/// How many mutations a stored database has not sent; nobody need have it open.
+///
+/// # Errors
+/// Those of storage.
+pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
+    Ok(load(journal, &Arc::new(Schema::default())).await?.replica.queue_len())
 }
 
 struct Fold {

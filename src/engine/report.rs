@@ -7,7 +7,7 @@ use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
 use crate::core::record::Key;
 use crate::core::replica::{CollectionChange, DeadLetter};
-use crate::platform::Platform;
+use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::Transport;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub enum Verdict {
     Superseded { rev: u64, conflict: Option<Arc<str>> },
     Conflict { conflict: Arc<str> },
     Rejected(Error),
+    GaveUp(Error),
     Cancelled,
     Discarded,
 }
@@ -46,7 +47,15 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict on what became a dead letter.
     pub(super) fn dead(letter: &DeadLetter) -> Self {
-        Verdict::Rejected(Error { code: Code::Rejected, message: letter.message.clone(), path: letter.path.clone() })
+        Self::refused(Some(&letter.code), &letter.message, letter.path.as_ref())
+    }
+
+    fn refused(code: Option<&str>, message: &str, path: Option<&String>) -> Self {
+        let word = if code == Some("too-large") { Code::TooLarge } else { Code::Rejected };
+        let gave_up = code == Some("gave-up");
+        let error = Error { path: path.cloned(), ..Error::new(word, message) };
+        let error = error.traced(|t| t.server_code = code.filter(|_| !gave_up).map(Into::into));
+        if gave_up { Verdict::GaveUp(error) } else { Verdict::Rejected(error) }
     }
 
     pub(super) fn of(result: &Settled) -> Self {
@@ -57,12 +66,23 @@ impl Verdict {
             Outcome::Superseded => Verdict::Superseded { rev, conflict },
             Outcome::Conflict => Verdict::Conflict { conflict: conflict.unwrap_or_else(|| "".into()) },
             Outcome::Rejected => {
-                let message = result.message.clone().unwrap_or_else(|| "the server refused this write".into());
-                Verdict::Rejected(Error { code: Code::Rejected, message, path: result.path.clone() })
+                let message = result.message.as_deref().unwrap_or("the server refused this write");
+                Self::refused(result.code.as_deref(), message, result.path.as_ref())
             }
             Outcome::Applied | Outcome::Expired | Outcome::Blocked | Outcome::Retry => Verdict::Applied { rev, conflict },
         }
     }
+}
+
+/// How far the cycle under way is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// `push` or `pull`.
+    pub phase: &'static str,
+    /// Mutations settled, or rows received.
+    pub done: usize,
+    /// Of how many, where that is known.
+    pub total: Option<usize>,
 }
 
 /// Something an app may want to know at once.
@@ -153,7 +173,17 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         Some(writes)
     }
 
-    pub(super) fn log_error(&self, phase: &str, error: &Error) {
-        self.inner.platform.log("warn", &error.to_string(), &format!("{{\"phase\":\"{phase}\",\"code\":\"{}\"}}", error.code.as_str()));
+    pub(super) fn log(&self, entry: Log<'_>) {
+        self.inner.platform.log(&entry);
+    }
+
+    /// `doing`: what failed, where the error does not know better.
+    pub(super) fn log_error(&self, doing: &'static str, error: &Error) {
+        let trace = error.trace.as_deref();
+        let phase = trace.and_then(|t| t.phase).or(Some(doing));
+        let data =
+            serde_json::json!({"code": error.code.as_str(), "path": error.path, "serverCode": trace.and_then(|t| t.server_code.clone())});
+        let request_id = trace.and_then(|t| t.request_id.as_deref());
+        self.log(Log { level: "warn", message: &error.message, phase, request_id, data });
     }
 }

@@ -17,6 +17,7 @@ use crate::core::schema::{Ids, Schema};
 use crate::engine::{Engine, Options, Request, rehearse};
 use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
+use crate::storage::Journal;
 use crate::transport::fetch::Fetch;
 use futures_util::future::join;
 use serde::Deserialize;
@@ -45,6 +46,8 @@ struct OpenOptions {
     #[serde(default)]
     storage: Option<String>,
     #[serde(default)]
+    adopt_scope: Option<String>,
+    #[serde(default)]
     max_queue: Option<usize>,
     #[serde(default)]
     sync: Option<SyncOptions>,
@@ -57,7 +60,8 @@ struct SyncOptions {
     auto: Option<bool>,
     debounce: Option<u64>,
     poll_interval: Option<u64>,
-    timeout: Option<u32>,
+    timeout: Option<u64>,
+    max_attempts: Option<u32>,
     batch: Batch,
     credentials: Option<String>,
 }
@@ -91,7 +95,7 @@ pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsVa
     let journal = journal.map_err(|e| encode::error(&e, "open"))?;
     let sync = o.sync.unwrap_or_default();
     let configured = sync.url.is_some() || hooks.get("push").is_some();
-    let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.timeout.unwrap_or(30_000), sync.credentials, hooks);
+    let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);
     let defaults = Options::default();
     let options = Options {
         max_queue: o.max_queue.unwrap_or(defaults.max_queue),
@@ -99,13 +103,51 @@ pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsVa
         auto: sync.auto.unwrap_or(true),
         debounce: sync.debounce.unwrap_or(defaults.debounce),
         poll_interval: sync.poll_interval.unwrap_or(defaults.poll_interval),
+        timeout: sync.timeout.unwrap_or(defaults.timeout),
+        max_attempts: sync.max_attempts,
         batch_mutations: sync.batch.mutations.unwrap_or(defaults.batch_mutations).max(1),
         batch_bytes: sync.batch.bytes.unwrap_or(defaults.batch_bytes).max(1),
         ..defaults
     };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
+    if let Some(guest) = o.adopt_scope.filter(|guest| *guest != o.scope) {
+        adopt(&engine, &platform, &o.name, &guest).await.map_err(|e| encode::error(&e, "open"))?;
+    }
     let client = engine.client_id();
     Ok(Handle { engine, platform, client })
+}
+
+/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
+async fn adopt(engine: &WebEngine, platform: &Web, name: &str, scope: &str) -> Result<(), Error> {
+    if let Some(other) = WebJournal::find(name, scope).await? {
+        engine.adopt(&other).await?;
+        platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+    }
+    Ok(())
+}
+
+/// How many mutations wait in a database that need not be open; nothing where there is none.
+#[wasm_bindgen(js_name = pendingOf)]
+pub async fn pending_of(name: String, scope: String) -> Result<Option<u32>, JsValue> {
+    let look = async {
+        let Some(journal) = WebJournal::find(&name, &scope).await? else { return Ok(None) };
+        let pending = crate::engine::pending(&journal).await;
+        journal.close().await;
+        pending.map(|n| u32::try_from(n).ok())
+    };
+    look.await.map_err(|e: Error| encode::error(&e, "storage"))
+}
+
+/// Deletes a database that is not open here.
+#[wasm_bindgen(js_name = deleteStored)]
+pub async fn delete_stored(name: String, scope: String) -> Result<(), JsValue> {
+    let delete = async {
+        match WebJournal::find(&name, &scope).await? {
+            Some(journal) => journal.destroy().await,
+            None => Ok(()),
+        }
+    };
+    delete.await.map_err(|e: Error| encode::error(&e, "close"))
 }
 
 fn key(collection: &str, id: &str) -> Key {
@@ -219,6 +261,11 @@ impl Handle {
         encode::status(&self.engine)
     }
 
+    /// How syncing does, in numbers.
+    pub fn metrics(&self) -> String {
+        encode::figures(&self.engine.figures())
+    }
+
     /// Pending mutations.
     pub fn queue(&self) -> String {
         encode::queue(&self.engine)
@@ -273,7 +320,7 @@ impl Handle {
         }
         let Sync { full } = serde_json::from_str(&options).unwrap_or_default();
         let engine = self.engine.clone();
-        let report = engine.sync(full).await.map_err(|e| encode::sync_error(&e, &engine))?;
+        let report = engine.sync(full).await.map_err(|e| encode::error(&e, "push"))?;
         Ok(serde_json::to_string(&report).unwrap_or_default())
     }
 
