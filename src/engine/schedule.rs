@@ -100,7 +100,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
-    fn plan_next(&self) {
+    pub(super) fn plan_next(&self) {
         let (state, until, pending) = {
             let memory = self.inner.memory.borrow();
             (memory.state, memory.until, memory.sendable())

@@ -125,6 +125,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.inner.memory.borrow_mut().report.status = true;
         self.compact_when_due();
         self.inner.platform.notify();
+        self.plan_next();
         self.inner.wake.now();
         out
     }
@@ -146,8 +147,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         loop {
             self.check_open()?;
             let known = self.read(|r| r.standing().offset.is_some());
-            let batch = if known { self.attempt().await? } else { Vec::new() };
-            let more = if batch.is_empty() { self.pull(report).await? } else { self.push(batch, report).await? };
+            let batch = if known { self.attempt().await? } else { Batch::default() };
+            let more = if batch.ids.is_empty() { self.pull(report).await? } else { self.push(batch, report).await? };
             let left = !self.inner.memory.borrow().pick(&self.inner.options, self.inner.platform.now()).is_empty();
             if !more && !left {
                 return Ok(());
@@ -156,18 +157,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     /// Chooses what to send next and makes the attempt durable, or says that nothing can be sent.
-    async fn attempt(&self) -> std::result::Result<Vec<MutationId>, Failure> {
+    async fn attempt(&self) -> std::result::Result<Batch, Failure> {
         loop {
             let picked = self.inner.memory.borrow().pick(&self.inner.options, self.inner.platform.now());
             let fresh: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
-            let ids = || picked.iter().map(|(id, _)| id.clone()).collect();
-            if fresh.is_empty() || self.append_entry(&Entry::Attempt(Range::runs(fresh)), Source::Local).await? {
+            let ids =
+                || Batch { ids: picked.iter().map(|(id, _)| id.clone()).collect(), fresh: fresh.iter().map(|id| (*id).clone()).collect() };
+            if fresh.is_empty() || self.append_entry(&Entry::Attempt(Range::runs(fresh.iter().copied())), Source::Local).await? {
                 return Ok(ids());
             }
         }
     }
 
-    async fn push(&self, batch: Vec<MutationId>, report: &mut SyncReport) -> std::result::Result<bool, Failure> {
+    async fn push(&self, Batch { ids: batch, fresh }: Batch, report: &mut SyncReport) -> std::result::Result<bool, Failure> {
         self.transition(Event::Push);
         let request = {
             let mut memory = self.inner.memory.borrow_mut();
@@ -193,7 +195,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 answer.results.push(crate::core::protocol::WireResult::new(m.id.clone(), Outcome::Retry));
             }
         }
-        self.apply(answer, request.cursor, sent, report).await
+        // Settled before it was ever sent: a copy of this profile has used the number (R5).
+        let mut reused = false;
+        for result in answer.results.iter_mut().filter(|r| r.status == Outcome::Expired) {
+            if result.id.parse().is_ok_and(|id| fresh.contains(&id)) {
+                (result.status, reused) = (Outcome::Retry, true);
+            }
+        }
+        let more = self.apply(answer, request.cursor, sent, report).await?;
+        if reused {
+            self.take_new_client().await?;
+        }
+        Ok(more)
     }
 
     async fn pull(&self, report: &mut SyncReport) -> std::result::Result<bool, Failure> {
@@ -235,7 +248,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             ));
         }
         if standing.epoch.as_ref().is_some_and(|e| *e != response.epoch) {
-            if !response.reset {
+            if !response.reset && response.asked.is_some() {
                 return Err(Failure::Transport(TransportError::BadResponse("another epoch without a reset".into())));
             }
             response.results.clear();
@@ -298,6 +311,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
         }
     }
+}
+
+/// What is sent together.
+#[derive(Default)]
+struct Batch {
+    ids: Vec<MutationId>,
+    /// Those never sent before.
+    fresh: HashSet<MutationId>,
 }
 
 enum Failure {

@@ -90,7 +90,11 @@ impl Fetch {
         }
     }
 
+    /// The signal of a request about to leave; after the end none leaves, whatever was waited for meanwhile.
     fn signal(&self) -> Result<AbortSignal, TransportError> {
+        if self.inner.closed.get() {
+            return Err(TransportError::Aborted);
+        }
         let controller = AbortController::new().map_err(|_| TransportError::Network("no AbortController".into()))?;
         let signal = controller.signal();
         *self.inner.abort.borrow_mut() = Some(controller);

@@ -62,6 +62,11 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
     }
     (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), context.depends_on.clone());
     if let Some(letter) = letter {
+        // Its content is made on the refused one: that one's base, and what that one changed.
+        if last.is_none() {
+            (m.base_rev, m.base) = (letter.mutation.base_rev, letter.mutation.base.clone());
+        }
+        add_pointers(&mut m.changed, &letter.mutation.changed);
         m.retry_of = Some(letter.mutation.id.clone());
         plan.changes.push(Change::Undead { id: letter.mutation.id.clone() });
     }
@@ -96,6 +101,14 @@ pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Recor
     Ok((merge::stamp_fields(Some(view), record, &changed)?, changed))
 }
 
+pub(super) fn add_pointers(to: &mut Vec<String>, more: &[String]) {
+    for pointer in more {
+        if !to.contains(pointer) {
+            to.push(pointer.clone());
+        }
+    }
+}
+
 fn coalesces(last: &Mutation, context: &Context) -> bool {
     // An unsent import must reach the server as what it is (R13); a group keeps to itself (R2).
     !last.attempted
@@ -122,11 +135,7 @@ fn coalesce(replica: &Replica, last: &Mutation, op: Op, record: Record, changed:
         (first, _) => first,
     };
     let mut m = Mutation { op: merged, record, ..last.clone() };
-    for pointer in changed {
-        if !m.changed.contains(&pointer) {
-            m.changed.push(pointer);
-        }
-    }
+    add_pointers(&mut m.changed, &changed);
     plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Swap(m));
     plan

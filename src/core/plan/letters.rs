@@ -1,6 +1,6 @@
 //! Dead letters and queued mutations the user takes in hand (R15).
 
-use super::{Context, Plan, check_room, own_fields};
+use super::{Context, Plan, check_room, enqueue, own_fields};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::mutation::{Mutation, MutationId, Op};
@@ -16,21 +16,24 @@ fn letter<'r>(replica: &'r Replica, id: &MutationId) -> Result<&'r DeadLetter> {
 pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, context: &Context) -> Result<Plan> {
     let old = &letter(replica, id)?.mutation;
     check_room(replica, 1, context)?;
-    let record = match edited {
-        None => old.record.clone(),
+    let (record, mut changed) = match edited {
+        None => (old.record.clone(), Vec::new()),
         Some(text) => {
             check(text)?;
             let at = Stamp::next(context.now, Some(old.record.updated_at()));
             let deleted_at = (old.op == Op::Delete).then_some(at);
-            Record::build(Envelope { id: &old.key.id, updated_at: at, deleted_at, rev: None }, &own_fields(text)?)
+            let record = Record::build(Envelope { id: &old.key.id, updated_at: at, deleted_at, rev: None }, &own_fields(text)?);
+            enqueue::stamped(replica, &old.key, record, &old.record)?
         }
     };
     let new = MutationId::new(replica.client().clone(), replica.seq() + 1);
     let mut plan = Plan { ids: vec![old.key.id.clone()], mutations: Some(Range { first: new.clone(), count: 1 }), ..Plan::default() };
     plan.changes.push(Change::Undead { id: id.clone() });
+    enqueue::add_pointers(&mut changed, &old.changed);
     plan.changes.push(Change::Add(Mutation {
         id: new.clone(),
         record,
+        changed,
         attempted: false,
         on: None,
         retry_of: Some(id.clone()),
