@@ -4,7 +4,7 @@
 
 use crate::error::{Failure, REQUEST_ID};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use homing::core::stamp::Stamp;
@@ -52,6 +52,9 @@ pub async fn answer(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+
+    // Requests may be compressed (RFC 7694); what they inflate to is limited like any other body.
+    response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
 
     let status = response.status().as_u16();
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

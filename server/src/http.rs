@@ -69,7 +69,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::RETRY_AFTER, header::DATE, header::ETAG, REQUEST_ID])
+        .expose_headers([header::ACCEPT_ENCODING, header::RETRY_AFTER, header::DATE, header::ETAG, REQUEST_ID])
         .max_age(Duration::from_secs(86_400))
 }
 

@@ -3,6 +3,7 @@
 //! Lives here: what failed, in words an app can branch on. Not here: how a browser or an HTTP
 //! status names it; `storage`, `transport` and `web` map theirs once, to a [`Code`].
 
+use crate::core::stamp::Stamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -116,19 +117,41 @@ pub struct Error {
     pub message: String,
     /// JSON Pointer into the input that was refused.
     pub path: Option<String>,
+    /// Of which request, where there was one.
+    pub trace: Option<Box<Trace>>,
+}
+
+/// Where in syncing something failed: for logs, and for apps that show when it goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// What was done: `push`, `pull`, `apply`.
+    pub phase: Option<&'static str>,
+    /// As the request was named, here and at the server.
+    pub request_id: Option<String>,
+    /// The server's own word for it.
+    pub server_code: Option<String>,
+    /// Another try before this instant is refused.
+    pub retry_at: Option<Stamp>,
 }
 
 impl Error {
     /// An error without a path.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), path: None }
+        Self { code, message: message.into(), path: None, trace: None }
+    }
+
+    /// The same error with what is known of its request.
+    #[must_use]
+    pub fn traced(mut self, add: impl FnOnce(&mut Trace)) -> Self {
+        add(self.trace.get_or_insert_default());
+        self
     }
 
     /// An error about one place of the input; `path` is a JSON Pointer.
     #[must_use]
     pub fn at(code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), path: Some(path.into()) }
+        Self { code, message: message.into(), path: Some(path.into()), trace: None }
     }
 }
 

@@ -42,6 +42,16 @@ pub enum Entry<R = Record> {
     /// A server's answer: one page of rows, the results, the cursor.
     #[serde(rename = "response")]
     Response(Box<Response<R>>),
+    /// This client's own judgement: what could not be sent becomes dead letters.
+    #[serde(rename = "gaveup")]
+    GiveUp {
+        /// When, on the server's clock.
+        #[serde(rename = "t")]
+        at: Stamp,
+        /// Which, and why.
+        #[serde(rename = "r")]
+        results: Vec<Settled<R>>,
+    },
 }
 
 /// Consecutive mutations of one client.
@@ -257,6 +267,19 @@ impl<R> Settled<R> {
     pub fn new(id: MutationId, status: Outcome) -> Self {
         Self { id, status, rev: None, record: None, archived: None, code: None, message: None, path: None }
     }
+
+    fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Settled<S>, E> {
+        Ok(Settled {
+            record: self.record.map(&mut *f).transpose()?,
+            archived: self.archived.map(&mut *f).transpose()?,
+            id: self.id,
+            status: self.status,
+            rev: self.rev,
+            code: self.code,
+            message: self.message,
+            path: self.path,
+        })
+    }
 }
 
 impl Response {
@@ -306,26 +329,16 @@ impl<R> Entry<R> {
             Entry::Write(changes) => Entry::Write(changes.into_iter().map(|c| c.try_map(f)).collect::<Result<_, E>>()?),
             Entry::Attempt(ids) => Entry::Attempt(ids),
             Entry::Forget => Entry::Forget,
+            Entry::GiveUp { at, results } => {
+                Entry::GiveUp { at, results: results.into_iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()? }
+            }
             Entry::Response(r) => {
                 let r = *r;
                 let mut changes = Vec::with_capacity(r.changes.len());
                 for page in r.changes {
                     changes.push(Page { collection: page.collection, rows: map_all(page.rows, f)? });
                 }
-                let mut results = Vec::with_capacity(r.results.len());
-                for s in r.results {
-                    let (record, archived) = (s.record.map(&mut *f).transpose()?, s.archived.map(&mut *f).transpose()?);
-                    results.push(Settled {
-                        id: s.id,
-                        status: s.status,
-                        rev: s.rev,
-                        record,
-                        archived,
-                        code: s.code,
-                        message: s.message,
-                        path: s.path,
-                    });
-                }
+                let results = r.results.into_iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()?;
                 Entry::Response(Box::new(Response {
                     changes,
                     results,

@@ -6,6 +6,7 @@ pub mod conflict;
 pub mod error;
 pub mod journal;
 pub mod merge;
+pub mod metrics;
 pub mod mutation;
 pub mod plan;
 pub mod protocol;

@@ -1,14 +1,24 @@
-//! The sync state machine, as one table.
+//! The sync state machine: one table of what can happen where.
 //!
 //! ```text
-//!              Start                 Sent              Received          Folded
-//!   Idle ───────────────▶ Pushing ───────▶ Pulling? ───────────▶ Applying ───────▶ Pushing/Pulling/Idle
-//!    ▲                       │ Failed                                  │
-//!    ├────── Retry ── Backoff ◀┘      Refused: AuthRequired, Forbidden, Incompatible (held until Start)
-//!    └── Online ── Offline     Pause: Paused (until Resume)            Close: Closed (for good)
+//!                      Push · Pull             Received                Done
+//!     Idle ─────────────────────▶ Pushing · Pulling ─────▶ Applying ─────────▶ Idle
+//!      ▲  ▲                        │  ▲   ▲                  │  └─ Push · Pull ─▶ Pushing · Pulling
+//!      │  └ CameOnline ─ Offline ◀─┤  │   └─ Push · Pull ────┼──── Backoff      (its time came, or sync() was called)
+//!      │                LostNetwork│  └───── Push · Pull ────┼──── BreakerOpen  (the probe, when its time came)
+//!      │                           │         Failed · Tripped│
+//!      │                           └─────────────────────────┴──▶  Backoff · BreakerOpen
+//!      │                            NeedsAuth · Refused · Misunderstood
+//!      └─ Release ─ AuthRequired · Forbidden · Incompatible ◀─ Pushing · Pulling     (held)
+//!
+//!     Pause: from everywhere to Paused, left by Resume.     Close: from everywhere to Closed, for good.
 //! ```
 //!
-//! Not here: what a cycle does (`sync`), when one starts (`schedule`).
+//! What the browser and the app do (`WentOffline`, `CameOnline`, `Pause`, `Close`) can come at any time; a cycle's own
+//! events cannot, and one that has no place in the table is a defect: it is ignored and counted ([`super::Engine::illegal`]).
+//! A cycle that was under way when the app paused or closed has lost its say: its events are not put to the table at all.
+//!
+//! Not here: what a cycle does (`cycle`), when one may start (`gate`), when one starts by itself (`schedule`).
 
 /// Where syncing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,105 +40,213 @@ pub enum State {
 
 /// What happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Event {
+    /// A cycle is about to send mutations.
     Push,
+    /// A cycle is about to ask for changes.
     Pull,
+    /// An answer is there and makes sense.
     Received,
+    /// A cycle has nothing left to do.
     Done,
+    /// A request, or storage before one left, failed in a way that passes.
     Failed,
+    /// Too many requests failed.
+    Tripped,
+    /// A request failed, and the platform says that there is no network.
     LostNetwork,
+    /// The server wants another token, and there is none.
     NeedsAuth,
+    /// The server refuses this account, or is another scope's.
     Refused,
+    /// The server does not understand this client.
     Misunderstood,
+    /// What was held may be tried again: a token is there, or the time has come.
+    Release,
+    /// The platform says that the network is gone.
     WentOffline,
+    /// The platform says that there is a network.
     CameOnline,
+    /// The app wants no syncing.
     Pause,
+    /// The app wants syncing again.
     Resume,
+    /// The database closes.
     Close,
 }
 
-impl State {
-    /// All of them, for tables in tests.
-    pub const ALL: [State; 12] = [
-        State::Offline,
-        State::Idle,
-        State::Pushing,
-        State::Pulling,
-        State::Applying,
-        State::Backoff,
-        State::BreakerOpen,
-        State::AuthRequired,
-        State::Forbidden,
-        State::Incompatible,
-        State::Paused,
-        State::Closed,
-    ];
+use Event as E;
+use State as S;
 
+/// Which events a state knows, and where they lead. What is not listed cannot happen.
+const TABLE: [(State, &[(Event, State)]); 12] = [
+    (
+        S::Offline,
+        &[
+            (E::Push, S::Pushing),
+            (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
+            (E::Tripped, S::BreakerOpen),
+            (E::WentOffline, S::Offline),
+            (E::CameOnline, S::Idle),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Idle,
+        &[
+            (E::Push, S::Pushing),
+            (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
+            (E::Tripped, S::BreakerOpen),
+            (E::WentOffline, S::Offline),
+            (E::CameOnline, S::Idle),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Pushing,
+        &[
+            (E::Push, S::Pushing),
+            (E::Pull, S::Pulling),
+            (E::Received, S::Applying),
+            (E::Failed, S::Backoff),
+            (E::Tripped, S::BreakerOpen),
+            (E::LostNetwork, S::Offline),
+            (E::NeedsAuth, S::AuthRequired),
+            (E::Refused, S::Forbidden),
+            (E::Misunderstood, S::Incompatible),
+            (E::WentOffline, S::Pushing),
+            (E::CameOnline, S::Pushing),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Pulling,
+        &[
+            (E::Received, S::Applying),
+            (E::Failed, S::Backoff),
+            (E::Tripped, S::BreakerOpen),
+            (E::LostNetwork, S::Offline),
+            (E::NeedsAuth, S::AuthRequired),
+            (E::Refused, S::Forbidden),
+            (E::Misunderstood, S::Incompatible),
+            (E::WentOffline, S::Pulling),
+            (E::CameOnline, S::Pulling),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Applying,
+        &[
+            (E::Push, S::Pushing),
+            (E::Pull, S::Pulling),
+            (E::Done, S::Idle),
+            (E::Failed, S::Backoff),
+            (E::WentOffline, S::Applying),
+            (E::CameOnline, S::Applying),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Backoff,
+        &[
+            (E::Push, S::Pushing),
+            (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
+            (E::Tripped, S::BreakerOpen),
+            (E::WentOffline, S::Offline),
+            (E::CameOnline, S::Backoff),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::BreakerOpen,
+        &[
+            (E::Push, S::Pushing),
+            (E::Pull, S::Pulling),
+            (E::Failed, S::Backoff),
+            (E::Tripped, S::BreakerOpen),
+            (E::WentOffline, S::BreakerOpen),
+            (E::CameOnline, S::BreakerOpen),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::AuthRequired,
+        &[
+            (E::Release, S::Idle),
+            (E::WentOffline, S::AuthRequired),
+            (E::CameOnline, S::AuthRequired),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Forbidden,
+        &[
+            (E::Release, S::Idle),
+            (E::WentOffline, S::Forbidden),
+            (E::CameOnline, S::Forbidden),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Incompatible,
+        &[
+            (E::Release, S::Idle),
+            (E::WentOffline, S::Incompatible),
+            (E::CameOnline, S::Incompatible),
+            (E::Pause, S::Paused),
+            (E::Close, S::Closed),
+        ],
+    ),
+    (
+        S::Paused,
+        &[(E::WentOffline, S::Paused), (E::CameOnline, S::Paused), (E::Pause, S::Paused), (E::Resume, S::Idle), (E::Close, S::Closed)],
+    ),
+    (S::Closed, &[]),
+];
+
+impl State {
     /// The word that crosses to JavaScript.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Offline => "offline",
-            State::Idle => "idle",
-            State::Pushing => "pushing",
-            State::Pulling => "pulling",
-            State::Applying => "applying",
-            State::Backoff => "backoff",
-            State::BreakerOpen => "breaker-open",
-            State::AuthRequired => "auth-required",
-            State::Forbidden => "forbidden",
-            State::Incompatible => "incompatible",
-            State::Paused => "paused",
-            State::Closed => "closed",
+            S::Offline => "offline",
+            S::Idle => "idle",
+            S::Pushing => "pushing",
+            S::Pulling => "pulling",
+            S::Applying => "applying",
+            S::Backoff => "backoff",
+            S::BreakerOpen => "breaker-open",
+            S::AuthRequired => "auth-required",
+            S::Forbidden => "forbidden",
+            S::Incompatible => "incompatible",
+            S::Paused => "paused",
+            S::Closed => "closed",
         }
     }
 
-    /// Whether a request is under way.
+    /// Whether the server has to let go first: trying again would get the same answer.
     #[must_use]
-    pub fn busy(self) -> bool {
-        matches!(self, State::Pushing | State::Pulling | State::Applying)
+    pub fn held(self) -> bool {
+        matches!(self, S::AuthRequired | S::Forbidden | S::Incompatible)
     }
 
     /// The state after an event; `None`: the event cannot happen here.
     #[must_use]
     pub fn next(self, event: Event) -> Option<State> {
-        use Event as E;
-        use State as S;
-        Some(match (self, event) {
-            (S::Closed, _) => return None,
-            (_, E::Close) => S::Closed,
-            (S::Paused, E::Resume) => S::Idle,
-            (S::Paused, E::WentOffline | E::CameOnline | E::Pause) => S::Paused,
-            (_, E::Pause) => S::Paused,
-            // A cycle that was under way when the app paused ends without effect on the state.
-            (
-                S::Paused,
-                E::Received | E::Done | E::Failed | E::LostNetwork | E::NeedsAuth | E::Refused | E::Misunderstood | E::Push | E::Pull,
-            ) => S::Paused,
-            (_, E::Resume) => return None,
-            (
-                S::Idle | S::Offline | S::Backoff | S::BreakerOpen | S::AuthRequired | S::Forbidden | S::Incompatible | S::Applying,
-                E::Push,
-            ) => S::Pushing,
-            (
-                S::Idle | S::Offline | S::Backoff | S::BreakerOpen | S::AuthRequired | S::Forbidden | S::Incompatible | S::Applying,
-                E::Pull,
-            ) => S::Pulling,
-            (S::Pushing | S::Pulling, E::Push) => S::Pushing,
-            (S::Pushing | S::Pulling, E::Pull) => S::Pulling,
-            (S::Pushing | S::Pulling, E::Received) => S::Applying,
-            (S::Applying | S::Pushing | S::Pulling, E::Done) => S::Idle,
-            (S::Pushing | S::Pulling | S::Applying, E::Failed) => S::Backoff,
-            (S::Pushing | S::Pulling, E::LostNetwork) => S::Offline,
-            (S::Pushing | S::Pulling, E::NeedsAuth) => S::AuthRequired,
-            (S::Pushing | S::Pulling | S::Applying, E::Refused) => S::Forbidden,
-            (S::Pushing | S::Pulling | S::Applying, E::Misunderstood) => S::Incompatible,
-            (S::Idle | S::Backoff | S::BreakerOpen | S::Offline, E::WentOffline) => S::Offline,
-            (S::Offline | S::Backoff | S::Idle, E::CameOnline) => S::Idle,
-            (state, E::WentOffline | E::CameOnline) => state,
-            _ => return None,
-        })
+        let (_, row) = TABLE.iter().find(|(state, _)| *state == self)?;
+        row.iter().find(|(known, _)| *known == event).map(|(_, next)| *next)
     }
 }
 
@@ -136,62 +254,74 @@ impl State {
 mod tests {
     use super::*;
 
-    /// Written by hand beside the table: from where each event may come, and where it leads.
-    const LEGAL: &[(&str, &[&str], &str)] = &[
-        (
-            "Push",
-            &["idle", "offline", "backoff", "breaker-open", "auth-required", "forbidden", "incompatible", "applying", "pushing", "pulling"],
-            "pushing",
-        ),
-        (
-            "Pull",
-            &["idle", "offline", "backoff", "breaker-open", "auth-required", "forbidden", "incompatible", "applying", "pushing", "pulling"],
-            "pulling",
-        ),
-        ("Received", &["pushing", "pulling"], "applying"),
-        ("Done", &["pushing", "pulling", "applying"], "idle"),
-        ("Failed", &["pushing", "pulling", "applying"], "backoff"),
-        ("LostNetwork", &["pushing", "pulling"], "offline"),
-        ("NeedsAuth", &["pushing", "pulling"], "auth-required"),
-        ("Refused", &["pushing", "pulling", "applying"], "forbidden"),
-        ("Misunderstood", &["pushing", "pulling", "applying"], "incompatible"),
-        ("Resume", &["paused"], "idle"),
+    const STATES: [State; 12] = [
+        S::Offline,
+        S::Idle,
+        S::Pushing,
+        S::Pulling,
+        S::Applying,
+        S::Backoff,
+        S::BreakerOpen,
+        S::AuthRequired,
+        S::Forbidden,
+        S::Incompatible,
+        S::Paused,
+        S::Closed,
     ];
+
+    /// Written by hand, the other way round: for each event, from where it may come and where it leads.
+    const BY_EVENT: [(Event, &str, &str); 16] = [
+        (E::Push, "offline idle pushing applying backoff breaker-open", "pushing"),
+        (E::Pull, "offline idle pushing applying backoff breaker-open", "pulling"),
+        (E::Received, "pushing pulling", "applying"),
+        (E::Done, "applying", "idle"),
+        (E::Failed, "offline idle pushing pulling applying backoff breaker-open", "backoff"),
+        (E::Tripped, "offline idle pushing pulling backoff breaker-open", "breaker-open"),
+        (E::LostNetwork, "pushing pulling", "offline"),
+        (E::NeedsAuth, "pushing pulling", "auth-required"),
+        (E::Refused, "pushing pulling", "forbidden"),
+        (E::Misunderstood, "pushing pulling", "incompatible"),
+        (E::Release, "auth-required forbidden incompatible", "idle"),
+        (E::WentOffline, "offline idle backoff", "offline"),
+        (E::CameOnline, "offline idle", "idle"),
+        (E::Pause, "offline idle pushing pulling applying backoff breaker-open auth-required forbidden incompatible paused", "paused"),
+        (E::Resume, "paused", "idle"),
+        (E::Close, "offline idle pushing pulling applying backoff breaker-open auth-required forbidden incompatible paused", "closed"),
+    ];
+
+    /// News of the network that change nothing: the state finds out by itself, or has other worries.
+    fn unmoved(state: State, event: Event) -> bool {
+        matches!(event, E::WentOffline | E::CameOnline)
+            && "pushing pulling applying breaker-open auth-required forbidden incompatible paused".split(' ').any(|s| s == state.as_str())
+            || (state, event) == (S::Backoff, E::CameOnline)
+    }
 
     #[test]
     fn the_table_is_the_list() {
-        for (event, name) in [
-            (Event::Push, "Push"),
-            (Event::Pull, "Pull"),
-            (Event::Received, "Received"),
-            (Event::Done, "Done"),
-            (Event::Failed, "Failed"),
-            (Event::LostNetwork, "LostNetwork"),
-            (Event::NeedsAuth, "NeedsAuth"),
-            (Event::Refused, "Refused"),
-            (Event::Misunderstood, "Misunderstood"),
-            (Event::Resume, "Resume"),
-        ] {
-            let (_, from, to) = LEGAL.iter().find(|(n, ..)| *n == name).unwrap();
-            for state in State::ALL {
-                let want = if from.contains(&state.as_str()) { Some(*to) } else { None };
-                let got = state.next(event).map(State::as_str);
-                let paused = state == State::Paused && event != Event::Resume;
-                assert_eq!(got, if paused { Some("paused") } else { want }, "{state:?} {event:?}");
+        for (event, from, to) in BY_EVENT {
+            for state in STATES {
+                let listed = from.split(' ').any(|s| s == state.as_str());
+                let want = if unmoved(state, event) { Some(state.as_str()) } else { listed.then_some(to) };
+                assert_eq!(state.next(event).map(State::as_str), want, "{state:?} {event:?}");
             }
-        }
-        for state in State::ALL {
-            let closed = state == State::Closed;
-            assert_eq!(state.next(Event::Close), (!closed).then_some(State::Closed));
-            assert_eq!(state.next(Event::Pause), (!closed).then_some(State::Paused));
         }
     }
 
     #[test]
-    fn a_held_state_is_left_by_an_explicit_sync_only() {
-        for held in [State::AuthRequired, State::Forbidden, State::Incompatible] {
-            assert_eq!(held.next(Event::CameOnline), Some(held));
-            assert_eq!(held.next(Event::WentOffline), Some(held));
+    fn every_state_can_be_reached_and_left() {
+        let mut reached = vec![S::Idle];
+        while let Some(more) = STATES
+            .into_iter()
+            .find(|s| !reached.contains(s) && reached.iter().any(|from| BY_EVENT.iter().any(|(event, ..)| from.next(*event) == Some(*s))))
+        {
+            reached.push(more);
+        }
+        assert_eq!(reached.len(), STATES.len());
+        for state in STATES.into_iter().filter(|s| *s != S::Closed) {
+            assert!(
+                BY_EVENT.iter().any(|(event, ..)| state.next(*event).is_some_and(|next| next != state && next != S::Closed)),
+                "{state:?}"
+            );
         }
     }
 }

@@ -8,23 +8,31 @@
 //! no borrow is ever held while waiting or while calling out.
 
 mod append;
+mod batch;
+mod breaker;
 mod compact;
+mod cycle;
+mod figures;
+mod gate;
 mod machine;
 mod receive;
 mod report;
 mod schedule;
+mod steady;
 mod sync;
 mod view;
 mod write;
 
+pub use figures::Figures;
 pub use machine::{Event, State};
-pub use report::{Drained, Durable, Failed, Notice, Verdict};
+pub use report::{Drained, Durable, Failed, Notice, Progress, Verdict};
 pub use sync::SyncReport;
 pub use view::{RecordState, Status};
 pub use write::{Receipt, Request};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, FORMAT, decode};
+use crate::core::metrics::Metrics;
 use crate::core::mutation::MutationId;
 use crate::core::plan::{Context, Intent, Plan};
 use crate::core::replica::{Replica, Undo};
@@ -56,6 +64,10 @@ pub struct Options {
     pub batch_mutations: usize,
     /// Most bytes of records of one request.
     pub batch_bytes: usize,
+    /// Milliseconds that a request, or the app's `getToken`, may take.
+    pub timeout: u64,
+    /// How often a mutation is sent before it becomes a dead letter; without it, for ever.
+    pub max_attempts: Option<u32>,
     /// Most rows of one answer.
     pub page: usize,
     /// Journal rows after which a compaction is due.
@@ -72,6 +84,8 @@ impl Default for Options {
             poll_interval: 60_000,
             batch_mutations: 500,
             batch_bytes: 512 * 1024,
+            timeout: 30_000,
+            max_attempts: None,
             page: 1000,
             compact_rows: 1000,
         }
@@ -104,10 +118,25 @@ struct Memory {
     compacting: bool,
     closed: bool,
     state: State,
+    /// Counts how often the app took the say from a cycle under way.
+    run: u64,
+    /// What the platform says about the network.
+    online: bool,
     status_error: Option<Error>,
+    // Times to wait for are of the steady clock.
     until: Option<Stamp>,
+    /// Not before, as the server said.
+    told: Option<Stamp>,
     failures: u32,
+    breaker: breaker::Breaker,
+    batch: batch::Batch,
+    metrics: Metrics,
+    progress: Option<Progress>,
+    /// Phase and id of the request under way.
+    asking: (&'static str, String),
     in_flight: HashSet<MutationId>,
+    /// Those of the last batch that were never sent before.
+    first_sent: HashSet<MutationId>,
     attempts: HashMap<MutationId, u32>,
     not_before: HashMap<MutationId, Stamp>,
     best_rtt: Option<i64>,
@@ -140,6 +169,9 @@ struct Inner<J, T, P> {
     turn: Mutex<()>,
     cycle: Mutex<()>,
     cycles: Cell<u64>,
+    /// The run that the cycle under way began in.
+    cycle_run: Cell<u64>,
+    steady: steady::Steady,
     last_cycle: RefCell<Option<Result<SyncReport>>>,
     wake: schedule::Wake,
 }
@@ -178,10 +210,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             compacting: false,
             closed: false,
             state,
+            run: 0,
+            online: true,
             status_error: None,
             until: None,
+            told: None,
             failures: 0,
+            breaker: breaker::Breaker::default(),
+            batch: batch::Batch::default(),
+            metrics: Metrics::default(),
+            progress: None,
+            asking: ("", String::new()),
             in_flight: HashSet::new(),
+            first_sent: HashSet::new(),
             attempts: HashMap::new(),
             not_before: HashMap::new(),
             best_rtt: None,
@@ -196,6 +237,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             turn: Mutex::new(()),
             cycle: Mutex::new(()),
             cycles: Cell::new(0),
+            cycle_run: Cell::new(0),
+            steady: steady::Steady::default(),
             last_cycle: RefCell::new(None),
             wake: schedule::Wake::default(),
         };
@@ -258,17 +301,25 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     fn end(&self) {
         {
             let mut memory = self.inner.memory.borrow_mut();
-            memory.closed = true;
-            memory.state = State::Closed;
+            if std::mem::replace(&mut memory.closed, true) {
+                return;
+            }
+            memory.run += 1;
             memory.report.status = true;
             let waiting: Vec<u64> = memory.speculative.drain(..).map(|s| s.ticket).collect();
             for ticket in waiting {
                 memory.report.failed.push(Failed { ticket, error: Error::new(Code::Closed, "the database was closed") });
             }
         }
+        self.transition(Event::Close);
         self.inner.transport.abort();
         self.inner.wake.now();
         self.inner.platform.notify();
+    }
+
+    /// The clock for waiting.
+    fn steady(&self) -> Stamp {
+        self.inner.steady.at(self.inner.platform.now())
     }
 
     fn check_open(&self) -> Result<()> {

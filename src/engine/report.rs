@@ -6,7 +6,7 @@ use crate::core::journal::{Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
 use crate::core::replica::CollectionChange;
-use crate::platform::Platform;
+use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::Transport;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub enum Verdict {
     Superseded { rev: u64, conflict: Option<Arc<str>> },
     Conflict { conflict: Arc<str> },
     Rejected(Error),
+    GaveUp(Error),
     Cancelled,
     Discarded,
 }
@@ -52,11 +53,26 @@ impl Verdict {
             Outcome::Conflict => Verdict::Conflict { conflict: conflict.unwrap_or_else(|| "".into()) },
             Outcome::Rejected => {
                 let message = result.message.clone().unwrap_or_else(|| "the server refused this write".into());
-                Verdict::Rejected(Error { code: Code::Rejected, message, path: result.path.clone() })
+                let (gave_up, too_large) = (result.code.as_deref() == Some("gave-up"), result.code.as_deref() == Some("too-large"));
+                let error =
+                    Error { path: result.path.clone(), ..Error::new(if too_large { Code::TooLarge } else { Code::Rejected }, message) };
+                let error = error.traced(|t| t.server_code = result.code.clone().filter(|_| !gave_up));
+                if gave_up { Verdict::GaveUp(error) } else { Verdict::Rejected(error) }
             }
             Outcome::Applied | Outcome::Expired | Outcome::Blocked | Outcome::Retry => Verdict::Applied { rev, conflict },
         }
     }
+}
+
+/// How far the cycle under way is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// `push` or `pull`.
+    pub phase: &'static str,
+    /// Mutations settled, or rows received.
+    pub done: usize,
+    /// Of how many, where that is known.
+    pub total: Option<usize>,
 }
 
 /// Something an app may want to know at once.
@@ -108,7 +124,17 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         std::mem::take(&mut self.inner.memory.borrow_mut().report)
     }
 
-    pub(super) fn log_error(&self, phase: &str, error: &Error) {
-        self.inner.platform.log("warn", &error.to_string(), &format!("{{\"phase\":\"{phase}\",\"code\":\"{}\"}}", error.code.as_str()));
+    pub(super) fn log(&self, entry: Log<'_>) {
+        self.inner.platform.log(&entry);
+    }
+
+    /// `doing`: what failed, where the error does not know better.
+    pub(super) fn log_error(&self, doing: &'static str, error: &Error) {
+        let trace = error.trace.as_deref();
+        let phase = trace.and_then(|t| t.phase).or(Some(doing));
+        let data =
+            serde_json::json!({"code": error.code.as_str(), "path": error.path, "serverCode": trace.and_then(|t| t.server_code.clone())});
+        let request_id = trace.and_then(|t| t.request_id.as_deref());
+        self.log(Log { level: "warn", message: &error.message, phase, request_id, data });
     }
 }

@@ -1,9 +1,9 @@
 //! When a cycle starts by itself: after writes (debounced), when the network or the page comes back, by
-//! polling, after a failure (exponential backoff with full jitter).
+//! polling, after a failure (exponential backoff with full jitter). Times are of the steady clock.
 
 use super::{Engine, Event, State};
 use crate::core::stamp::Stamp;
-use crate::platform::Platform;
+use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::Transport;
 use futures_util::future::{Either, select};
@@ -14,6 +14,8 @@ const FIRST_BACKOFF_MS: f64 = 1000.0;
 const MAX_BACKOFF_MS: f64 = 60_000.0;
 /// A debounced sync waits for a pause between writes, but never longer than this.
 const MAX_DEBOUNCE_MS: i64 = 2000;
+/// What could not go with a cycle is looked at again this much later.
+const SOON_MS: i64 = 1000;
 
 /// The next time something is due, and whoever waits for it.
 #[derive(Debug, Default)]
@@ -51,7 +53,7 @@ impl Wake {
     }
 }
 
-/// How long to wait after that many failures in a row: full jitter between half a beat and the whole.
+/// How long to wait after that many failures in a row: anything up to twice the time before (full jitter).
 pub(super) fn backoff_ms(failures: u32, random: f64) -> i64 {
     let most = (FIRST_BACKOFF_MS * f64::from(2u32.saturating_pow(failures.saturating_sub(1).min(16)))).min(MAX_BACKOFF_MS);
     (random * most).max(100.0) as i64
@@ -68,7 +70,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     fn now(&self) -> i64 {
-        self.inner.platform.now().0
+        self.steady().0
     }
 
     async fn run(&self) {
@@ -81,11 +83,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Some(due) if due <= now => {
                     self.inner.wake.due.set(None);
                     self.inner.wake.first_write.set(None);
-                    let state = self.inner.memory.borrow().state;
-                    if matches!(state, State::Idle | State::Backoff | State::BreakerOpen) {
-                        // What went wrong is in the status; the next time is already planned.
-                        let _ = self.sync(false).await;
-                    }
+                    // What went wrong is in the status; the next time is planned from the state.
+                    let _ = self.cycle_or_join(false, false).await;
                     self.plan_next();
                 }
                 Some(due) => {
@@ -100,25 +99,29 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
-    pub(super) fn plan_next(&self) {
-        let (state, until, pending) = {
+    fn plan_next(&self) {
+        let now = self.steady();
+        let (state, until, told, pending) = {
             let memory = self.inner.memory.borrow();
-            (memory.state, memory.until, memory.sendable())
+            (memory.state, memory.until, memory.told.filter(|at| *at > now), memory.sendable())
         };
-        match (state, until) {
-            (State::Idle, _) if pending => self.inner.wake.at(self.now() + self.retry_after().max(1)),
-            (State::Backoff | State::BreakerOpen, Some(until)) => self.inner.wake.at(until.0),
-            (State::Idle, _) if self.inner.wake.visible.get() != Some(false) && self.inner.options.poll_interval > 0 => {
-                self.inner.wake.at(self.now() + i64::try_from(self.inner.options.poll_interval).unwrap_or(i64::MAX / 4));
+        let poll = i64::try_from(self.inner.options.poll_interval).unwrap_or(i64::MAX / 4);
+        let polls = poll > 0 && self.inner.wake.visible.get() != Some(false);
+        match state {
+            State::Idle if told.is_some() => told.into_iter().for_each(|at| self.inner.wake.at(at.0)),
+            State::Idle if pending => self.inner.wake.at(now.0 + self.retry_after()),
+            State::Idle | State::AuthRequired if polls => self.inner.wake.at(now.0 + poll),
+            State::Backoff | State::BreakerOpen | State::Forbidden | State::Incompatible => {
+                until.into_iter().for_each(|at| self.inner.wake.at(at.0));
             }
             _ => {}
         }
     }
 
+    /// What a cycle left behind waits as long as the server said, or a moment.
     fn retry_after(&self) -> i64 {
-        let memory = self.inner.memory.borrow();
-        let now = self.inner.platform.now();
-        memory.not_before.values().map(|at| at.0 - now.0).min().unwrap_or(0)
+        let now = self.steady();
+        self.inner.memory.borrow().not_before.values().map(|at| at.0 - now.0).min().unwrap_or(0).max(SOON_MS)
     }
 
     /// Writes became durable: send them soon, compact when due.
@@ -143,6 +146,17 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// The platform says whether there is a network. A hint: an explicit sync tries anyway.
     pub fn online(&self, yes: bool) {
+        {
+            let mut memory = self.inner.memory.borrow_mut();
+            if memory.closed {
+                return;
+            }
+            memory.online = yes;
+            if yes && memory.state == State::Backoff {
+                // What failed may have been the network that is back. A server that said when is not asked before.
+                memory.until = memory.told;
+            }
+        }
         self.transition(if yes { Event::CameOnline } else { Event::WentOffline });
         if yes {
             self.inner.wake.at(self.now());
@@ -162,32 +176,54 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.inner.wake.at(self.now());
     }
 
-    /// Stops syncing until [`Engine::resume`].
+    /// Stops syncing until [`Engine::resume`]. A request under way is not waited for; its answer still counts.
     pub fn pause(&self) {
+        {
+            let mut memory = self.inner.memory.borrow_mut();
+            if memory.closed {
+                return;
+            }
+            memory.run += 1;
+        }
         self.transition(Event::Pause);
     }
 
-    /// Starts syncing again.
+    /// Starts syncing again, also where the server had to let go first: the app may know better.
     pub fn resume(&self) {
-        self.transition(Event::Resume);
+        let state = self.inner.memory.borrow().state;
+        match state {
+            State::Paused => self.transition(Event::Resume),
+            held if held.held() => self.transition(Event::Release),
+            _ => return,
+        }
+        if !self.inner.memory.borrow().online {
+            self.transition(Event::WentOffline);
+        }
         self.inner.wake.at(self.now());
     }
 
-    /// Moves the state machine; an event that cannot happen here is counted by tests and ignored.
+    /// Moves the state machine; an event that cannot happen here is a defect: counted, told, ignored.
     pub(super) fn transition(&self, event: Event) {
-        {
+        let (from, to) = {
             let mut memory = self.inner.memory.borrow_mut();
-            match memory.state.next(event) {
-                Some(state) if state != memory.state => {
-                    memory.state = state;
-                    if !matches!(state, State::Backoff | State::BreakerOpen) {
+            let from = memory.state;
+            let to = from.next(event);
+            match to {
+                Some(to) if to != from => {
+                    memory.state = to;
+                    if !matches!(to, State::Backoff | State::BreakerOpen | State::Forbidden | State::Incompatible) {
                         memory.until = None;
                     }
                     memory.report.status = true;
                 }
-                _ => return,
+                Some(_) => return,
+                None => memory.metrics.illegal += 1,
             }
-        }
+            (from, to)
+        };
+        let data = serde_json::json!({"event": format!("{event:?}"), "from": from.as_str(), "to": to.map(State::as_str)});
+        let (level, message) = if to.is_some() { ("debug", "state") } else { ("error", "an event that cannot happen here") };
+        self.log(Log { level, message, phase: None, request_id: None, data });
         self.inner.platform.notify();
     }
 
@@ -195,7 +231,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     #[must_use]
     pub fn state(&self) -> (State, Option<Stamp>) {
         let memory = self.inner.memory.borrow();
-        (memory.state, memory.until)
+        (memory.state, memory.until.map(|until| self.inner.steady.wall(until)))
     }
 }
 

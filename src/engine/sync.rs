@@ -1,12 +1,12 @@
-//! One sync cycle: push what waits, pull what is new, until neither is left.
+//! What a request says, and how its answer becomes durable.
 //!
-//! Order of things, each for a reason: an `attempt` entry is durable before a request leaves (rule
-//! *freeze*); an answer is one entry with its rows, results and cursor; a client that never heard the
-//! server's clock pulls before its first push.
+//! Lives here: choosing a batch, the requests, one answer as one entry, the server's clock, a copied profile. Not here: when
+//! requests are sent and what their failures mean (`cycle`).
 
-use super::{Engine, Event, Memory, Notice, State, receive::receive, schedule::backoff_ms};
+use super::cycle::{Failure, Step};
+use super::{Engine, Event, Memory, receive::receive};
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::{Entry, Range};
+use crate::core::journal::Entry;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
 use crate::core::record::Key;
@@ -18,6 +18,9 @@ use crate::transport::{Transport, TransportError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
+
+/// Offsets that differ less are the same.
+const STEADY_MS: i64 = 50;
 
 /// What one cycle did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,195 +47,9 @@ pub struct SyncReport {
 }
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
-    /// Runs a cycle, or waits for the one under way. `full` fetches everything again without touching
-    /// pending work.
-    ///
-    /// # Errors
-    /// The code of the state syncing is held in, or what went wrong; the queue is kept either way.
-    pub async fn sync(&self, full: bool) -> Result<SyncReport> {
-        self.check_open()?;
-        if self.inner.memory.borrow().state == State::Paused {
-            return Err(Error::new(Code::Paused, "syncing is paused"));
-        }
-        let seen = self.inner.cycles.get();
-        let _running = self.inner.cycle.lock().await;
-        if !full && self.inner.cycles.get() != seen {
-            // A cycle was under way when this call came: it is this call's cycle, too.
-            if let Some(outcome) = self.inner.last_cycle.borrow().clone() {
-                return outcome;
-            }
-        }
-        let started = self.inner.platform.now();
-        let bytes = self.inner.transport.bytes();
-        let mut report = SyncReport::default();
-        let outcome = self.cycle(full, &mut report).await;
-        let sent = self.inner.transport.bytes();
-        (report.bytes_sent, report.bytes_received) = (sent.0.saturating_sub(bytes.0), sent.1.saturating_sub(bytes.1));
-        report.ms = self.inner.platform.now().0.saturating_sub(started.0).max(0);
-        report.remaining = self.read(crate::core::replica::Replica::queue_len);
-        let outcome = self.conclude(outcome, report);
-        self.inner.cycles.set(self.inner.cycles.get() + 1);
-        *self.inner.last_cycle.borrow_mut() = Some(outcome.clone());
-        outcome
-    }
-
-    fn conclude(&self, outcome: std::result::Result<(), Failure>, report: SyncReport) -> Result<SyncReport> {
-        let out = match outcome {
-            Ok(()) => {
-                self.transition(Event::Done);
-                let mut memory = self.inner.memory.borrow_mut();
-                (memory.failures, memory.status_error) = (0, None);
-                memory.report.notices.push(Notice::Synced(Box::new(report.clone())));
-                Ok(report)
-            }
-            Err(Failure::Local(error)) => {
-                self.transition(Event::Failed);
-                self.back_off(None);
-                Err(error)
-            }
-            Err(Failure::Held(event, error)) => {
-                self.transition(event);
-                Err(error)
-            }
-            Err(Failure::Transport(failure)) => {
-                let error = failure.to_error();
-                match &failure {
-                    TransportError::Http { status: 401, .. } | TransportError::NoToken(_) => {
-                        self.transition(Event::NeedsAuth);
-                        self.inner.memory.borrow_mut().report.notices.push(Notice::Auth(error.clone()));
-                    }
-                    TransportError::Http { status: 403 | 409, .. } => self.transition(Event::Refused),
-                    TransportError::Http { status: 408 | 425 | 429 | 500..=599, retry_after_ms, .. } => {
-                        self.transition(Event::Failed);
-                        self.back_off(*retry_after_ms);
-                    }
-                    TransportError::Http { .. } => self.transition(Event::Misunderstood),
-                    TransportError::Network(_) | TransportError::Timeout | TransportError::BadResponse(_) => {
-                        self.transition(Event::Failed);
-                        self.back_off(None);
-                    }
-                    TransportError::Aborted => {}
-                }
-                Err(error)
-            }
-        };
-        if let Err(error) = &out {
-            self.log_error("sync", error);
-            let mut memory = self.inner.memory.borrow_mut();
-            memory.status_error = Some(error.clone());
-            memory.in_flight.clear();
-        }
-        self.inner.memory.borrow_mut().report.status = true;
-        self.compact_when_due();
-        self.inner.platform.notify();
-        self.plan_next();
-        self.inner.wake.now();
-        out
-    }
-
-    fn back_off(&self, retry_after_ms: Option<u64>) {
-        let random = self.inner.platform.random();
-        let now = self.inner.platform.now();
-        let mut memory = self.inner.memory.borrow_mut();
-        memory.failures += 1;
-        let wait = backoff_ms(memory.failures, random).max(retry_after_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0));
-        memory.until = Some(Stamp(now.0.saturating_add(wait)));
-    }
-
-    async fn cycle(&self, full: bool, report: &mut SyncReport) -> std::result::Result<(), Failure> {
-        self.durable().await;
-        if full {
-            while !self.append_entry(&Entry::Forget, Source::Local).await? {}
-        }
-        loop {
-            self.check_open()?;
-            let known = self.read(|r| r.standing().offset.is_some());
-            let batch = if known { self.attempt().await? } else { Batch::default() };
-            let more = if batch.ids.is_empty() { self.pull(report).await? } else { self.push(batch, report).await? };
-            let left = !self.inner.memory.borrow().pick(&self.inner.options, self.inner.platform.now()).is_empty();
-            if !more && !left {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Chooses what to send next and makes the attempt durable, or says that nothing can be sent.
-    async fn attempt(&self) -> std::result::Result<Batch, Failure> {
-        loop {
-            let picked = self.inner.memory.borrow().pick(&self.inner.options, self.inner.platform.now());
-            let fresh: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
-            let ids =
-                || Batch { ids: picked.iter().map(|(id, _)| id.clone()).collect(), fresh: fresh.iter().map(|id| (*id).clone()).collect() };
-            if fresh.is_empty() || self.append_entry(&Entry::Attempt(Range::runs(fresh.iter().copied())), Source::Local).await? {
-                return Ok(ids());
-            }
-        }
-    }
-
-    async fn push(&self, Batch { ids: batch, fresh }: Batch, report: &mut SyncReport) -> std::result::Result<bool, Failure> {
-        self.transition(Event::Push);
-        let request = {
-            let mut memory = self.inner.memory.borrow_mut();
-            for id in &batch {
-                *memory.attempts.entry(id.clone()).or_default() += 1;
-            }
-            memory.in_flight = batch.iter().cloned().collect();
-            memory.push_request(&batch, &self.inner.options, self.inner.platform.uuid())?
-        };
-        self.inner.platform.notify();
-        report.request_id = request.request_id.clone();
-        let sent = self.inner.platform.now();
-        let answer = match self.inner.transport.push(&request).await {
-            Err(TransportError::Http { status: 401, .. }) if self.inner.transport.refresh_token().await => {
-                self.inner.transport.push(&request).await
-            }
-            answer => answer,
-        };
-        let mut answer = answer?;
-        // A server that says nothing about a mutation has not settled it: it waits like one told to retry.
-        for m in &request.mutations {
-            if !answer.results.iter().any(|r| r.id == m.id) && !answer.reset {
-                answer.results.push(crate::core::protocol::WireResult::new(m.id.clone(), Outcome::Retry));
-            }
-        }
-        // Settled before it was ever sent: a copy of this profile has used the number (R5).
-        let mut reused = false;
-        for result in answer.results.iter_mut().filter(|r| r.status == Outcome::Expired) {
-            if result.id.parse().is_ok_and(|id| fresh.contains(&id)) {
-                (result.status, reused) = (Outcome::Retry, true);
-            }
-        }
-        let more = self.apply(answer, request.cursor, sent, report).await?;
-        if reused {
-            self.take_new_client().await?;
-        }
-        Ok(more)
-    }
-
-    async fn pull(&self, report: &mut SyncReport) -> std::result::Result<bool, Failure> {
-        self.transition(Event::Pull);
-        let request = self.inner.memory.borrow().pull_request(&self.inner.options, self.inner.platform.uuid());
-        report.request_id = request.request_id.clone();
-        let sent = self.inner.platform.now();
-        let answer = match self.inner.transport.pull(&request).await {
-            Err(TransportError::Http { status: 401, .. }) if self.inner.transport.refresh_token().await => {
-                self.inner.transport.pull(&request).await
-            }
-            answer => answer,
-        };
-        self.apply(answer?, request.cursor, sent, report).await
-    }
-
     /// Makes an answer durable; whether more pages follow.
-    async fn apply(
-        &self,
-        wire: SyncResponse,
-        asked: Option<String>,
-        sent: Stamp,
-        report: &mut SyncReport,
-    ) -> std::result::Result<bool, Failure> {
+    pub(super) async fn apply(&self, wire: SyncResponse, asked: Option<String>, sent: Stamp, report: &mut SyncReport) -> Step<bool> {
         self.check_open()?;
-        self.transition(Event::Received);
         let received = self.inner.platform.now();
         let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
         let mut reused = false;
@@ -248,11 +65,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             ));
         }
         if standing.epoch.as_ref().is_some_and(|e| *e != response.epoch) {
+            // A request without a cursor asks for everything anyway.
             if !response.reset && response.asked.is_some() {
                 return Err(Failure::Transport(TransportError::BadResponse("another epoch without a reset".into())));
             }
             response.results.clear();
         }
+        self.step(Event::Received);
         self.learn_offset(&mut response.offset, received.0 - sent.0, standing.offset);
         for result in &response.results {
             match result.status {
@@ -263,6 +82,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
             report.pushed += usize::from(result.status.is_final());
         }
+        let lags: Vec<i64> = self.read(|r| {
+            let written = response.results.iter().filter(|result| result.status.is_final()).filter_map(|result| r.pending(&result.id));
+            written.map(|m| response.at.0.saturating_sub(m.record.updated_at().0)).collect()
+        });
         report.pulled += response.changes.iter().map(|p| p.rows.len()).sum::<usize>();
         let (more, nothing) = (response.has_more, response.nothing_new(&standing));
         if !nothing {
@@ -270,11 +93,15 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             while !self.append_entry(&entry, Source::Remote).await? {}
         }
         {
+            let now = self.steady();
             let mut memory = self.inner.memory.borrow_mut();
             memory.in_flight.clear();
+            for lag in lags {
+                memory.metrics.settled(now.0, lag);
+            }
             for (id, wait) in retry_after {
                 let wait = wait.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(1000).max(100);
-                memory.not_before.insert(id, Stamp(received.0.saturating_add(wait)));
+                memory.not_before.insert(id, Stamp(now.0.saturating_add(wait)));
             }
         }
         if reused {
@@ -283,24 +110,31 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         Ok(more)
     }
 
-    /// Keeps the sample of the best round trip of this session; a stored offset is replaced by the first
-    /// sample, and only noted again when it moved.
+    /// Keeps the sample of the best round trip of this session, unless a later one shows that a clock was set since. A
+    /// stored offset is replaced by the first sample, and only noted again when it moved.
     fn learn_offset(&self, offset: &mut Option<i64>, rtt: i64, known: Option<i64>) {
         let mut memory = self.inner.memory.borrow_mut();
-        let better = known.is_none() || rtt >= 0 && memory.best_rtt.is_none_or(|best| rtt <= best);
+        let moved = |sample: i64, best: i64| known.is_some_and(|known| (sample - known).abs() > (rtt + best) / 2 + STEADY_MS);
+        let better = match (known, memory.best_rtt) {
+            (None, _) => true,
+            // The clock was set back while the server answered: such a sample says nothing.
+            _ if rtt < 0 => false,
+            (_, None) => true,
+            (_, Some(best)) => rtt <= best || offset.is_some_and(|sample| moved(sample, best)),
+        };
         if !better {
             *offset = None;
             return;
         }
         memory.best_rtt = (rtt >= 0).then_some(rtt);
-        if known.zip(*offset).is_some_and(|(a, b)| (a - b).abs() < 50) {
+        if known.zip(*offset).is_some_and(|(a, b)| (a - b).abs() < STEADY_MS) {
             *offset = None;
         }
     }
 
     /// The server knows these ids with other content: this profile is a copy. From now on it is another
     /// client, and what is unsettled gets new ids (rule *clone*).
-    async fn take_new_client(&self) -> std::result::Result<(), Failure> {
+    pub(super) async fn take_new_client(&self) -> Step<()> {
         let open = Entry::Open { client: self.inner.platform.uuid().into(), format: crate::core::journal::FORMAT };
         while !self.append_entry(&open, Source::Local).await? {}
         loop {
@@ -313,36 +147,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 }
 
-/// What is sent together.
-#[derive(Default)]
-struct Batch {
-    ids: Vec<MutationId>,
-    /// Those never sent before.
-    fresh: HashSet<MutationId>,
-}
-
-enum Failure {
-    /// Storage or the engine itself.
-    Local(Error),
-    /// The network or the server.
-    Transport(TransportError),
-    /// The state to hold in.
-    Held(Event, Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Local(error)
-    }
-}
-
-impl From<TransportError> for Failure {
-    fn from(error: TransportError) -> Self {
-        Failure::Transport(error)
-    }
-}
-
 impl Memory {
+    /// Whether a request with mutations could leave now.
+    pub(super) fn can_push(&self, options: &super::Options, now: Stamp) -> bool {
+        !self.pick(&self.batch.limits(options), now).is_empty()
+    }
+
+    /// Whether a batch is one mutation, or one group, which is never split.
+    pub(super) fn indivisible(&self, batch: &[MutationId]) -> bool {
+        let group = |id: &MutationId| self.replica.pending(id).and_then(|m| m.group.clone());
+        batch.len() < 2 || batch.first().and_then(group).is_some_and(|first| batch.iter().all(|id| group(id).as_ref() == Some(&first)))
+    }
+
     fn waits(&self, m: &Mutation, now: Stamp) -> bool {
         self.not_before.get(&m.id).is_some_and(|at| *at > now) || self.replica.hold(&m.key).is_some()
     }
@@ -353,7 +169,7 @@ impl Memory {
     }
 
     /// The next batch: oldest first, at most one of each record, groups whole, within the limits.
-    fn pick(&self, options: &super::Options, now: Stamp) -> Vec<(MutationId, bool)> {
+    pub(super) fn pick(&self, options: &super::Options, now: Stamp) -> Vec<(MutationId, bool)> {
         let mut picked = Vec::new();
         let mut passed: HashSet<&Key> = HashSet::new();
         let mut speculative: HashSet<MutationId> = HashSet::new();
@@ -378,7 +194,7 @@ impl Memory {
         picked
     }
 
-    fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {
+    pub(super) fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {
         let mut mutations = Vec::with_capacity(batch.len());
         for m in batch.iter().filter_map(|id| self.replica.pending(id)) {
             mutations.push(wire(m)?);
@@ -402,7 +218,7 @@ impl Memory {
         })
     }
 
-    fn pull_request(&self, options: &super::Options, request_id: String) -> PullRequest {
+    pub(super) fn pull_request(&self, options: &super::Options, request_id: String) -> PullRequest {
         PullRequest {
             protocol: PROTOCOL,
             client_id: self.replica.client().to_string(),

@@ -1,9 +1,11 @@
 //! What an app asks about: the state of a record, of the queue, of syncing.
 
-use super::{Engine, Memory, State};
+use super::{Engine, Memory, Progress, State};
 use crate::core::error::Error;
+use crate::core::metrics::Health;
 use crate::core::mutation::MutationId;
 use crate::core::record::{ARCHIVE, Key};
+use crate::core::replica::server_now;
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
@@ -43,6 +45,12 @@ pub struct Status {
     pub state: State,
     /// Until when it holds.
     pub until: Option<Stamp>,
+    /// What the platform says about the network.
+    pub online: bool,
+    /// How far the cycle under way is.
+    pub progress: Option<Progress>,
+    /// How syncing does, in one word.
+    pub health: Health,
     /// What went wrong last, until something went well.
     pub error: Option<Error>,
     /// When the last answer was folded.
@@ -86,11 +94,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Where syncing stands.
     #[must_use]
     pub fn status(&self) -> Status {
+        let now = self.steady();
         let memory = self.inner.memory.borrow();
         let standing = memory.replica.standing();
         Status {
             state: memory.state,
-            until: memory.until,
+            until: memory.until.map(|until| self.inner.steady.wall(until)),
+            online: memory.online,
+            progress: memory.progress.clone(),
+            health: match self.inner.options.sync {
+                true => memory.health(now, server_now(self.inner.platform.now(), standing.offset)),
+                false => Health::Ok,
+            },
             error: memory.status_error.clone(),
             last_synced_at: standing.synced_at,
             ever_synced: standing.cursor.is_some(),
@@ -117,7 +132,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     #[must_use]
     pub fn attempts(&self, id: &MutationId) -> (u32, Option<Stamp>, bool) {
         let memory = self.inner.memory.borrow();
-        (memory.attempts.get(id).copied().unwrap_or(0), memory.not_before.get(id).copied(), memory.in_flight.contains(id))
+        let next = memory.not_before.get(id).map(|at| self.inner.steady.wall(*at));
+        (memory.attempts.get(id).copied().unwrap_or(0), next, memory.in_flight.contains(id))
     }
 }
 

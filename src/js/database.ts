@@ -6,9 +6,10 @@ import { RecordCollection } from './collection.js'
 import { Documents } from './document/documents.js'
 import type { Engine } from './engine.js'
 import { abortError, closedError, toHomingError } from './errors.js'
+import { readMetrics } from './metrics.js'
 import type { Session } from './session.js'
 import { SingleRecord } from './singleton.js'
-import type { Batch, Database, EventMap, ImportReport, Observable, Options, SaveReport, Status, SyncReport, Verdict } from './types.js'
+import type { Batch, Database, EventMap, ImportReport, Metrics, Observable, Options, SaveReport, Status, SyncReport, Verdict } from './types.js'
 import { freeze, type Members } from './values.js'
 
 type AnySchema = { [name: string]: Members }
@@ -95,6 +96,10 @@ export class LocalDatabase implements Omit<Database<AnySchema>, typeof Symbol.as
     } finally {
       stop()
     }
+  }
+
+  metrics(): Metrics {
+    return readMetrics(this.#session.engine, this.name)
   }
 
   pause(): void {

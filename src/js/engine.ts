@@ -18,6 +18,7 @@ export interface Engine {
   state(collection: string, id: string): string
   confirmed(collection: string, id: string): string | undefined
   status(): string
+  metrics(): string
   queue(): string
   deadLetters(): string
   conflicts(): string
@@ -43,6 +44,8 @@ export interface Hooks {
   appended(head: number): void
   fetch(url: string, init: RequestInit): Promise<Response>
   getToken?(refresh: boolean): Promise<string | null>
+  /** Only where the browser can compress. */
+  gzip?(text: string): Promise<Uint8Array<ArrayBuffer>>
   headers?(): Promise<[string, string][]>
   push?(request: string, token: string | null, signal: AbortSignal): Promise<string>
   pull?(request: string, token: string | null, signal: AbortSignal): Promise<string>

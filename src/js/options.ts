@@ -38,6 +38,8 @@ export function declare(options: AnyOptions): Declaration {
   if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
   if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
   if (maxQueue !== undefined && !(Number.isInteger(maxQueue) && maxQueue > 0)) throw refuse('/maxQueue', 'maxQueue is a whole number above 0')
+  const { maxAttempts } = sync ?? {}
+  if (maxAttempts !== undefined && !(Number.isInteger(maxAttempts) && maxAttempts > 0)) throw refuse('/sync/maxAttempts', 'maxAttempts is a whole number above 0')
   if (sync !== undefined && sync.url === undefined && sync.transport === undefined) throw refuse('/sync', 'Sync needs a url or a transport')
   return {
     name,
@@ -49,8 +51,8 @@ export function declare(options: AnyOptions): Declaration {
   }
 }
 
-function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, batch, credentials, transport }: SyncOptions): object {
-  return { url, auto, debounce, pollInterval, timeout, batch: { mutations: batch?.mutations ?? 500, bytes: batch?.bytes ?? 512 * 1024 }, credentials, custom: transport !== undefined }
+function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, maxAttempts, batch, credentials, transport }: SyncOptions): object {
+  return { url, auto, debounce, pollInterval, timeout, maxAttempts, batch: { mutations: batch?.mutations ?? 500, bytes: batch?.bytes ?? 512 * 1024 }, credentials, custom: transport !== undefined }
 }
 
 function refuse(path: string, why: string): HomingError {
@@ -72,7 +74,8 @@ export function makeHooks({ sync, platform, logger }: AnyOptions, target: HookTa
     fetch: async (url, init) => (platform?.fetch ?? globalThis.fetch)(url, init),
   }
   const { getToken, headers, transport } = sync ?? {}
-  if (getToken !== undefined) hooks.getToken = async (refresh) => await getToken({ refresh, signal: target.ended.signal })
+  if (getToken !== undefined) hooks.getToken = singleFlight((refresh) => getToken({ refresh, signal: target.ended.signal }))
+  if (typeof CompressionStream === 'function') hooks.gzip = gzip
   if (headers !== undefined) hooks.headers = async () => [...new Headers(await headers())]
   if (transport !== undefined) {
     hooks.push = async (request, token, signal) => answer(await transport.push(JSON.parse(request) as PushRequest, { token, signal }))
@@ -82,6 +85,24 @@ export function makeHooks({ sync, platform, logger }: AnyOptions, target: HookTa
   if (platform?.random !== undefined) hooks.random = platform.random.bind(platform)
   if (logger !== undefined) hooks.log = (entry) => queueMicrotask(() => log(logger, entry))
   return hooks
+}
+
+/** One question at a time: the engine may have given up waiting and ask again, the app hears it once. */
+function singleFlight(ask: (refresh: boolean) => Promise<string | null>): (refresh: boolean) => Promise<string | null> {
+  const asked = new Map<boolean, Promise<string | null>>()
+  return (refresh) => {
+    let answer = asked.get(refresh)
+    if (answer === undefined) {
+      answer = (async () => await ask(refresh))().finally(() => asked.delete(refresh))
+      asked.set(refresh, answer)
+    }
+    return answer
+  }
+}
+
+async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'))
+  return new Uint8Array(await new Response(stream).arrayBuffer())
 }
 
 function answer(response: unknown): string {

@@ -83,7 +83,6 @@ export class StatusSource extends Source<Status> {
     return freeze({
       ...INITIAL,
       ...status,
-      online: status.state !== 'offline',
       error: isErrorDetail(status.error) ? toHomingError(JSON.stringify(status.error), 'push') : null,
       storage: { mode: durable ? 'indexeddb' : 'memory', durable, ...this.#estimate },
     })

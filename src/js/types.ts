@@ -178,6 +178,8 @@ export interface SyncOptions {
   pollInterval?: number
   timeout?: number
   batch?: { mutations?: number; bytes?: number }
+  /** How often a write is sent before it becomes a dead letter; without it, for ever. */
+  maxAttempts?: number
 }
 /** Your own way to the server, instead of `url`. A rejection with `{ status, code?, message?, retryAfterMs? }` counts like that HTTP answer, any other as a lost network. */
 export interface Transport {
@@ -216,10 +218,17 @@ export interface Database<S extends Schema> extends HomingEvents {
   importLocalStorage(options: Options & { key: string }): Promise<ImportReport>
   /** Imports a tree: what is here already stays; running it again adds nothing. @example await db.importDocument(JSON.parse(text)) */
   importDocument(tree: object, options?: Options): Promise<ImportReport>
-  /** One cycle, shared by concurrent calls. Tries whatever `navigator.onLine` says. `full` fetches everything again. */
+  /**
+   * One cycle, shared by concurrent calls. Tries whatever `navigator.onLine` says, and does not wait for a backoff to end; refused
+   * while paused, by `Retry-After`, by the open circuit breaker, and while the server has to let go first (`auth-required` until there
+   * is another token, `forbidden`, `incompatible`); `error.retryAt` says until when. `full` fetches everything again.
+   */
   sync(options?: Options & { full?: boolean }): Promise<SyncReport>
   pause(): void
+  /** Ends a pause; also tries again at once where syncing is held by `auth-required`, `forbidden` or `incompatible`. */
   resume(): void
+  /** How syncing does, in numbers, since the database was opened. @example fetch('/metrics', { method: 'POST', body: db.metrics().toPrometheus() }) */
+  metrics(): Metrics
   readonly queue: {
     /** @example db.queue.list({ collection: 'flocks' }).length */
     list(filter?: { collection?: string; recordId?: string }): readonly Mutation[]
@@ -309,8 +318,35 @@ export interface HomingEvents {
 export interface SyncReport { readonly requestId: string; readonly pushed: number; readonly pulled: number; readonly conflicts: number; readonly rejected: number; readonly remaining: number; readonly bytesSent: number; readonly bytesReceived: number; readonly ms: number }
 /** What an import did, per collection (singletons are not counted), and which rows it could not take. */
 export interface ImportReport { readonly collections: Record<string, { rows: number; inserted: number; unchanged: number; duplicateIds: number }>; readonly problems: readonly { path: string; code: ErrorCode }[] }
+/** Rates are of the last 15 minutes, lag of the last hour. `status.health` is `critical` from an hour of lag, `degraded` from 5 % of either rate. */
+export interface Metrics {
+  readonly queueDepth: number
+  readonly oldestMs: number
+  /** From written to settled. */
+  readonly lagMs: { readonly p50: number; readonly p95: number }
+  /** Share of cycles with a new conflict. */
+  readonly conflictRate: number
+  /** Share of requests without a usable answer. */
+  readonly failureRate: number
+  /** The server's clock minus this one's. */
+  readonly skewMs: number | null
+  readonly requests: number
+  readonly failures: number
+  /** Mutations sent, each time. */
+  readonly attempts: number
+  readonly settled: number
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  readonly breaker: 'closed' | 'open' | 'half-open'
+  /** Always 0; anything else is a bug of Homing worth a report. */
+  readonly illegalEvents: number
+  /** The last 100 cycles, oldest first. */
+  readonly history: readonly Json[]
+  /** Prometheus text format. */
+  toPrometheus(): string
+}
 /** What a logger gets. Never holds record contents or tokens. */
-export interface LogEntry { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly requestId: string | null; readonly data: Json }
+export interface LogEntry { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly phase: string | null; readonly requestId: string | null; readonly data: Json }
 /** Any JSON object. */
 export type Json = Readonly<Record<string, unknown>>
 

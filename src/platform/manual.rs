@@ -1,6 +1,6 @@
 //! A platform driven by hand: a virtual clock, seeded randomness, a task queue (native tests).
 
-use super::Platform;
+use super::{Log, Platform};
 use crate::core::stamp::Stamp;
 use futures_util::future::LocalBoxFuture;
 use futures_util::task::{ArcWake, waker};
@@ -61,7 +61,7 @@ impl World {
     /// A device of this world, with its own clock error; its tasks die with [`World::kill`].
     #[must_use]
     pub fn device(&self, owner: u64) -> Manual {
-        Manual { world: self.clone(), owner, skew: Rc::default(), notified: Rc::default() }
+        Manual { world: self.clone(), owner, skew: Rc::default(), notified: Rc::default(), lines: Rc::default() }
     }
 
     /// Real time of the world.
@@ -170,6 +170,7 @@ pub struct Manual {
     owner: u64,
     skew: Rc<Cell<i64>>,
     notified: Rc<Cell<u32>>,
+    lines: Rc<RefCell<Vec<String>>>,
 }
 
 impl std::fmt::Debug for Manual {
@@ -182,6 +183,11 @@ impl Manual {
     /// Sets this device's clock error, in milliseconds.
     pub fn set_skew(&self, ms: i64) {
         self.skew.set(ms);
+    }
+    /// Takes what was logged, one text per line.
+    #[must_use]
+    pub fn take_log(&self) -> Vec<String> {
+        self.lines.take()
     }
     /// How often the engine asked to be drained.
     #[must_use]
@@ -244,5 +250,7 @@ impl Platform for Manual {
         self.notified.set(self.notified.get() + 1);
     }
     fn appended(&self, _: u64) {}
-    fn log(&self, _: &'static str, _: &str, _: &str) {}
+    fn log(&self, entry: &Log<'_>) {
+        self.lines.borrow_mut().push(format!("{entry:?}"));
+    }
 }

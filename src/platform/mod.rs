@@ -26,6 +26,21 @@ pub trait Platform: 'static {
     fn notify(&self);
     /// The journal grew to this head: tell other tabs.
     fn appended(&self, head: u64);
-    /// A line for the app's logger; `data` is JSON.
-    fn log(&self, level: &'static str, message: &str, data: &str);
+    /// A line for the app's logger.
+    fn log(&self, entry: &Log<'_>);
+}
+
+/// A line for the app's logger. Never holds record contents or tokens.
+#[derive(Clone, Debug)]
+pub struct Log<'a> {
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// What happened.
+    pub message: &'a str,
+    /// What was being done.
+    pub phase: Option<&'static str>,
+    /// Of which request.
+    pub request_id: Option<&'a str>,
+    /// More, as a JSON object.
+    pub data: serde_json::Value,
 }

@@ -1,6 +1,6 @@
 //! The browser: its clock and timers, and the functions the page hands in ([`Hooks`]).
 
-use super::Platform;
+use super::{Log, Platform};
 use crate::core::stamp::Stamp;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Reflect};
@@ -66,9 +66,13 @@ impl Platform for Web {
     fn appended(&self, head: u64) {
         self.call("appended", &JsValue::from_f64(head as f64));
     }
-    fn log(&self, level: &'static str, message: &str, data: &str) {
-        let entry = format!(r#"{{"level":"{level}","message":{},"requestId":null,"data":{data}}}"#, serde_json::Value::from(message));
-        self.call("log", &entry.into());
+    fn log(&self, entry: &Log<'_>) {
+        if self.hooks.get("log").is_some() {
+            let line = serde_json::json!({
+                "level": entry.level, "message": entry.message, "phase": entry.phase, "requestId": entry.request_id, "data": entry.data,
+            });
+            self.call("log", &line.to_string().into());
+        }
     }
 }
 

@@ -1,21 +1,21 @@
 //! HTTP by `fetch`, or by the functions an app gives instead (`{push, pull}`).
 //!
-//! Lives here: the token (in memory only), time-outs, telling a server's answer from anything else. Not
-//! here: what statuses mean for the queue (`engine::sync`).
+//! Lives here: the token (in memory only), compression, ending what nobody waits for any more. Not here: what an answer says
+//! (`http`), how long is waited and what statuses mean for the queue (`engine`).
 
+use super::http::{self, Answer, without};
 use super::{Transport, TransportError};
-use crate::core::protocol::{ErrorBody, PullRequest, PushRequest, SyncResponse};
+use crate::core::protocol::{PullRequest, PushRequest, SyncResponse};
 use crate::platform::web::Hooks;
-use futures_util::future::{Either, select};
-use js_sys::{Array, Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, Response};
 
-/// The endpoint below a server's address.
-const PATH: &str = "/api/v1/sync/delta";
+/// Bodies from this size on are compressed, where both sides can.
+const COMPRESSED: usize = 4 * 1024;
 
 /// Sends requests as a page does.
 #[derive(Clone, Debug)]
@@ -26,93 +26,115 @@ pub struct Fetch {
 #[derive(Debug)]
 struct Inner {
     url: String,
-    timeout_ms: u32,
     credentials: Option<String>,
     hooks: Hooks,
     token: RefCell<Option<String>>,
+    /// The last one that the server did not take.
+    refused: RefCell<Option<String>>,
     abort: RefCell<Option<AbortController>>,
     closed: Cell<bool>,
+    /// Whether the server said that it takes compressed requests (RFC 7694).
+    gzip: Cell<bool>,
     bytes: Cell<(u64, u64)>,
 }
 
-struct Answer {
-    status: u16,
-    retry_after: Option<String>,
-    text: String,
+/// Ends a request when nobody waits for it any more.
+struct Running(AbortController);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A request body as it is sent.
+struct Body {
+    value: JsValue,
+    length: usize,
+    gzip: bool,
 }
 
 impl Fetch {
     /// A transport to `url`: a server's address, or its whole endpoint.
     #[must_use]
-    pub fn new(url: &str, timeout_ms: u32, credentials: Option<String>, hooks: Hooks) -> Self {
-        let trimmed = url.trim_end_matches('/');
-        let bare = trimmed.split_once("://").map_or(trimmed, |(_, rest)| rest);
-        let url = if bare.contains('/') { trimmed.to_owned() } else { format!("{trimmed}{PATH}") };
+    pub fn new(url: &str, credentials: Option<String>, hooks: Hooks) -> Self {
         let inner = Inner {
-            url,
-            timeout_ms,
+            url: http::endpoint(url),
             credentials,
             hooks,
             token: RefCell::default(),
+            refused: RefCell::default(),
             abort: RefCell::default(),
             closed: Cell::default(),
+            gzip: Cell::default(),
             bytes: Cell::default(),
         };
         Self { inner: Rc::new(inner) }
     }
 
+    /// The token to send; the app is asked for it when there is none, or when a fresh one is wanted.
     async fn token(&self, refresh: bool) -> Result<Option<String>, TransportError> {
-        let Some(get) = self.inner.hooks.get("getToken") else { return Ok(None) };
         if !refresh && self.inner.token.borrow().is_some() {
             return Ok(self.inner.token.borrow().clone());
         }
+        let Some(get) = self.inner.hooks.get("getToken") else { return Ok(None) };
         let asked = get.call1(&JsValue::NULL, &refresh.into()).map_err(|_| TransportError::NoToken("getToken threw".into()))?;
-        let answer = self.in_time(Promise::resolve(&asked)).await?.map_err(|_| TransportError::NoToken("getToken rejected".into()))?;
-        let token = answer.as_string();
-        if token.as_deref().is_some_and(|t| t.is_empty() || !t.bytes().all(|b| (0x21..0x7f).contains(&b))) {
+        let answer = JsFuture::from(Promise::resolve(&asked)).await.map_err(|_| TransportError::NoToken("getToken rejected".into()))?;
+        // None at all is for the server to judge: it may not want one.
+        let Some(token) = answer.as_string() else { return Ok(None) };
+        if token.is_empty() || !token.bytes().all(|b| (0x21..0x7f).contains(&b)) {
             return Err(TransportError::NoToken("getToken did not give a token".into()));
         }
-        *self.inner.token.borrow_mut() = token.clone();
-        Ok(token)
-    }
-
-    /// Waits for a promise, but not for ever. `Ok(Err)`: it rejected.
-    async fn in_time(&self, promise: Promise) -> Result<Result<JsValue, JsValue>, TransportError> {
-        let timer = gloo_timers::future::TimeoutFuture::new(self.inner.timeout_ms);
-        match select(JsFuture::from(promise), timer).await {
-            Either::Left((outcome, _)) => Ok(outcome),
-            Either::Right(_) => {
-                if let Some(abort) = self.inner.abort.borrow_mut().take() {
-                    abort.abort();
-                }
-                Err(TransportError::Timeout)
-            }
-        }
-    }
-
-    /// The signal of a request about to leave; after the end none leaves, whatever was waited for meanwhile.
-    fn signal(&self) -> Result<AbortSignal, TransportError> {
         if self.inner.closed.get() {
             return Err(TransportError::Aborted);
         }
+        *self.inner.token.borrow_mut() = Some(token.clone());
+        Ok(Some(token))
+    }
+
+    /// A signal for one request, which ends with what is returned.
+    fn signal(&self) -> Result<(AbortSignal, Running), TransportError> {
         let controller = AbortController::new().map_err(|_| TransportError::Network("no AbortController".into()))?;
         let signal = controller.signal();
-        *self.inner.abort.borrow_mut() = Some(controller);
-        Ok(signal)
+        *self.inner.abort.borrow_mut() = Some(controller.clone());
+        Ok((signal, Running(controller)))
     }
 
     async fn send(&self, url: &str, body: Option<String>) -> Result<SyncResponse, TransportError> {
         let token = self.token(false).await?;
-        let answer = self.request(url, body.as_deref(), token).await?;
-        self.count(body.map_or(0, |b| b.len()), answer.text.len());
-        if self.inner.closed.get() {
-            return Err(TransportError::Aborted);
+        let mut encoded = match body.as_deref() {
+            Some(text) => Some(self.encode(text).await),
+            None => None,
+        };
+        let mut answer = self.request(url, encoded.as_ref(), token.as_deref()).await?;
+        if answer.status == 415 && encoded.as_ref().is_some_and(|b| b.gzip) {
+            // It changed its mind, or something in between did not understand.
+            self.inner.gzip.set(false);
+            encoded = body.as_deref().map(plain);
+            answer = self.request(url, encoded.as_ref(), token.as_deref()).await?;
         }
-        decode(answer)
+        if answer.status == 401 {
+            *self.inner.refused.borrow_mut() = token.clone();
+            *self.inner.token.borrow_mut() = None;
+        }
+        #[allow(clippy::disallowed_methods, reason = "an HTTP date is compared with the wall clock, not with stamps")]
+        answer.decode(js_sys::Date::now() as i64, token.as_deref())
     }
 
-    async fn request(&self, url: &str, body: Option<&str>, token: Option<String>) -> Result<Answer, TransportError> {
-        let signal = self.signal()?;
+    async fn encode(&self, text: &str) -> Body {
+        let gzip = self.inner.hooks.get("gzip").filter(|_| self.inner.gzip.get() && text.len() >= COMPRESSED);
+        if let Some(gzip) = gzip
+            && let Ok(asked) = gzip.call1(&JsValue::NULL, &text.into())
+            && let Ok(bytes) = JsFuture::from(Promise::resolve(&asked)).await
+            && let Ok(bytes) = bytes.dyn_into::<Uint8Array>()
+        {
+            return Body { length: bytes.length() as usize, value: bytes.into(), gzip: true };
+        }
+        plain(text)
+    }
+
+    async fn request(&self, url: &str, body: Option<&Body>, token: Option<&str>) -> Result<Answer, TransportError> {
+        let (signal, _running) = self.signal()?;
         let init = Object::new();
         let headers = Array::new();
         let pair = |name: &str, value: &str| Array::of2(&name.into(), &value.into());
@@ -122,11 +144,14 @@ impl Fetch {
         }
         if let Some(body) = body {
             headers.push(&pair("content-type", "application/json"));
-            set(&init, "body", &body.into());
+            if body.gzip {
+                headers.push(&pair("content-encoding", "gzip"));
+            }
+            set(&init, "body", &body.value);
         }
         if let Some(more) = self.inner.hooks.get("headers") {
             let asked = more.call0(&JsValue::NULL).map_err(|_| TransportError::Network("headers threw".into()))?;
-            let more = self.in_time(Promise::resolve(&asked)).await?.map_err(|_| TransportError::Network("headers rejected".into()))?;
+            let more = JsFuture::from(Promise::resolve(&asked)).await.map_err(|_| TransportError::Network("headers rejected".into()))?;
             for header in Array::from(&more).iter() {
                 headers.push(&header);
             }
@@ -138,17 +163,23 @@ impl Fetch {
         if let Some(credentials) = &self.inner.credentials {
             set(&init, "credentials", &credentials.as_str().into());
         }
-        let fetch = self.fetch()?;
-        let asked = fetch.call2(&JsValue::UNDEFINED, &url.into(), &init).map_err(network)?;
-        let response: Response = self
-            .in_time(Promise::resolve(&asked))
-            .await?
-            .map_err(network)?
+        let failed = |why: JsValue| network(why, token);
+        let asked = self.fetch()?.call2(&JsValue::UNDEFINED, &url.into(), &init).map_err(failed)?;
+        let response: Response = JsFuture::from(Promise::resolve(&asked))
+            .await
+            .map_err(failed)?
             .dyn_into()
             .map_err(|_| TransportError::BadResponse("fetch did not give a Response".into()))?;
-        let text = response.text().map_err(network)?;
-        let text = self.in_time(text).await?.map_err(network)?.as_string().unwrap_or_default();
-        Ok(Answer { status: response.status(), retry_after: response.headers().get("retry-after").ok().flatten(), text })
+        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?.as_string().unwrap_or_default();
+        self.count(body.map_or(0, |b| b.length), text.len());
+        if self.inner.closed.get() {
+            return Err(TransportError::Aborted);
+        }
+        let header = |name| response.headers().get(name).ok().flatten();
+        if header("accept-encoding").is_some_and(|accepted| accepted.split(',').any(|one| one.trim().starts_with("gzip"))) {
+            self.inner.gzip.set(true);
+        }
+        Ok(Answer { status: response.status(), retry_after: header("retry-after"), date: header("date"), text })
     }
 
     fn fetch(&self) -> Result<Function, TransportError> {
@@ -158,16 +189,25 @@ impl Fetch {
 
     /// Lets the app's own function carry a request.
     async fn custom(&self, function: &Function, request: String) -> Result<SyncResponse, TransportError> {
-        let token = self.token(false).await?.map_or(JsValue::NULL, JsValue::from);
-        let signal = self.signal()?;
-        let asked = function.call3(&JsValue::NULL, &request.as_str().into(), &token, &signal).map_err(custom_failure)?;
-        let answer = self.in_time(Promise::resolve(&asked)).await?.map_err(custom_failure)?;
+        let token = self.token(false).await?;
+        let given = token.as_deref().map_or(JsValue::NULL, JsValue::from);
+        let (signal, _running) = self.signal()?;
+        let failed = |why: JsValue| {
+            let failure = custom_failure(why, token.as_deref());
+            if matches!(failure, TransportError::Http { status: 401, .. }) {
+                *self.inner.refused.borrow_mut() = token.clone();
+                *self.inner.token.borrow_mut() = None;
+            }
+            failure
+        };
+        let asked = function.call3(&JsValue::NULL, &request.as_str().into(), &given, &signal).map_err(failed)?;
+        let answer = JsFuture::from(Promise::resolve(&asked)).await.map_err(failed)?;
         let text = answer.as_string().ok_or_else(|| TransportError::BadResponse("the transport did not give an answer".into()))?;
         self.count(request.len(), text.len());
         if self.inner.closed.get() {
             return Err(TransportError::Aborted);
         }
-        parse(&text)
+        http::parse(&text, token.as_deref())
     }
 
     fn count(&self, sent: usize, received: usize) {
@@ -208,8 +248,15 @@ impl Transport for Fetch {
     }
 
     async fn refresh_token(&self) -> bool {
-        *self.inner.token.borrow_mut() = None;
         matches!(self.token(true).await, Ok(Some(_)))
+    }
+
+    async fn has_new_token(&self) -> bool {
+        if self.inner.hooks.get("getToken").is_none() {
+            return true;
+        }
+        *self.inner.token.borrow_mut() = None;
+        matches!(self.token(false).await, Ok(token) if token.is_some() && token != *self.inner.refused.borrow())
     }
 
     fn abort(&self) {
@@ -230,62 +277,27 @@ fn set(object: &Object, name: &str, value: &JsValue) {
     let _ = Reflect::set(object, &name.into(), value);
 }
 
-fn network(why: JsValue) -> TransportError {
-    let message = why.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message()));
+fn plain(text: &str) -> Body {
+    Body { value: text.into(), length: text.len(), gzip: false }
+}
+
+fn network(why: JsValue, token: Option<&str>) -> TransportError {
+    let message = why.dyn_ref::<js_sys::Error>().map(|e| without(String::from(e.message()), token));
     TransportError::Network(message.unwrap_or_else(|| "fetch failed".into()))
 }
 
 /// An app's transport may reject with `{status, code, message, retryAfterMs}` to say what HTTP said.
-fn custom_failure(why: JsValue) -> TransportError {
+fn custom_failure(why: JsValue, token: Option<&str>) -> TransportError {
     let get = |name: &str| Reflect::get(&why, &name.into()).ok();
+    let text = |name: &str| get(name).and_then(|c| c.as_string()).map(|text| without(text, token));
     match get("status").and_then(|s| s.as_f64()) {
         Some(status) => TransportError::Http {
             status: status as u16,
-            code: get("code").and_then(|c| c.as_string()),
-            message: get("message").and_then(|m| m.as_string()).unwrap_or_default(),
+            code: text("code"),
+            message: text("message").unwrap_or_default(),
             retry_after_ms: get("retryAfterMs").and_then(|r| r.as_f64()).map(|ms| ms as u64),
             request_id: None,
         },
-        None => network(why),
-    }
-}
-
-fn decode(answer: Answer) -> Result<SyncResponse, TransportError> {
-    if (200..300).contains(&answer.status) {
-        return parse(&answer.text);
-    }
-    let body: Option<ErrorBody> = serde_json::from_str(&answer.text).ok();
-    let detail = body.map(|b| b.error).unwrap_or_default();
-    let header = answer.retry_after.as_deref().and_then(retry_after_ms);
-    Err(TransportError::Http {
-        status: answer.status,
-        code: (!detail.code.is_empty()).then_some(detail.code),
-        message: detail.message,
-        retry_after_ms: detail.retry_after_ms.into_iter().chain(header).max(),
-        request_id: (!detail.request_id.is_empty()).then_some(detail.request_id),
-    })
-}
-
-/// `200 OK` with anything but an answer of the protocol is a captive portal, a proxy, a wrong address.
-fn parse(text: &str) -> Result<SyncResponse, TransportError> {
-    serde_json::from_str(text).map_err(|e| {
-        let html = text.trim_start().starts_with('<');
-        TransportError::BadResponse(if html {
-            "HTML instead of JSON (a captive portal, a proxy or a wrong address?)".into()
-        } else {
-            e.to_string()
-        })
-    })
-}
-
-/// `Retry-After`: seconds, or a date.
-#[allow(clippy::disallowed_methods, reason = "an HTTP date is compared with the wall clock, not with stamps")]
-fn retry_after_ms(text: &str) -> Option<u64> {
-    match text.trim().parse::<u64>() {
-        Ok(seconds) => seconds.checked_mul(1000),
-        Err(_) => {
-            let at = js_sys::Date::parse(text);
-            (!at.is_nan()).then(|| (at - js_sys::Date::now()).max(0.0) as u64)
-        }
+        None => network(why, token),
     }
 }

@@ -2,38 +2,30 @@
 
 use super::WebEngine;
 use crate::core::conflict::{Conflict, Status};
-use crate::core::error::{Code, Error};
+use crate::core::error::Error;
 use crate::core::journal::Range;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
 use crate::core::replica::{CollectionChange, DeadLetter, Replica};
-use crate::engine::{Drained, Durable, Notice, Receipt, State, Verdict};
+use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use wasm_bindgen::JsValue;
 
+/// `phase` is what was being done where the error does not know better.
 fn error_value(error: &Error, phase: &str) -> Value {
-    json!({"code": error.code.as_str(), "message": error.message, "path": error.path, "retryable": error.code.retryable(), "phase": phase})
+    let trace = error.trace.as_deref().cloned().unwrap_or_default();
+    json!({
+        "code": error.code.as_str(), "message": error.message, "path": error.path, "retryable": error.code.retryable(),
+        "phase": trace.phase.unwrap_or(phase), "requestId": trace.request_id, "serverCode": trace.server_code,
+        "retryAt": trace.retry_at.map(|at| at.to_string()),
+    })
 }
 
 /// An error as the shell reads it.
 pub(super) fn error(error: &Error, phase: &str) -> JsValue {
     error_value(error, phase).to_string().into()
-}
-
-/// An error of a cycle: with the time at which trying again makes sense.
-pub(super) fn sync_error(error: &Error, engine: &WebEngine) -> JsValue {
-    let phase = match error.code {
-        Code::StorageFull | Code::StorageUnavailable | Code::StorageLost => "storage",
-        Code::ScopeChanged | Code::BadResponse => "apply",
-        _ => "push",
-    };
-    let mut value = error_value(error, phase);
-    if let (Some(until), Some(object)) = (engine.state().1, value.as_object_mut()) {
-        object.insert("retryAt".into(), until.to_string().into());
-    }
-    value.to_string().into()
 }
 
 /// What a write came to.
@@ -103,6 +95,7 @@ fn verdict(verdict: &Verdict, id: &str) -> Value {
         Verdict::Superseded { rev, conflict } => with("superseded", *rev, conflict),
         Verdict::Conflict { conflict } => json!({"status": "conflict", "mutationId": id, "conflictId": conflict}),
         Verdict::Rejected(error) => json!({"status": "rejected", "mutationId": id, "error": error_value(error, "push")}),
+        Verdict::GaveUp(error) => json!({"status": "gave-up", "mutationId": id, "error": error_value(error, "push")}),
         Verdict::Cancelled => json!({"status": "cancelled", "mutationId": id}),
         Verdict::Discarded => json!({"status": "discarded", "mutationId": id}),
     }
@@ -184,13 +177,22 @@ fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {
 /// Where syncing stands.
 pub(super) fn status(engine: &WebEngine) -> String {
     let s = engine.status();
-    let held = matches!(s.state, State::AuthRequired | State::Forbidden | State::Incompatible);
+    let progress = s.progress.map(|p| match p.total {
+        Some(total) => json!({"phase": p.phase, "done": p.done, "total": total}),
+        None => json!({"phase": p.phase, "done": p.done}),
+    });
     json!({
-        "state": s.state.as_str(), "until": s.until.map(|u| u.to_string()), "lastSyncedAt": s.last_synced_at.map(|t| t.to_string()),
-        "everSynced": s.ever_synced, "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": 0,
-        "deadLetters": s.dead_letters, "conflicts": s.conflicts, "health": if held || s.dead_letters > 0 { "degraded" } else { "ok" },
+        "state": s.state.as_str(), "online": s.online, "until": s.until.map(|u| u.to_string()),
+        "lastSyncedAt": s.last_synced_at.map(|t| t.to_string()), "everSynced": s.ever_synced, "progress": progress,
+        "error": s.error.map(|e| error_value(&e, "push")), "pending": s.pending, "blocked": 0, "deadLetters": s.dead_letters,
+        "conflicts": s.conflicts, "health": s.health.as_str(),
     })
     .to_string()
+}
+
+/// How syncing does, in numbers.
+pub(super) fn figures(figures: &Figures) -> String {
+    text(figures)
 }
 
 fn mutation(m: &Mutation, state: &str, attempts: u32, next: Option<String>) -> Value {

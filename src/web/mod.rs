@@ -48,7 +48,8 @@ struct SyncOptions {
     auto: Option<bool>,
     debounce: Option<u64>,
     poll_interval: Option<u64>,
-    timeout: Option<u32>,
+    timeout: Option<u64>,
+    max_attempts: Option<u32>,
     batch: Batch,
     credentials: Option<String>,
 }
@@ -79,7 +80,7 @@ pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsVa
     let journal = journal.map_err(|e| encode::error(&e, "open"))?;
     let sync = o.sync.unwrap_or_default();
     let configured = sync.url.is_some() || hooks.get("push").is_some();
-    let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.timeout.unwrap_or(30_000), sync.credentials, hooks);
+    let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);
     let defaults = Options::default();
     let options = Options {
         max_queue: o.max_queue.unwrap_or(defaults.max_queue),
@@ -87,6 +88,8 @@ pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsVa
         auto: sync.auto.unwrap_or(true),
         debounce: sync.debounce.unwrap_or(defaults.debounce),
         poll_interval: sync.poll_interval.unwrap_or(defaults.poll_interval),
+        timeout: sync.timeout.unwrap_or(defaults.timeout),
+        max_attempts: sync.max_attempts,
         batch_mutations: sync.batch.mutations.unwrap_or(defaults.batch_mutations).max(1),
         batch_bytes: sync.batch.bytes.unwrap_or(defaults.batch_bytes).max(1),
         ..defaults
@@ -170,6 +173,11 @@ impl Handle {
         encode::status(&self.engine)
     }
 
+    /// How syncing does, in numbers.
+    pub fn metrics(&self) -> String {
+        encode::figures(&self.engine.figures())
+    }
+
     /// Pending mutations.
     pub fn queue(&self) -> String {
         encode::queue(&self.engine)
@@ -218,7 +226,7 @@ impl Handle {
         }
         let Sync { full } = serde_json::from_str(&options).unwrap_or_default();
         let engine = self.engine.clone();
-        let report = engine.sync(full).await.map_err(|e| encode::sync_error(&e, &engine))?;
+        let report = engine.sync(full).await.map_err(|e| encode::error(&e, "push"))?;
         Ok(serde_json::to_string(&report).unwrap_or_default())
     }
 

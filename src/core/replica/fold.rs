@@ -35,6 +35,7 @@ impl Replica {
             }
             Entry::Forget => self.standing.cursor = None,
             Entry::Response(response) => self.answer(response),
+            Entry::GiveUp { at, results } => results.iter().for_each(|result| self.settle(result, *at)),
         }
         Ok(())
     }

@@ -158,7 +158,7 @@ impl Replica {
         }
     }
 
-    fn settle(&mut self, result: &Settled, at: Stamp) {
+    pub(super) fn settle(&mut self, result: &Settled, at: Stamp) {
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }

@@ -1,0 +1,149 @@
+//! How much one request may carry: less after a 413 or a batch that fails, the usual again when it went well.
+//!
+//! Two things can be wrong with a batch as a whole. It is *too large*: half as many next time, until one alone is
+//! refused. Or something in it is *poison*: the server, alive and well, fails on it every time; half of it next time,
+//! until one is left that fails alone. What tells poison from an outage is a control: an empty push that the server
+//! takes right after the failure (`cycle`).
+//!
+//! Lives here: counting and halving. Pure. Not here: what is sent and what becomes of the one found.
+
+use super::Options;
+use crate::core::mutation::MutationId;
+use std::collections::HashSet;
+
+/// What was learnt about batches.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Most mutations after a 413.
+    most: Option<usize>,
+    /// Fewer than this many: so many were refused with 413 since the queue was last empty.
+    refused: Option<usize>,
+    /// The smallest failing batch known: what fails is in there.
+    suspects: HashSet<MutationId>,
+    /// How many of them to send at once.
+    part: usize,
+    /// The first mutation of the last failing batch, and how often in a row it failed.
+    failing: Option<(MutationId, u32)>,
+}
+
+impl Batch {
+    /// The app's limits, or less.
+    pub(super) fn limits(&self, options: &Options) -> Options {
+        let mut limits = options.clone();
+        let suspected = (!self.suspects.is_empty()).then_some(self.part);
+        for less in [self.most, suspected].into_iter().flatten() {
+            limits.batch_mutations = limits.batch_mutations.min(less);
+        }
+        limits
+    }
+
+    /// The server took a batch.
+    pub(super) fn went_well(&mut self, batch: &[MutationId]) {
+        self.failing = None;
+        for id in batch {
+            self.suspects.remove(id);
+        }
+        self.part = self.part.min(self.suspects.len() / 2).max(1);
+        if let Some(most) = self.most {
+            let next = most.saturating_mul(2);
+            self.most = Some(self.refused.map_or(next, |refused| next.min(refused.saturating_sub(1))).max(1));
+        }
+    }
+
+    /// A batch was refused with 413.
+    pub(super) fn too_large(&mut self, batch: &[MutationId]) {
+        // A batch may be longer than the limit by the rest of a group.
+        let sent = self.most.map_or(batch.len(), |most| most.min(batch.len()));
+        (self.most, self.refused) = (Some((sent / 2).max(1)), Some(sent));
+    }
+
+    /// A batch failed; how often in a row now.
+    pub(super) fn failed(&mut self, batch: &[MutationId]) -> u32 {
+        let Some(first) = batch.first() else { return 0 };
+        let times = self.failing.take().filter(|(id, _)| id == first).map_or(1, |(_, n)| n.saturating_add(1));
+        self.failing = Some((first.clone(), times));
+        times
+    }
+
+    /// Something in this batch is why it fails: half of it next time.
+    pub(super) fn suspect(&mut self, batch: &[MutationId]) {
+        let sent = if self.suspects.is_empty() { batch.len() } else { self.part.min(batch.len()) };
+        self.part = (sent / 2).max(1);
+        self.suspects = batch.iter().cloned().collect();
+        self.failing = None;
+    }
+
+    /// It was the server: the batch's failures do not count against it.
+    pub(super) fn acquit(&mut self) {
+        self.failing = None;
+    }
+
+    /// What was in the way is found, or the queue is empty: as at the beginning.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(range: std::ops::Range<u64>) -> Vec<MutationId> {
+        range.map(|n| MutationId::new("c", n + 1)).collect()
+    }
+
+    /// Sends `queue` to a server that refuses by `bad`; requests needed, and what was found to be at fault.
+    fn drain(mut queue: Vec<MutationId>, bad: impl Fn(&[MutationId]) -> bool, poison: bool) -> (usize, Vec<u64>) {
+        let (mut batch, mut requests, mut found) = (Batch::default(), 0, vec![]);
+        while !queue.is_empty() {
+            requests += 1;
+            let some: Vec<_> = queue.iter().take(batch.limits(&Options::default()).batch_mutations).cloned().collect();
+            match (bad(&some), some.len()) {
+                (false, n) => {
+                    batch.went_well(&some);
+                    queue.drain(..n);
+                }
+                (true, 1) => {
+                    found.push(queue.remove(0).seq);
+                    batch.reset();
+                }
+                (true, _) if poison => batch.suspect(&some),
+                (true, _) => batch.too_large(&some),
+            }
+        }
+        (requests, found)
+    }
+
+    #[test]
+    fn a_server_that_takes_three_at_a_time_gets_three_at_a_time() {
+        let (requests, found) = drain(ids(0..1000), |b| b.len() > 3, false);
+        assert_eq!(found, [] as [u64; 0]);
+        assert!((334..350).contains(&requests), "{requests}");
+    }
+
+    #[test]
+    fn one_that_is_too_large_alone_is_found_and_the_rest_flows_as_before() {
+        let (requests, found) = drain(ids(0..5000), |b| b.iter().any(|id| id.seq == 777), false);
+        assert_eq!(found, [777]);
+        assert!(requests < 40, "{requests}");
+    }
+
+    #[test]
+    fn poison_is_isolated_in_few_requests() {
+        for at in [1, 2, 250, 499, 500] {
+            let (requests, found) = drain(ids(0..500), |b| b.iter().any(|id| id.seq == at), true);
+            assert_eq!(found, [at]);
+            assert!(requests <= 20, "{requests} for {at}");
+        }
+        let (_, found) = drain(ids(0..500), |b| b.iter().any(|id| id.seq % 100 == 7), true);
+        assert_eq!(found, [7, 107, 207, 307, 407]);
+    }
+
+    #[test]
+    fn failures_are_counted_per_batch() {
+        let mut batch = Batch::default();
+        assert_eq!([batch.failed(&ids(0..5)), batch.failed(&ids(0..3)), batch.failed(&ids(1..3))], [1, 2, 1]);
+        batch.went_well(&ids(1..3));
+        assert_eq!(batch.failed(&ids(1..3)), 1);
+    }
+}
