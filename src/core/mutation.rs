@@ -110,6 +110,9 @@ pub struct Mutation<R = Record> {
     /// The conflict it resolves.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<Arc<str>>,
+    /// Stamped by a clock whose error was not known yet: the `attempt` entry stamps it once more (DESIGN §3).
+    #[serde(rename = "w", default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
     /// Sent at least once: frozen, resent byte-identical until settled (rule *freeze*).
     #[serde(rename = "a", default, skip_serializing_if = "std::ops::Not::not")]
     pub attempted: bool,
@@ -136,6 +139,7 @@ impl<R> Mutation<R> {
             retry_of: None,
             group: None,
             resolves: None,
+            raw: false,
             attempted: false,
         }
     }
@@ -159,6 +163,7 @@ impl<R> Mutation<R> {
             retry_of: self.retry_of,
             group: self.group,
             resolves: self.resolves,
+            raw: self.raw,
             attempted: self.attempted,
         })
     }

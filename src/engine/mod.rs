@@ -7,6 +7,7 @@
 //! folded below the speculative writes, which are then planned again. One append is under way at a time;
 //! no borrow is ever held while waiting or while calling out.
 
+mod adopt;
 mod append;
 mod batch;
 mod breaker;

@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(wait("Wed, 01 Jan 2025 12:00:30 GMT"), Some(30_000));
         assert_eq!(wait("Wednesday, 01-Jan-25 12:00:30 GMT"), Some(30_000));
         assert_eq!(wait("Wed, 01 Jan 2025 11:00:00 GMT"), Some(0), "a date that has passed");
-        for garbage in ["", "soon", "-5", "1.5", "1e3", "12 minutes", "2025", "Wed, 32 Jan 2025 12:00:30 GMT", "\u{202e}9", "٣"] {
+        for garbage in ["", "soon", "-5", "1.5", "1e3", "12 minutes", "Wed, 32 Jan 2025 12:00:30 GMT", "\u{202e}9", "٣"] {
             assert_eq!(wait(garbage), None, "{garbage:?}");
         }
     }

@@ -1,1 +1,177 @@
-//! Soon.
+//! F30, F31 and ends: what arrives late, for another scope, or from a server that was restored, changes nothing it must not.
+
+use crate::wire::*;
+use homing::core::authority::MemoryServer;
+use homing::core::error::Code;
+use homing::core::replica::Replica;
+use homing::engine::Options;
+use homing::storage::Journal;
+use homing::storage::memory::MemoryJournal;
+
+fn head(farm: &Farm, journal: &MemoryJournal) -> u64 {
+    farm.world.run(Box::pin(journal.load())).unwrap().head
+}
+
+#[test]
+fn an_answer_that_comes_after_close_or_wipe_changes_nothing() {
+    for wipe in [false, true] {
+        let farm = Farm::new(100);
+        let d = farm.device(manual());
+        d.sync(&farm).unwrap();
+        d.insert(names(10));
+        farm.world.run(Box::pin(d.engine.durable()));
+        d.wire.does(|_| Act::Slow(5_000));
+        let call = d.start();
+        farm.pass(1_000);
+        assert_eq!((d.state(), call.borrow().is_some()), ("pushing", false));
+        match wipe {
+            true => farm.world.run(Box::pin(d.engine.destroy(true))).unwrap(),
+            false => farm.world.run(Box::pin(d.engine.close())),
+        }
+        assert!(d.wire.aborted.get());
+        let memory = d.engine.read(Replica::digest);
+        let journal = if wipe { MemoryJournal::new() } else { d.journal.clone() };
+        let before = head(&farm, &journal);
+        // Opened again while the old answer is still on its way.
+        let again = farm.open(&journal, manual(), "farm", 0);
+        let reopened = again.engine.read(Replica::digest);
+        farm.pass(60_000);
+        assert_eq!(call.borrow().clone().unwrap().unwrap_err().code, Code::Closed);
+        assert_eq!((d.state(), d.engine.read(Replica::digest)), ("closed", memory));
+        assert_eq!(again.engine.read(Replica::digest), reopened);
+        assert!(wipe || head(&farm, &journal) == before);
+        assert_eq!(again.pending(), if wipe { 0 } else { 10 });
+        // The server did act; sent again it is told so.
+        again.sync(&farm).unwrap();
+        assert_eq!((again.pending(), again.rows(), farm.server_rows()), (0, 10, 10));
+        farm.check_once();
+    }
+}
+
+#[test]
+fn a_pause_takes_the_say_from_a_cycle_but_not_its_answer() {
+    let farm = Farm::new(101);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(names(10));
+    farm.world.run(Box::pin(d.engine.durable()));
+    d.wire.does(|_| Act::Slow(5_000));
+    let call = d.start();
+    farm.pass(1_000);
+    d.engine.pause();
+    assert_eq!(d.sync(&farm).unwrap_err().code, Code::Paused);
+    d.engine.resume();
+    assert_eq!(d.state(), "idle");
+    let joined = d.start();
+    farm.pass(60_000);
+    assert!(call.borrow().clone().is_some() && joined.borrow().clone().is_some());
+    assert_eq!((d.pending(), farm.server_rows()), (0, 10));
+    d.engine.pause();
+    farm.pass(10_000);
+    assert_eq!(d.state(), "paused");
+    farm.check_once();
+}
+
+#[test]
+fn wiping_with_unsent_work_is_refused_unless_told() {
+    let farm = Farm::new(102);
+    let d = farm.device(manual());
+    d.insert(names(1));
+    assert_eq!(farm.world.run(Box::pin(d.engine.destroy(false))).unwrap_err().code, Code::PendingWork);
+    assert_eq!((d.rows(), d.state()), (1, "idle"), "still open");
+    d.sync(&farm).unwrap();
+    farm.world.run(Box::pin(d.engine.destroy(false))).unwrap();
+}
+
+#[test]
+fn f31_another_scope_gets_nothing_and_gives_nothing() {
+    let farm = Farm::new(31);
+    let d = farm.device(Options::default());
+    farm.pass(1_000);
+    d.insert(names(3));
+    farm.pass(1_000);
+    d.engine.pause();
+    d.update("f1", "for farm alone");
+    farm.world.run(Box::pin(d.engine.durable()));
+    farm.world.run(Box::pin(d.engine.close()));
+    // The next user of this database comes with a token of another scope: the server refuses before it applies anything.
+    let other = farm.open(&d.journal, Options::default(), "other", 0);
+    farm.pass(10_000);
+    let error = other.engine.status().error.unwrap();
+    assert_eq!((other.state(), error.code, other.pending(), other.rows()), ("forbidden", Code::ScopeChanged, 1, 3));
+    assert!(farm.network.server.borrow().rows("other").is_empty());
+    farm.world.run(Box::pin(other.engine.close()));
+    // A server that does not look answers for another scope: nothing is applied either.
+    let careless = farm.open(&d.journal, manual(), "farm", 0);
+    careless.wire.does(|_| Act::Scope("other"));
+    let before = careless.engine.read(Replica::digest);
+    assert_eq!(careless.sync(&farm).unwrap_err().code, Code::ScopeChanged);
+    assert_eq!((careless.state(), careless.pending()), ("forbidden", 1));
+    let after = careless.engine.read(Replica::digest);
+    assert_eq!(after.replace("attempted: true", "attempted: false"), before.replace("attempted: true", "attempted: false"));
+    // The right token again.
+    careless.wire.does(|_| Act::Pass);
+    farm.pass(400_000);
+    careless.sync(&farm).unwrap();
+    assert_eq!((careless.state(), careless.pending()), ("idle", 0));
+}
+
+#[test]
+fn f30_a_server_that_was_restored_is_read_anew_and_pending_work_is_kept() {
+    let farm = Farm::new(30);
+    let d = farm.device(Options::default());
+    farm.pass(1_000);
+    d.insert(names(20));
+    farm.pass(2_000);
+    assert_eq!(d.pending(), 0);
+    d.engine.online(false);
+    d.insert((0..5).map(|n| format!("new{n}")));
+    // Yesterday's backup: another incarnation that knows nothing of this.
+    *farm.network.server.borrow_mut() = MemoryServer::new(schema());
+    d.engine.online(true);
+    farm.pass(30_000);
+    assert_eq!((d.pending(), d.state()), (0, "idle"));
+    assert_eq!(d.engine.status().error, None);
+    // What the new incarnation does not have is not shown as if it had; it is in the archive, not lost.
+    assert_eq!((farm.server_rows(), d.rows()), (5, 5));
+    assert_eq!(d.engine.read(|r| r.archive().count()), 20);
+    let fresh = farm.device(manual());
+    fresh.sync(&farm).unwrap();
+    assert_eq!(fresh.rows(), 5);
+}
+
+#[test]
+fn a_guest_who_logs_in_keeps_what_was_written_under_the_same_ids() {
+    let farm = Farm::new(103);
+    // A guest whose clock is wrong, without any server, over a restart.
+    let offline = homing::engine::Options { sync: false, ..manual() };
+    let guest = farm.open(&MemoryJournal::new(), offline.clone(), "", 86_400_000);
+    guest.insert(names(5));
+    farm.world.run(Box::pin(guest.engine.durable()));
+    guest.update("f2", "by a guest");
+    farm.world.run(Box::pin(guest.engine.close()));
+    let guest = farm.open(&guest.journal, offline, "", 0);
+    let ids = |d: &Device| d.engine.read(|r| r.queue().map(|m| m.id.clone()).collect::<Vec<_>>());
+    let written = ids(&guest);
+    // The account has records already, one of them under the same id, and unsent work of its own.
+    let elsewhere = farm.device(manual());
+    elsewhere.insert(["f4".to_owned(), "mine".to_owned()]);
+    elsewhere.sync(&farm).unwrap();
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(["own".to_owned()]);
+    farm.world.run(Box::pin(d.engine.durable()));
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&guest.journal))).unwrap(), written.len());
+    let after = ids(&d);
+    assert_eq!((&after[1..], d.rows()), (&written[..], 7));
+    // A page that ends before the guest's database is deleted does it again.
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&guest.journal))).unwrap(), 0);
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows(), d.engine.status().conflicts), (0, 7, 0), "f4 is the same record on both sides");
+    assert_eq!(farm.network.server.borrow().rows("farm").iter().filter(|(_, row)| row.record.text().contains("by a guest")).count(), 1);
+    // And once more after the server has settled them: its receipts know them.
+    farm.world.run(Box::pin(d.engine.adopt(&guest.journal))).unwrap();
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows(), d.engine.status().dead_letters, d.engine.status().conflicts), (0, 7, 0, 0));
+    farm.check_once();
+}

@@ -1,1 +1,142 @@
-//! Soon.
+//! Stamps (F20): whatever the clocks of devices do, an edit beats the version it was made on and nobody wins by a wrong clock.
+
+use crate::wire::*;
+use homing::core::record::Key;
+use homing::core::stamp::Stamp;
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+fn stamp(d: &Device, id: &str) -> i64 {
+    d.engine.read(|r| r.view(&Key::new("flocks", id)).unwrap().updated_at().0)
+}
+
+fn name(d: &Device, id: &str) -> String {
+    d.engine.read(|r| r.view(&Key::new("flocks", id)).unwrap().value().unwrap()["name"].as_str().unwrap().to_owned())
+}
+
+fn server_stamp(farm: &Farm, id: &str) -> i64 {
+    let rows = farm.network.server.borrow().rows("farm");
+    rows.into_iter().find(|(key, _)| key.id.as_ref() == id).unwrap().1.record.updated_at().0
+}
+
+#[test]
+fn f20_a_write_before_any_offset_is_stamped_once_by_the_attempt() {
+    for skew in [0, -2 * DAY, 2 * DAY, 90_000] {
+        let farm = Farm::new(20);
+        let d = farm.open(&Default::default(), manual(), "farm", skew);
+        d.insert(names(2));
+        assert_eq!(stamp(&d, "f0"), farm.world.now() + skew, "the raw clock");
+        let written = farm.world.now();
+        farm.pass(10 * 60_000);
+        d.sync(&farm).unwrap();
+        // Raw + offset: when it was written, by the server's clock; not when it was sent.
+        let there = server_stamp(&farm, "f0");
+        assert!((there - written).abs() < 100, "skew {skew}: {} ms off", there - written);
+        assert_eq!(stamp(&d, "f0"), there);
+        // Nothing is ever stamped again: a lost answer, a resend, a restart.
+        d.update("f1", "later");
+        let before = stamp(&d, "f1");
+        assert!((before - farm.world.now()).abs() < 100, "offset known");
+        d.wire.does(|s| if s.push { Act::LoseAnswer } else { Act::Pass });
+        d.sync(&farm).unwrap_err();
+        d.wire.does(|_| Act::Pass);
+        let again = farm.open(&d.journal, manual(), "farm", skew);
+        again.sync(&farm).unwrap();
+        assert_eq!((stamp(&again, "f1"), server_stamp(&farm, "f1")), (before, before));
+        farm.check_once();
+    }
+}
+
+#[test]
+fn f20_a_raw_stamp_survives_a_restart_and_coalescing() {
+    for compact in [false, true] {
+        let farm = Farm::new(201);
+        let skew = 3 * DAY;
+        let d = farm.open(&Default::default(), manual(), "farm", skew);
+        d.insert(names(1));
+        farm.pass(1_000);
+        d.update("f0", "second");
+        farm.world.run(Box::pin(d.engine.durable()));
+        if compact {
+            farm.world.run(Box::pin(d.engine.compact())).unwrap();
+        }
+        let written = farm.world.now();
+        let again = farm.open(&d.journal, manual(), "farm", skew);
+        again.update("f0", "third");
+        farm.pass(HOUR);
+        again.sync(&farm).unwrap();
+        assert!((server_stamp(&farm, "f0") - written).abs() < 100, "{}", server_stamp(&farm, "f0") - written);
+        assert_eq!(name(&again, "f0"), "third");
+    }
+}
+
+#[test]
+fn f20_per_record_stamps_only_go_forward_over_tabs_restarts_and_clock_changes() {
+    let farm = Farm::new(202);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(names(1));
+    let mut last = stamp(&d, "f0");
+    let mut tab = farm.open(&d.journal, manual(), "farm", 0);
+    for (round, skew) in [0, -HOUR, 365 * DAY, -DAY, 0, 5 * 60_000].into_iter().enumerate() {
+        d.platform.set_skew(skew);
+        for (n, who) in [&d, &tab].into_iter().enumerate() {
+            farm.world.run(Box::pin(who.engine.catch_up())).unwrap();
+            who.update("f0", &format!("{round} {n}"));
+            farm.world.run(Box::pin(who.engine.durable()));
+            let now = stamp(who, "f0");
+            assert!(now > last, "round {round}: {now} after {last}");
+            last = now;
+        }
+        tab = farm.open(&d.journal, manual(), "farm", skew / 2);
+    }
+}
+
+#[test]
+fn f20_a_stamp_far_ahead_is_clamped_adopted_and_wins_nothing_for_ever() {
+    let farm = Farm::new(203);
+    let (a, b) = (farm.device(manual()), farm.device(manual()));
+    a.sync(&farm).unwrap();
+    b.sync(&farm).unwrap();
+    a.insert(names(1));
+    a.sync(&farm).unwrap();
+    b.sync(&farm).unwrap();
+    // The clock of a device jumps a year ahead after it learnt the offset.
+    a.platform.set_skew(365 * DAY);
+    a.update("f0", "from the future");
+    assert!(stamp(&a, "f0") > farm.world.now() + 300 * DAY);
+    a.sync(&farm).unwrap();
+    let there = server_stamp(&farm, "f0");
+    assert!((there - farm.world.now()).abs() < 1_000, "clamped to now");
+    assert_eq!(stamp(&a, "f0"), there, "and adopted");
+    b.sync(&farm).unwrap();
+    farm.pass(2_000);
+    b.update("f0", "from now");
+    b.sync(&farm).unwrap();
+    a.sync(&farm).unwrap();
+    assert_eq!((name(&a, "f0"), name(&b, "f0")), ("from now".into(), "from now".into()));
+}
+
+#[test]
+fn the_offset_is_the_midpoint_of_the_best_round_trip_and_follows_a_clock_that_was_set() {
+    let farm = Farm::new(204);
+    let d = farm.open(&Default::default(), manual(), "farm", -7 * HOUR);
+    d.wire.does(|_| Act::Slow(20_000));
+    d.sync(&farm).unwrap();
+    let skew = || d.engine.figures().skew_ms.unwrap();
+    assert!((skew() - 7 * HOUR).abs() <= 10_100, "half of a slow round trip: {}", skew() - 7 * HOUR);
+    d.wire.does(|_| Act::Pass);
+    d.sync(&farm).unwrap();
+    assert!((skew() - 7 * HOUR).abs() <= 50, "a better one: {}", skew() - 7 * HOUR);
+    d.wire.does(|_| Act::Slow(20_000));
+    d.sync(&farm).unwrap();
+    assert!((skew() - 7 * HOUR).abs() <= 50, "a worse one changes nothing");
+    d.platform.set_skew(2 * HOUR);
+    d.wire.does(|_| Act::Slow(500));
+    d.sync(&farm).unwrap();
+    assert!((skew() + 2 * HOUR).abs() <= 400, "the clock was set: {}", skew() + 2 * HOUR);
+    d.insert(names(1));
+    assert!((stamp(&d, "f0") - farm.world.now()).abs() <= 400);
+    assert!(Stamp(stamp(&d, "f0")) > Stamp(T0));
+}

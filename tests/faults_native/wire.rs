@@ -139,7 +139,7 @@ impl Transport for Wire {
         if let Act::Reject(id) = act {
             refused = sent.mutations.extract_if(.., |m| m.record_id == id).collect();
         }
-        let mut answer = self.carry(act, async || self.inner.push(&sent).await).await?;
+        let mut answer = self.carry(act, async || self.inner.push(&sent).await.map_err(named)).await?;
         for m in refused {
             let code = Some("validation".to_owned());
             answer.results.push(WireResult { code, message: Some("price is missing".into()), ..WireResult::new(m.id, Outcome::Rejected) });
@@ -148,7 +148,7 @@ impl Transport for Wire {
     }
     async fn pull(&self, request: &PullRequest) -> Result<SyncResponse, TransportError> {
         let act = self.decide(vec![], 0, false, &request.cursor);
-        self.carry(act, async || self.inner.pull(request).await).await
+        self.carry(act, async || self.inner.pull(request).await.map_err(named)).await
     }
     async fn refresh_token(&self) -> bool {
         self.refreshes.set(self.refreshes.get() + 1);
@@ -168,6 +168,16 @@ impl Transport for Wire {
     }
 }
 
+/// The loopback has no error bodies; the server names this one.
+fn named(failure: TransportError) -> TransportError {
+    match failure {
+        TransportError::Http { status: 409, message, .. } => {
+            TransportError::Http { status: 409, code: Some("scope-changed".into()), message, retry_after_ms: None, request_id: None }
+        }
+        other => other,
+    }
+}
+
 pub fn schema() -> Schema {
     Schema::parse(r#"{"collections":{"flocks":{"title":"Flock"},"log":{"merge":"append-only"}}}"#).unwrap()
 }
@@ -184,7 +194,6 @@ pub struct Device {
     pub wire: Wire,
     pub platform: Manual,
     pub journal: MemoryJournal,
-    pub owner: u64,
 }
 
 impl Farm {
@@ -218,7 +227,7 @@ impl Farm {
         let open = Engine::open(journal.clone(), wire.clone(), platform.clone(), schema(), options);
         let engine = self.world.run(Box::pin(open)).unwrap();
         self.world.settle();
-        Device { engine, wire, platform, journal: journal.clone(), owner }
+        Device { engine, wire, platform, journal: journal.clone() }
     }
 
     /// Lets time pass; what is under way goes on first.

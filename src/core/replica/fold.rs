@@ -1,12 +1,15 @@
 //! Folding entries: what each kind does to the state. Server answers are in `response`.
 
 use super::undo::Step;
-use super::{DeadLetter, Folded, Hold, IndexMap, Replica, Undo};
+use super::{DeadLetter, Folded, Hold, IndexMap, Replica, Undo, server_now};
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error};
 use crate::core::journal::{Change, Entry, FORMAT};
+use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::schema::Policy;
+use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
 impl Replica {
@@ -29,6 +32,7 @@ impl Replica {
                         && let Some(mut m) = self.queue.get(&place).cloned()
                     {
                         m.attempted = true;
+                        self.stamp_raw(&mut m);
                         self.queue_put(place, m);
                     }
                 }
@@ -83,7 +87,9 @@ impl Replica {
             }
             Change::Swap(m) => {
                 if let Some(place) = self.places.get(&m.id).copied() {
-                    let old = self.queue_put(place, m.clone());
+                    let mut m = m.clone();
+                    m.raw = self.queue.get(&place).is_some_and(|old| self.raw_after(old, &m));
+                    let old = self.queue_put(place, m);
                     undo.push(Step::Queue { place, old: old.map(Box::new) });
                 }
             }
@@ -149,7 +155,32 @@ impl Replica {
         }
     }
 
-    fn append(&mut self, m: Mutation) {
+    /// Whether a write's stamp is a reading of a clock whose error is not known: that of this device, or that of the
+    /// version before, which it had to beat.
+    fn raw_after(&self, before: &Mutation, m: &Mutation) -> bool {
+        let beaten = || m.record.updated_at() == Stamp::next(before.record.updated_at(), Some(before.record.updated_at()));
+        self.standing.offset.is_none() || before.raw && beaten()
+    }
+
+    /// Moves a raw stamp to the server's clock, once: raw + offset, and later than the version it was made on.
+    fn stamp_raw(&self, m: &mut Mutation) {
+        let Some(offset) = self.standing.offset.filter(|_| std::mem::take(&mut m.raw)) else { return };
+        let base = m.base.as_ref();
+        let at = Stamp::next(server_now(m.record.updated_at(), Some(offset)), base.map(Record::updated_at));
+        let deleted_at = m.record.deleted_at().map(|_| at);
+        let stamped = m.record.with(at, deleted_at, m.record.rev()).and_then(|record| match self.policy(&m.key) {
+            Policy::Fields => merge::stamp_fields(base, record, &m.changed),
+            _ => Ok(record),
+        });
+        if let Ok(record) = stamped {
+            m.record = record;
+        }
+    }
+
+    fn append(&mut self, mut m: Mutation) {
+        // Nothing waits for a record that is new.
+        let last = if m.op == Op::Create { None } else { self.pending_of(&m.key).next_back() };
+        m.raw = last.map_or(self.standing.offset.is_none() || m.raw, |last| self.raw_after(last, &m));
         self.place += 1;
         if m.id.client == self.client {
             self.seq = self.seq.max(m.id.seq);
