@@ -27,7 +27,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         if let Some(at) = told {
             return Err(self.refusal(Code::RateLimited, "the server asked to wait", Some(at)));
         }
-        if let Some(at) = breaker.filter(|_| false) {
+        if let Some(at) = breaker {
             // It may have opened while syncing was paused or offline.
             if state != State::BreakerOpen {
                 self.transition(Event::Tripped);

@@ -331,6 +331,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 }
 
+/// How many mutations a stored database has not sent; nobody need have it open.
+///
+/// # Errors
+/// Those of storage.
+pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
+    Ok(load(journal, &Arc::new(Schema::default())).await?.replica.queue_len())
+}
+
 struct Fold {
     replica: Replica,
     head: Head,

@@ -5,6 +5,10 @@ declare module '#wasm' {
   export default function init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>
   /** Opens an engine: options as JSON text, hooks and the answer as in `engine.ts`. */
   export function openEngine(options: string, hooks: object): Promise<unknown>
+  /** How many mutations wait in a stored database; undefined where there is none. */
+  export function pendingOf(name: string, scope: string): Promise<number | undefined>
+  /** Deletes a stored database. */
+  export function deleteStored(name: string, scope: string): Promise<void>
 }
 
 declare module 'homing:wasm-bytes' {

@@ -1,8 +1,9 @@
 // The default entry: the wasm is inlined, nothing has to be configured. Importing it does no work.
 
 import wasmBytes from 'homing:wasm-bytes'
+import { list, remove } from './databases.js'
 import { open } from './opening.js'
-import type { Database, OpenOptions, Schema } from './types.js'
+import type { Database, OpenOptions, Schema, StoredDatabase } from './types.js'
 
 export { HomingError } from './errors.js'
 export type * from './types.js'
@@ -18,4 +19,25 @@ export type * from './types.js'
  */
 export function openDatabase<S extends Schema = Record<string, Record<string, unknown>>>(options: OpenOptions<S>): Promise<Database<S>> {
   return open(options, wasmBytes)
+}
+
+/**
+ * The databases of this origin on this device, for a log-in page: whose they are, and how much of them was never sent.
+ *
+ * @throws HomingError `storage-unavailable`
+ * @example
+ * for (const { scope, pending } of await listDatabases()) console.log(scope, pending)
+ */
+export function listDatabases(): Promise<readonly StoredDatabase[]> {
+  return list(wasmBytes)
+}
+
+/**
+ * Deletes a database that is not open in this page.
+ *
+ * @throws HomingError `pending-work` while something is unsent, unless told to discard it; `blocked` while it is open here
+ * @example await deleteDatabase({ name: 'farm', scope: 'user-7' })
+ */
+export function deleteDatabase(which: { name: string; scope: string; discardPending?: boolean }): Promise<void> {
+  return remove(which, wasmBytes)
 }

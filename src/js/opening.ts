@@ -7,6 +7,7 @@ import { LocalDatabase } from './database.js'
 import { HomingError, abortError, toHomingError } from './errors.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
 import { declare, makeHooks, type AnyOptions, type Declaration } from './options.js'
+import { forgetOpened, noteOpened } from './registry.js'
 import { Session } from './session.js'
 import { Tabs } from './tabs.js'
 import type { Database, OpenOptions, Schema } from './types.js'
@@ -59,8 +60,12 @@ async function start(declaration: Declaration, options: AnyOptions, source: () =
   const session = new Session(declaration)
   const tabs = new Tabs(declaration, session)
   const hooks = makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended })
+  const { name, adopts } = declaration
+  if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
   session.attach(await openEngine(declaration.text, hooks) as Engine)
   tabs.start()
+  if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
+  if (declaration.durable) noteOpened(name, declaration.scope)
   return session
 }
 
@@ -84,7 +89,13 @@ async function wipe(shared: Opened, discardPending: boolean): Promise<void> {
   } catch (thrown) {
     throw session.failure(thrown, 'close')
   }
+  forgetOpened(shared.declaration.name, shared.declaration.scope)
   await (shared.closing ??= finish(shared, async () => {}))
+}
+
+/** Whether this page has it open. */
+export function isOpen(name: string, scope: string): boolean {
+  return opened.has(keyOf({ name, scope }))
 }
 
 async function finish(shared: Opened, close: (engine: Engine) => Promise<void>): Promise<void> {
@@ -106,6 +117,6 @@ function forget(shared: Opened): void {
   if (opened.get(key) === shared) opened.delete(key)
 }
 
-function keyOf({ name, scope }: Declaration): string {
+function keyOf({ name, scope }: { readonly name: string; readonly scope: string }): string {
   return JSON.stringify([name, scope])
 }

@@ -16,6 +16,8 @@ export interface Declaration {
   readonly scope: string
   /** Without a prototype: any name can be looked up. */
   readonly collections: { readonly [name: string]: AnyCollection }
+  /** The scope whose unsent work moves here. */
+  readonly adopts: string | null
   /** Whether there is a server at all. */
   readonly syncs: boolean
   /** Whether data outlives the page. */
@@ -31,9 +33,10 @@ export interface Declaration {
  */
 export function declare(options: AnyOptions): Declaration {
   if (!isObject(options)) throw refuse('', 'openDatabase takes an object of options')
-  const { name, scope = '', collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync } = options
+  const { name, scope = '', adoptScope, collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync } = options
   if (typeof name !== 'string' || name === '') throw refuse('/name', 'A database needs a name')
   if (typeof scope !== 'string') throw refuse('/scope', 'A scope is a text')
+  if (adoptScope !== undefined && typeof adoptScope !== 'string') throw refuse('/adoptScope', 'A scope is a text')
   if (!isObject(collections)) throw refuse('/collections', 'Collections are an object, name to declaration')
   if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
   if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
@@ -45,9 +48,10 @@ export function declare(options: AnyOptions): Declaration {
     name,
     scope,
     collections: Object.assign(Object.create(null) as { [name: string]: AnyCollection }, collections),
+    adopts: adoptScope ?? null,
     syncs: sync !== undefined,
     durable: storage !== 'memory',
-    text: JSON.stringify({ name, scope, schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
+    text: JSON.stringify({ name, scope, adoptScope, schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
   }
 }
 

@@ -3,8 +3,9 @@
 
 import { HomingError } from './errors.js'
 import type { WasmSource } from './loader.js'
+import { list, remove } from './databases.js'
 import { open } from './opening.js'
-import type { Database, OpenOptions, Schema } from './types.js'
+import type { Database, OpenOptions, Schema, StoredDatabase } from './types.js'
 
 export { HomingError } from './errors.js'
 export type { WasmSource } from './loader.js'
@@ -21,4 +22,14 @@ export async function openDatabase<S extends Schema = Record<string, Record<stri
   const { wasm, ...others } = options ?? {}
   if (wasm === undefined) throw new HomingError({ code: 'wasm-load-failed', message: 'openDatabase of homing/slim needs the option wasm: an address, a Response, bytes or a compiled module.', phase: 'open', path: '/wasm' })
   return open<S>(others as unknown as OpenOptions<S>, () => wasm)
+}
+
+/** Like `listDatabases` of the default entry. @example const all = await listDatabases({ wasm }) */
+export async function listDatabases({ wasm }: { wasm: WasmSource | Promise<WasmSource> }): Promise<readonly StoredDatabase[]> {
+  return list(() => wasm)
+}
+
+/** Like `deleteDatabase` of the default entry. @example await deleteDatabase({ name: 'farm', scope: 'user-7', wasm }) */
+export async function deleteDatabase({ wasm, ...which }: { name: string; scope: string; discardPending?: boolean; wasm: WasmSource | Promise<WasmSource> }): Promise<void> {
+  return remove(which, () => wasm)
 }

@@ -154,6 +154,11 @@ export interface OpenOptions<S> {
   /** Whose data: each scope is a database of its own. */
   scope?: string
   collections?: { [K in Name<S>]?: CollectionOptions<S[K]> }
+  /**
+   * Log-in of a guest: what was written under this scope (`''` for none) and never sent moves here, under the ids it has; the other
+   * database is deleted. Close it first. @example openDatabase({ name: 'farm', scope: user.id, adoptScope: '' })
+   */
+  adoptScope?: string
   /** Version of the declaration. */
   version?: number
   sync?: SyncOptions
@@ -255,6 +260,9 @@ export interface Database<S extends Schema> extends HomingEvents {
   /** Log-out: deletes everything on this device. `pending-work` while something is unsent, unless told to discard it. */
   wipe(options?: { discardPending?: boolean }): Promise<void>
 }
+
+/** A database of this origin on this device, and how much of it was never sent. */
+export interface StoredDatabase { readonly name: string; readonly scope: string; readonly pending: number; /** Unknown (empty) where the browser keeps no `localStorage`. */ readonly lastOpenedAt: string }
 
 /** What `saveDocument` did. */
 export interface SaveReport { readonly inserted: number; readonly updated: number; readonly deleted: number; readonly unchanged: number; readonly settled: Promise<readonly Verdict[]> }

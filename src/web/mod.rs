@@ -15,6 +15,7 @@ use crate::core::schema::Schema;
 use crate::engine::{Engine, Options, Request};
 use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
+use crate::storage::Journal;
 use crate::transport::fetch::Fetch;
 use serde::Deserialize;
 use storage::WebJournal;
@@ -35,6 +36,8 @@ struct OpenOptions {
     durability: Option<String>,
     #[serde(default)]
     storage: Option<String>,
+    #[serde(default)]
+    adopt_scope: Option<String>,
     #[serde(default)]
     max_queue: Option<usize>,
     #[serde(default)]
@@ -95,7 +98,43 @@ pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsVa
         ..defaults
     };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
+    if let Some(guest) = o.adopt_scope.filter(|guest| *guest != o.scope) {
+        adopt(&engine, &platform, &o.name, &guest).await.map_err(|e| encode::error(&e, "open"))?;
+    }
     Ok(Handle { engine, platform })
+}
+
+/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
+async fn adopt(engine: &WebEngine, platform: &Web, name: &str, scope: &str) -> Result<(), Error> {
+    if let Some(other) = WebJournal::find(name, scope).await? {
+        engine.adopt(&other).await?;
+        platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+    }
+    Ok(())
+}
+
+/// How many mutations wait in a database that need not be open; nothing where there is none.
+#[wasm_bindgen(js_name = pendingOf)]
+pub async fn pending_of(name: String, scope: String) -> Result<Option<u32>, JsValue> {
+    let look = async {
+        let Some(journal) = WebJournal::find(&name, &scope).await? else { return Ok(None) };
+        let pending = crate::engine::pending(&journal).await;
+        journal.close().await;
+        pending.map(|n| u32::try_from(n).ok())
+    };
+    look.await.map_err(|e: Error| encode::error(&e, "storage"))
+}
+
+/// Deletes a database that is not open here.
+#[wasm_bindgen(js_name = deleteStored)]
+pub async fn delete_stored(name: String, scope: String) -> Result<(), JsValue> {
+    let delete = async {
+        match WebJournal::find(&name, &scope).await? {
+            Some(journal) => journal.destroy().await,
+            None => Ok(()),
+        }
+    };
+    delete.await.map_err(|e: Error| encode::error(&e, "close"))
 }
 
 fn key(collection: &str, id: &str) -> Key {

@@ -13,15 +13,29 @@ pub(super) enum WebJournal {
 }
 
 impl WebJournal {
-    /// Opens `homing:<name>` or `homing:<name>:<scope>`.
+    /// Opens the storage of that name and scope, creating it where there is none.
     pub(super) async fn open(name: &str, scope: &str, storage: Option<&str>, durability: Option<&str>) -> Result<Self> {
         if storage == Some("memory") {
             return Ok(Self::Memory(MemoryJournal::new()));
         }
         let durability = if durability == Some("strict") { Durability::Strict } else { Durability::Relaxed };
-        let name = if scope.is_empty() { format!("homing:{name}") } else { format!("homing:{name}:{scope}") };
-        Ok(Self::IndexedDb(IndexedDbJournal::open(&name, durability).await?))
+        Ok(Self::IndexedDb(IndexedDbJournal::open(&stored_name(name, scope), durability).await?))
     }
+
+    /// The database of that name and scope, where there is one in IndexedDB.
+    pub(super) async fn find(name: &str, scope: &str) -> Result<Option<Self>> {
+        let name = stored_name(name, scope);
+        match IndexedDbJournal::exists(&name).await? {
+            true => Ok(Some(Self::IndexedDb(IndexedDbJournal::open(&name, Durability::Relaxed).await?))),
+            false => Ok(None),
+        }
+    }
+}
+
+/// What IndexedDB calls it. The colon between the two is escaped inside them: no name and scope meet another pair.
+fn stored_name(name: &str, scope: &str) -> String {
+    let escaped = |text: &str| text.replace('%', "%25").replace(':', "%3A");
+    if scope.is_empty() { format!("homing:{}", escaped(name)) } else { format!("homing:{}:{}", escaped(name), escaped(scope)) }
 }
 
 macro_rules! each {

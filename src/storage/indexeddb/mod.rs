@@ -70,6 +70,14 @@ impl IndexedDbJournal {
         Ok(Self { connection: Rc::new(Connection::open(name, options.into()).await?) })
     }
 
+    /// Whether there is a database `name`; none is created.
+    ///
+    /// # Errors
+    /// `storage-unavailable`.
+    pub async fn exists(name: &str) -> Result<bool> {
+        Ok(open::find(name).await?.map(|database| database.close()).is_some())
+    }
+
     /// The name of the database.
     #[must_use]
     pub fn name(&self) -> &str {

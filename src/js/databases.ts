@@ -1,0 +1,52 @@
+// The databases of this origin: which there are, deleting one that is not open. Not here: opening (`opening.ts`).
+
+import { deleteStored, pendingOf } from '#wasm'
+import { HomingError, toHomingError } from './errors.js'
+import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
+import { isOpen } from './opening.js'
+import { forgetOpened, openedBefore } from './registry.js'
+import type { StoredDatabase } from './types.js'
+
+/** What both entries of the package share. */
+export async function list(source: () => WasmSource | Promise<WasmSource>): Promise<readonly StoredDatabase[]> {
+  checkEnvironment()
+  await loadWasm(source)
+  const opened = openedBefore()
+  const known = new Map(opened.map(({ name, scope }) => [JSON.stringify([name, scope]), { name, scope }]))
+  for (const one of await named()) known.set(JSON.stringify([one.name, one.scope]), one)
+  const found: StoredDatabase[] = []
+  for (const { name, scope } of known.values()) {
+    const pending = await asked(() => pendingOf(name, scope))
+    const lastOpenedAt = opened.find((one) => one.name === name && one.scope === scope)?.at ?? ''
+    if (pending === undefined) forgetOpened(name, scope)
+    else found.push(Object.freeze({ name, scope, pending, lastOpenedAt }))
+  }
+  return Object.freeze(found)
+}
+
+/** Deletes a database that this page has not open. */
+export async function remove(which: { name: string; scope: string; discardPending?: boolean }, source: () => WasmSource | Promise<WasmSource>): Promise<void> {
+  checkEnvironment()
+  const { name, scope, discardPending } = which
+  await loadWasm(source)
+  if (isOpen(name, scope)) throw new HomingError({ code: 'blocked', message: `'${name}' is open in this page: use its wipe(), or close it first.`, phase: 'close' })
+  const pending = await asked(() => pendingOf(name, scope)) ?? 0
+  if (pending > 0 && discardPending !== true) throw new HomingError({ code: 'pending-work', message: `${pending} writes did not reach the server yet.`, phase: 'close' })
+  await asked(() => deleteStored(name, scope))
+  forgetOpened(name, scope)
+}
+
+/** Newer browsers can say which databases there are, also those opened where `localStorage` is missing. */
+async function named(): Promise<{ name: string; scope: string }[]> {
+  const all = await globalThis.indexedDB?.databases?.().catch(() => []) ?? []
+  const own = all.flatMap(({ name }) => (name?.startsWith('homing:') ? [name.slice('homing:'.length).split(':').map((part) => part.replaceAll('%3A', ':').replaceAll('%25', '%'))] : []))
+  return own.flatMap(([name, scope = '', ...more]) => (name === undefined || more.length > 0 ? [] : [{ name, scope }]))
+}
+
+async function asked<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (thrown) {
+    throw toHomingError(thrown, 'storage')
+  }
+}

@@ -1,0 +1,59 @@
+// Which databases there are, deleting one, and a guest who logs in.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { openSite } from './page.mjs'
+
+let site
+let page
+
+before(async () => {
+  site = await openSite()
+  page = await site.open()
+})
+after(() => site.close())
+
+test('databases are listed with what was never sent, and deleted when nothing is lost by it', async () => {
+  const result = await page.evaluate(async () => {
+    const { listDatabases, deleteDatabase } = await import('/dist/homing.js')
+    const sync = { url: 'http://127.0.0.1:9', auto: false }
+    const mine = async () => (await listDatabases()).filter(({ name }) => name.startsWith('listed')).map(({ name, scope, pending, lastOpenedAt }) => [name, scope, pending, Date.parse(lastOpenedAt) > Date.now() - 60_000]).sort()
+    const before = await mine()
+    const a = await openDatabase({ name: 'listed', scope: 'user:1', sync })
+    await a.collection('c').insertMany([{ id: 'x' }, { id: 'y' }])
+    const b = await openDatabase({ name: 'listed:user', scope: '1', sync })
+    const apart = b.collection('c').count()
+    await b.close()
+    const all = await mine()
+    const open = (await failure(deleteDatabase({ name: 'listed', scope: 'user:1' }))).code
+    await a.close()
+    const pending = (await failure(deleteDatabase({ name: 'listed', scope: 'user:1' }))).code
+    await deleteDatabase({ name: 'listed:user', scope: '1' })
+    await deleteDatabase({ name: 'listed', scope: 'user:1', discardPending: true })
+    await deleteDatabase({ name: 'listed', scope: 'never was' })
+    return { before, apart, all, open, pending, after: await mine() }
+  })
+  assert.deepEqual(result, { before: [], apart: 0, all: [['listed', 'user:1', 2, true], ['listed:user', '1', 0, true]], open: 'blocked', pending: 'pending-work', after: [] })
+})
+
+test('a guest who logs in keeps what was written, under its ids', async () => {
+  const result = await page.evaluate(async () => {
+    const { listDatabases } = await import('/dist/homing.js')
+    const collections = { pins: { sync: false } }
+    const guest = await openDatabase({ name: 'login', collections })
+    await guest.collection('flocks').insertMany([{ id: 'f1', name: 'North' }, { id: 'f2', name: 'South' }])
+    await guest.collection('pins').insert({ id: 'p', pin: '1234' })
+    const written = guest.queue.list().map(({ id }) => id)
+    const options = { name: 'login', scope: 'user-7', adoptScope: '', collections, sync: { url: 'http://127.0.0.1:9', auto: false } }
+    const blocked = (await failure(openDatabase(options))).code
+    await guest.close()
+    const db = await openDatabase(options)
+    const rows = db.collection('flocks').list().map(({ name }) => name)
+    const out = { blocked, rows, pin: db.collection('pins').get('p')?.pin, same: JSON.stringify(db.queue.list().map(({ id }) => id)) === JSON.stringify(written), client: db.clientId !== guest.clientId }
+    // The guest's database goes away in the background.
+    while ((await listDatabases()).some(({ name, scope }) => name === 'login' && scope === '')) await new Promise((resolve) => setTimeout(resolve, 10))
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  assert.deepEqual(result, { blocked: 'blocked', rows: ['North', 'South'], pin: '1234', same: true, client: true })
+})
