@@ -81,6 +81,10 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
             return Ok(plan);
         }
     }
+    let mut changed = changed;
+    if let Some(dead) = letter {
+        add_pointers(&mut changed, &dead.changed);
+    }
     let last = replica.pending_of(key).next_back();
     let waits = waits_for(replica, key, &record, context, &Siblings::new());
     let mut plan = match last.filter(|l| coalesces(l, &waits, context)) {
@@ -95,11 +99,10 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
             }
             (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), waits);
             if let Some(dead) = letter {
-                // Its content is made on the refused one: that one's base, and what that one changed.
+                // Its content is made on the refused one.
                 if last.is_none() {
                     (m.base_rev, m.base) = (dead.base_rev, dead.base.clone());
                 }
-                add_pointers(&mut m.changed, &dead.changed);
             }
             m.once = context.once.iter().cloned().collect();
             m.retry_of = letter.map(|l| l.id.clone());

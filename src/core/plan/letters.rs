@@ -33,11 +33,7 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
     let old = &letter(replica, id)?.mutation;
     let mut plan = Plan { ids: vec![old.key.id.clone()], ..Plan::default() };
     if let Some(waiting) = replica.pending_of(&old.key).next_back() {
-        let Some(text) = edited else {
-            plan.mutations = Some(Range { first: waiting.id.clone(), count: 1 });
-            plan.changes = retried(replica, id, &waiting.id);
-            return Ok(plan);
-        };
+        let Some(text) = edited else { return join(replica, old, waiting, context, plan) };
         check(text)?;
         let view = &waiting.record;
         let record = rebuilt(old, text, Stamp::next(context.now, Some(view.updated_at())))?;
@@ -79,6 +75,31 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
             ..dead.clone()
         }));
     }
+    Ok(plan)
+}
+
+/// The edit that waits on top of a refused one has its content, but a field merge takes only what it says it changed: that
+/// is added, or where it was sent already a mutation of its own follows.
+fn join(replica: &Replica, dead: &Mutation, waiting: &Mutation, context: &Context, mut plan: Plan) -> Result<Plan> {
+    let mut changed = waiting.changed.clone();
+    enqueue::add_pointers(&mut changed, &dead.changed);
+    let added = changed.len() > waiting.changed.len();
+    let now = if added && waiting.attempted {
+        check_room(replica, 1, context)?;
+        let id = MutationId::new(replica.client().clone(), replica.seq() + 1);
+        let mut m = Mutation::new(id.clone(), Op::Update, dead.key.clone(), waiting.record.clone());
+        (m.base_rev, m.base, m.on) = (waiting.base_rev, waiting.base.clone(), Some(waiting.id.clone()));
+        (m.changed, m.retry_of) = (dead.changed.clone(), Some(dead.id.clone()));
+        plan.changes.push(Change::Add(m));
+        id
+    } else {
+        if added {
+            plan.changes.push(Change::Swap(Mutation { changed, ..waiting.clone() }));
+        }
+        waiting.id.clone()
+    };
+    plan.changes.extend(retried(replica, &dead.id, &now));
+    plan.mutations = Some(Range { first: now, count: 1 });
     Ok(plan)
 }
 

@@ -8,6 +8,7 @@ use crate::core::journal::{Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
@@ -194,8 +195,9 @@ impl Replica {
             }
             None => {}
         }
-        // A later version of the record was judged: the refused one below it waits for nobody any more (R15).
-        if let Some(letter) = self.slot(&key).and_then(|s| s.dead.clone()) {
+        // A later version of the record was judged: the refused one below it waits for nobody any more (R15), unless a
+        // field merge took only what the later one says it changed.
+        if let Some(letter) = self.slot(&key).and_then(|s| s.dead.clone()).filter(|letter| self.covers(&m, letter)) {
             self.dead_remove(&letter);
             self.redepend(&letter, None);
         }
@@ -207,6 +209,13 @@ impl Replica {
             Outcome::Expired if !row.as_ref().is_some_and(|r| r.same_content(&m.record)) => self.collide(m, result, row, at),
             _ => {}
         }
+    }
+
+    /// Whether what a refused mutation wanted is in a later one, too.
+    fn covers(&self, later: &Mutation, letter: &MutationId) -> bool {
+        let partial = later.op == Op::Update && self.policy(&later.key) == Policy::Fields;
+        let refused = self.dead.get(letter).map_or(&[][..], |d| &d.mutation.changed);
+        !partial || refused.iter().all(|pointer| later.changed.contains(pointer))
     }
 
     /// A decided conflict that only this device knows is settled here: no server will say so.
