@@ -97,20 +97,13 @@ test('the quota of the origin is used up', { timeout: 60_000 }, () => withPage(a
 
 test('the disk is full only at commit: the transaction aborts with QuotaExceededError', { timeout: 60_000 }, () => withPage(async (page) => {
   await page.evaluate(() => {
-    const add = IDBObjectStore.prototype.add
-    const put = IDBObjectStore.prototype.put
-    const restore = () => Object.assign(IDBObjectStore.prototype, { add, put })
-    // The request succeeds, the commit does not; a browser reports that as `abort` with the reason in `transaction.error`.
-    function failing(original) {
-      return function failAtCommit(...args) {
-        const request = original.apply(this, args)
-        const { transaction } = this
-        Object.defineProperty(transaction, 'error', { configurable: true, get: () => new DOMException('the disk is full', 'QuotaExceededError') })
-        request.addEventListener('success', () => { try { transaction.abort() } catch { /* ended already */ } })
-        return request
-      }
+    const { commit } = IDBTransaction.prototype
+    const restore = () => Object.assign(IDBTransaction.prototype, { commit })
+    // Every request succeeds, the commit does not; a browser reports that as `abort` with the reason in `transaction.error`.
+    IDBTransaction.prototype.commit = function failAtCommit() {
+      Object.defineProperty(this, 'error', { configurable: true, get: () => new DOMException('the disk is full', 'QuotaExceededError') })
+      this.abort()
     }
-    Object.assign(IDBObjectStore.prototype, { add: failing(add), put: failing(put) })
     window.restoreStorage = restore
   })
   const outcome = await page.evaluate(writeRefused, 'a small record')
