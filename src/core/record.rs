@@ -4,10 +4,17 @@
 //! envelope, the checks every record passes, canonical text and the total order of versions (DESIGN §3).
 //! Not here: fields; bodies stay text until a merge needs them (`merge`).
 
+mod check;
+mod envelope;
+mod fields;
+
+pub use check::{check, check_id};
+pub use fields::Fields;
+
 use crate::core::error::{Code, Error, Result};
 use crate::core::stamp::Stamp;
 use crate::core::text::Text;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use envelope::{built_envelope, own_envelope};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -83,79 +90,6 @@ pub struct Envelope<'a> {
     pub deleted_at: Option<Stamp>,
     /// `_rev`; absent until the server confirmed the version.
     pub rev: Option<u64>,
-}
-
-/// The top-level members of a JSON object, in order, values still text.
-#[derive(Debug)]
-pub struct Fields<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Fields<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(16);
-                while let Some(Name(name)) = map.next_key()? {
-                    fields.push((name, map.next_value()?));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        d.deserialize_map(V)
-    }
-}
-
-// serde decodes `Cow` to owned always; this one borrows where there is nothing to unescape.
-struct Name<'a>(Cow<'a, str>);
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Name<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(v)))
-            }
-            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(v.to_owned())))
-            }
-        }
-        d.deserialize_str(V)
-    }
-}
-
-impl<'a> Fields<'a> {
-    /// Splits an object.
-    ///
-    /// # Errors
-    /// `invalid-record` when the text is no JSON object.
-    pub fn split(text: &'a str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))
-    }
-
-    /// The last member of that name, as JSON text (JavaScript keeps the last of a repeated name).
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.get())
-    }
-
-    /// The member decoded, `None` when absent or `null`.
-    ///
-    /// # Errors
-    /// `invalid-record` with the path when it is something else.
-    pub fn decode<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(raw) => serde_json::from_str(raw)
-                .map_err(|_| Error::at(Code::InvalidRecord, format!("/{name}"), format!("{name} has the wrong type"))),
-        }
-    }
 }
 
 impl Record {
@@ -352,59 +286,6 @@ impl Record {
     }
 }
 
-/// The envelope found at the ends of a text.
-struct Found {
-    id: Arc<str>,
-    updated_at: Stamp,
-    deleted_at: Option<Stamp>,
-    rev: Option<u64>,
-}
-
-impl Found {
-    fn around(self, text: Text) -> Record {
-        Record { text, id: self.id, updated_at: self.updated_at, deleted_at: self.deleted_at, rev: self.rev }
-    }
-}
-
-fn own_envelope(text: &str) -> Option<Found> {
-    let (found, body) = built_envelope(text)?;
-    // One that came from a server may have its `_rev` elsewhere.
-    if body.split('_').skip(1).any(|after| after.starts_with("rev\"")) {
-        return None;
-    }
-    Some(found)
-}
-
-/// What stands where [`Record::build`] puts it, and the text between.
-fn built_envelope(text: &str) -> Option<(Found, &str)> {
-    let (id, _) = text.strip_prefix("{\"id\":\"")?.split_once('"')?;
-    if id.is_empty() || id.contains('\\') {
-        return None;
-    }
-    let mut rest = text.strip_suffix('}')?;
-    let mut rev = None;
-    let before = rest.trim_end_matches(|c: char| c.is_ascii_digit());
-    if before.len() < rest.len() {
-        rev = rest.get(before.len()..)?.parse().ok();
-        rest = before.strip_suffix(",\"_rev\":")?;
-    }
-    let deleted_at = match rest.strip_suffix("null") {
-        Some(head) => {
-            rest = head;
-            None
-        }
-        None => {
-            let (head, date) = rest.strip_suffix('"')?.split_at_checked(rest.len().checked_sub(25)?)?;
-            rest = head.strip_suffix('"')?;
-            Some(Stamp::parse(date).ok()?)
-        }
-    };
-    let rest = rest.strip_suffix(",\"_deletedAt\":")?.strip_suffix('"')?;
-    let (head, date) = rest.split_at_checked(rest.len().checked_sub(24)?)?;
-    let body = head.strip_suffix(",\"_updatedAt\":\"")?;
-    Some((Found { id: id.into(), updated_at: Stamp::parse(date).ok()?, deleted_at, rev }, body))
-}
-
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let raw: &RawValue = serde_json::from_str(&self.text).map_err(serde::ser::Error::custom)?;
@@ -432,132 +313,6 @@ pub fn push_string(out: &mut String, text: &str) {
 fn compact(text: &str) -> Result<String> {
     let value: serde_json::Value = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
     Ok(value.to_string())
-}
-
-/// Ids: 1–128 characters, no control characters.
-///
-/// # Errors
-/// `invalid-id`.
-pub fn check_id(id: &str) -> Result<()> {
-    if id.is_empty() || id.encode_utf16().count() > MAX_ID || id.chars().any(char::is_control) {
-        return Err(Error::at(Code::InvalidId, "/id", "an id has 1 to 128 characters and no control characters"));
-    }
-    Ok(())
-}
-
-/// What every record passes before it is kept, local or received: size, depth, numbers that survive
-/// JavaScript, well-formed strings, no `__proto__` (R20, RELIABILITY A4).
-///
-/// # Errors
-/// `too-large` or `invalid-record`, with the path of the offending value.
-pub fn check(text: &str) -> Result<()> {
-    if text.len() > MAX_BYTES {
-        return Err(Error::new(Code::TooLarge, format!("a record has at most {MAX_BYTES} bytes, this one {}", text.len())));
-    }
-    let mut walk = Walk { path: Vec::new(), found: None };
-    let mut json = serde_json::Deserializer::from_str(text);
-    let outcome = Node(&mut walk).deserialize(&mut json).and_then(|()| json.end());
-    match (walk.found, outcome) {
-        (Some(error), _) => Err(error),
-        (None, Ok(())) if text.trim_start().starts_with('{') => Ok(()),
-        (None, Ok(())) => Err(Error::new(Code::InvalidRecord, "a record is a JSON object")),
-        (None, Err(e)) => Err(Error::at(Code::InvalidRecord, pointer(&walk.path), format!("not usable JSON: {e}"))),
-    }
-}
-
-struct Walk {
-    path: Vec<String>,
-    found: Option<Error>,
-}
-
-struct Node<'w>(&'w mut Walk);
-
-fn pointer(path: &[String]) -> String {
-    path.iter().fold(String::new(), |mut out, step| {
-        out.push('/');
-        out.push_str(&step.replace('~', "~0").replace('/', "~1"));
-        out
-    })
-}
-
-impl Node<'_> {
-    fn refuse<T, E: serde::de::Error>(self, code: Code, why: &str) -> Result<T, E> {
-        self.0.found = Some(Error::at(code, pointer(&self.0.path), why));
-        Err(E::custom(why))
-    }
-    fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        if self.0.path.len() >= MAX_DEPTH {
-            return Node(self.0).refuse(Code::InvalidRecord, "nested deeper than 100 levels");
-        }
-        Ok(())
-    }
-}
-
-const MAX_SAFE: u64 = (1 << 53) - 1;
-
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<(), E> {
-        if v > MAX_SAFE {
-            self.refuse(Code::InvalidRecord, "an integer beyond 2^53-1 does not survive JavaScript; send it as a string")
-        } else {
-            Ok(())
-        }
-    }
-    fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<(), E> {
-        self.visit_u64(v.unsigned_abs())
-    }
-    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<(), E> {
-        if v.fract() == 0.0 && v.abs() > MAX_SAFE as f64 {
-            return self.refuse(Code::InvalidRecord, "an integer beyond 2^53-1 does not survive JavaScript; send it as a string");
-        }
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        self.enter()?;
-        let mut at = 0usize;
-        loop {
-            self.0.path.push(at.to_string());
-            if seq.next_element_seed(Node(self.0))?.is_none() {
-                self.0.path.pop();
-                return Ok(());
-            }
-            self.0.path.pop();
-            at += 1;
-        }
-    }
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        self.enter()?;
-        while let Some(Name(name)) = map.next_key()? {
-            let bad = name == "__proto__";
-            self.0.path.push(name.into_owned());
-            if bad {
-                return self.refuse(Code::InvalidRecord, "the name __proto__ is not allowed");
-            }
-            map.next_value_seed(Node(self.0))?;
-            self.0.path.pop();
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

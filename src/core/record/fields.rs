@@ -1,0 +1,81 @@
+//! The top-level members of a record as text, in order. Not here: what they mean (`merge`).
+
+use crate::core::error::{Code, Error, Result};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// The top-level members of a JSON object, in order, values still text.
+#[derive(Debug)]
+pub struct Fields<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(16);
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push((name, map.next_value()?));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        d.deserialize_map(V)
+    }
+}
+
+// serde decodes `Cow` to owned always; this one borrows where there is nothing to unescape.
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(v)))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(v.to_owned())))
+            }
+        }
+        d.deserialize_str(V)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Splits an object.
+    ///
+    /// # Errors
+    /// `invalid-record` when the text is no JSON object.
+    pub fn split(text: &'a str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))
+    }
+
+    /// The last member of that name, as JSON text (JavaScript keeps the last of a repeated name).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.get())
+    }
+
+    /// The member decoded, `None` when absent or `null`.
+    ///
+    /// # Errors
+    /// `invalid-record` with the path when it is something else.
+    pub fn decode<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(raw) => serde_json::from_str(raw)
+                .map_err(|_| Error::at(Code::InvalidRecord, format!("/{name}"), format!("{name} has the wrong type"))),
+        }
+    }
+}
