@@ -7,7 +7,7 @@
 use super::{DeadLetter, Hold, IndexMap, Replica, Standing, Sweep};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, Quarantined, Range, read_lines, write_lines};
-use crate::core::mutation::Mutation;
+use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
@@ -136,7 +136,7 @@ fn write_all<T: Serialize>(head: &T, lines: &[Text]) -> Result<Vec<u8>> {
 }
 
 fn plain(m: &Mutation) -> bool {
-    let mut bare = Mutation::new(m.id.clone(), crate::core::mutation::Op::Create, m.key.clone(), m.record.clone());
+    let mut bare = Mutation::new(m.id.clone(), Op::Create, m.key.clone(), m.record.clone());
     (bare.imported, bare.attempted, bare.depends_on) = (m.imported, m.attempted, m.depends_on.clone());
     bare == *m
 }
@@ -182,6 +182,22 @@ fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>)
         }
     }
     (places, vec![Entry::Write(changes), Entry::Attempt(Range::runs(&attempted))])
+}
+
+/// The mutations a stored change stands for.
+fn queued(change: Change) -> Vec<Mutation> {
+    match change {
+        Change::Creates { collection, first, records, imported, depends_on } => {
+            let one = |(record, n): (Record, u64)| {
+                let id = MutationId { client: first.client.clone(), seq: first.seq.saturating_add(n) };
+                let key = Key { collection: collection.clone(), id: record.id().clone() };
+                Mutation { imported, depends_on: depends_on.clone(), ..Mutation::new(id, Op::Create, key, record) }
+            };
+            records.into_iter().zip(0..).map(one).collect()
+        }
+        Change::Add(m) => vec![m],
+        _ => Vec::new(),
+    }
 }
 
 impl Replica {
@@ -428,21 +444,23 @@ impl Replica {
             lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own((*t).into()))
         };
         let mut places = head.places.into_iter().flat_map(|(first, n)| first..first.saturating_add(n));
+        // Put back as they were: what an entry means when it is folded was decided once.
         for entry in head.entries {
             match entry.try_map(&mut read)? {
                 Entry::Write(changes) => {
-                    for change in changes {
-                        let Some(next) = places.next() else { return Err(lost("the queue is cut short")) };
-                        self.place = next - 1;
-                        if let Change::Creates { records, .. } = &change {
-                            for _ in 1..records.len() {
-                                places.next();
-                            }
-                        }
-                        self.write(std::slice::from_ref(&change));
+                    for m in changes.into_iter().flat_map(queued) {
+                        let place = places.next().ok_or_else(|| lost("the queue is cut short"))?;
+                        self.queue_put(place, m);
                     }
                 }
-                other => self.fold(&other)?,
+                Entry::Attempt(ranges) => {
+                    for place in ranges.iter().flat_map(Range::ids).filter_map(|id| self.places.get(&id).copied()).collect::<Vec<_>>() {
+                        if let Some(m) = self.queue.get(&place).cloned() {
+                            self.queue_put(place, Mutation { attempted: true, ..m });
+                        }
+                    }
+                }
+                _ => return Err(lost("the queue is unreadable")),
             }
         }
         Ok(())
