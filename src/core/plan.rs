@@ -351,7 +351,9 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
         record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &fields);
     }
     let op = if view.is_deleted() { Op::Undelete } else { Op::Update };
-    if seen.stamp.is_some_and(|s| s != view.updated_at()) {
+    // Fields of several versions merged keep the latest stamp of them: there only the `_rev` tells versions apart.
+    let merged = replica.policy(key) == Policy::Fields && seen.rev != view.rev();
+    if seen.stamp.is_some_and(|s| merged || s != view.updated_at()) {
         return enqueue::stale(replica, op, key, record, &view, seen, context);
     }
     enqueue::enqueue(replica, op, key, record, &view, context)

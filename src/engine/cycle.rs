@@ -164,9 +164,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.pick(&memory.batch.limits(&self.inner.options), self.steady())
             };
             let fresh: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
-            let ids = || picked.iter().map(|(id, _)| id.clone()).collect();
+            let first_sent = fresh.iter().map(|id| (*id).clone()).collect();
             if fresh.is_empty() || self.append_entry(&Entry::Attempt(Range::runs(fresh)), Source::Local).await? {
-                return Ok(ids());
+                self.inner.memory.borrow_mut().first_sent = first_sent;
+                return Ok(picked.into_iter().map(|(id, _)| id).collect());
             }
         }
     }
@@ -205,7 +206,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 answer.results.push(WireResult::new(m.id.clone(), Outcome::Retry));
             }
         }
-        self.apply(answer, request.cursor, sent, report).await
+        // Settled before it was ever sent: a copy of this profile has used the number (R5).
+        let mut reused = false;
+        for result in answer.results.iter_mut().filter(|r| r.status == Outcome::Expired) {
+            if result.id.parse().is_ok_and(|id| self.inner.memory.borrow().first_sent.contains(&id)) {
+                (result.status, reused) = (Outcome::Retry, true);
+            }
+        }
+        let more = self.apply(answer, request.cursor, sent, report).await?;
+        if reused {
+            self.take_new_client().await?;
+        }
+        Ok(more)
     }
 
     async fn pull(&self, report: &mut SyncReport) -> Step<bool> {

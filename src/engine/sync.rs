@@ -64,7 +64,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             ));
         }
         if standing.epoch.as_ref().is_some_and(|e| *e != response.epoch) {
-            if !response.reset {
+            // A request without a cursor asks for everything anyway.
+            if !response.reset && response.asked.is_some() {
                 return Err(Failure::Transport(TransportError::BadResponse("another epoch without a reset".into())));
             }
             response.results.clear();
@@ -136,7 +137,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// The server knows these ids with other content: this profile is a copy. From now on it is another
     /// client, and what is unsettled gets new ids (rule *clone*).
-    async fn take_new_client(&self) -> Step<()> {
+    pub(super) async fn take_new_client(&self) -> Step<()> {
         let open = Entry::Open { client: self.inner.platform.uuid().into(), format: crate::core::journal::FORMAT };
         while !self.append_entry(&open, Source::Local).await? {}
         loop {

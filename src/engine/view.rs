@@ -120,6 +120,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
+    /// The newest journal row that memory holds, unless something in memory is not durable yet.
+    #[must_use]
+    pub fn stands_at(&self) -> Option<crate::storage::Head> {
+        let memory = self.inner.memory.borrow();
+        memory.speculative.is_empty().then_some(memory.head)
+    }
+
     /// Ids of the conflicts that wait for the user.
     #[must_use]
     pub fn unresolved(&self) -> Vec<std::sync::Arc<str>> {

@@ -66,6 +66,11 @@ impl MemoryJournal {
         self.store.borrow_mut().failures.push_back(code);
     }
 
+    /// Takes back every [`MemoryJournal::fail_next`] that has not happened.
+    pub fn fail_no_more(&self) {
+        self.store.borrow_mut().failures.clear();
+    }
+
     /// The tab dies now. Its writes in flight land (`true`) or not; it never learns which: every call
     /// answers `closed`. Other connections go on.
     pub fn crash(&self, in_flight_lands: bool) {
@@ -75,6 +80,21 @@ impl MemoryJournal {
             store.in_flight.retain(|write| write.connection != self.connection);
         }
         store.flush();
+    }
+
+    /// A copied profile: another store with the same content, every write in flight included.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut store = self.store.borrow_mut();
+        store.flush();
+        let copy = Store {
+            compacted: store.compacted,
+            rows: store.rows.clone(),
+            segments: store.segments.clone(),
+            index: store.index.clone(),
+            ..Store::default()
+        };
+        Self { store: Rc::new(RefCell::new(copy)), ..Self::new() }
     }
 
     /// Bytes of rows, segments and segment indexes ever written, by all connections.

@@ -6,6 +6,7 @@ use crate::core::authority::{
     Answer, Effects, Head, PagePlan, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, check_pull, check_request, evaluate,
     follow_up, needs, page, page_since, respond,
 };
+use crate::core::error::Error;
 use crate::core::mutation::MutationId;
 use crate::core::protocol::{PullRequest, PushRequest, SyncResponse, WireResult};
 use crate::core::record::{ARCHIVE, Key, Record};
@@ -28,6 +29,7 @@ pub struct MemoryServer {
     schema: Schema,
     scopes: BTreeMap<String, Scope>,
     effects: HashMap<MutationId, u32>,
+    refused: HashMap<MutationId, Error>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,7 +149,7 @@ impl MemoryServer {
     /// An empty server.
     #[must_use]
     pub fn new(schema: Schema) -> Self {
-        Self { schema, scopes: BTreeMap::new(), effects: HashMap::new() }
+        Self { schema, ..Self::default() }
     }
 
     fn scope(&mut self, scope: &str, now: Stamp) -> &mut Scope {
@@ -169,9 +171,9 @@ impl MemoryServer {
     /// When the request is refused whole.
     pub fn commit(&mut self, request: &PushRequest, scope: &str, now: Stamp) -> Result<Committed, Refusal> {
         check_request(request, scope)?;
-        let schema = self.schema.clone();
+        let (schema, refused) = (self.schema.clone(), self.refused.clone());
         let data = self.scope(scope, now);
-        let mut snapshot = Snapshot::new(data.head.clone());
+        let mut snapshot = Snapshot { refused, ..Snapshot::new(data.head.clone()) };
         data.load(&needs(request), &mut snapshot);
         data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
         let evaluated = evaluate(&schema, request, &snapshot, now);
@@ -234,6 +236,19 @@ impl MemoryServer {
         self.scopes.get(scope)?.rows.get(key)
     }
 
+    /// A rule of the app's own refuses this mutation when it comes.
+    pub fn refuse(&mut self, id: MutationId, why: Error) {
+        self.refused.insert(id, why);
+    }
+
+    /// The rows of a scope above a `_rev`, in order.
+    pub fn rows_after(&self, scope: &str, rev: u64) -> impl Iterator<Item = (&Key, &StoredRow)> {
+        self.scopes
+            .get(scope)
+            .into_iter()
+            .flat_map(move |s| s.by_rev.range(rev.saturating_add(1)..).filter_map(|(_, key)| s.rows.get_key_value(key)))
+    }
+
     /// Where a scope stands.
     #[must_use]
     pub fn head(&self, scope: &str) -> Option<&Head> {
@@ -274,6 +289,7 @@ impl MemoryServer {
         let s = self.scopes.get(scope)?;
         let unresolved = s.unresolved.iter().filter_map(|(of, key)| Some((of.clone(), s.rows.get(key)?.record.clone()))).collect();
         Some(Snapshot {
+            refused: HashMap::new(),
             head: s.head.clone(),
             rows: s.rows.clone(),
             receipts: s.receipts.clone(),

@@ -26,7 +26,7 @@ pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
 use crate::core::authority::stage::Stage;
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::{Outcome, PushRequest, WireResult};
 use crate::core::record::{Key, Record};
@@ -108,6 +108,8 @@ pub struct Snapshot {
     pub waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     /// Record → the row of `_conflictArchive` that is its unresolved conflict.
     pub unresolved: HashMap<Key, Record>,
+    /// Mutations that a rule of the app's own refuses; asked before anything is looked up.
+    pub refused: HashMap<MutationId, Error>,
 }
 
 impl Snapshot {
@@ -122,6 +124,7 @@ impl Snapshot {
             ids: HashMap::new(),
             waiting: HashMap::new(),
             unresolved: HashMap::new(),
+            refused: HashMap::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::core::authority::incoming::Incoming;
 use crate::core::authority::policy::{Entry, Loser};
 use crate::core::authority::{Effects, Head, Receipt, RowWrite, Snapshot, StoredRow};
 use crate::core::conflict::{Conflict, Status, Winner};
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
@@ -66,6 +66,10 @@ impl<'a> Stage<'a> {
     }
     pub(super) fn rev(&self) -> u64 {
         self.rev
+    }
+    /// Why a rule of the app's own refuses this mutation, if one does.
+    pub(super) fn refused(&self, id: &MutationId) -> Option<&Error> {
+        self.loaded.refused.get(id)
     }
 
     pub(super) fn row(&self, key: &Key) -> Option<&StoredRow> {

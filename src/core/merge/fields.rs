@@ -233,7 +233,8 @@ pub fn overlay(confirmed: Option<&Record>, op: Op, record: &Record, changed: &[S
         return Ok(record.clone());
     }
     let mut state = State::of(below)?;
-    let patch = Patch::of(record, Some(changed))?;
+    // A new record is written whole, also where somebody else's arrived below it meanwhile.
+    let patch = Patch::of(record, (op != Op::Create).then_some(changed))?;
     for pointer in patch.pointers.iter().filter(|p| !patch.opened(p)) {
         state.clear(pointer);
     }

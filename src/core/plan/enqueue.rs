@@ -94,6 +94,13 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
                 None => (m.base_rev, m.base) = (replica.confirmed(key).and_then(Record::rev), replica.confirmed(key).cloned()),
             }
             (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), waits);
+            if let Some(dead) = letter {
+                // Its content is made on the refused one: that one's base, and what that one changed.
+                if last.is_none() {
+                    (m.base_rev, m.base) = (dead.base_rev, dead.base.clone());
+                }
+                add_pointers(&mut m.changed, &dead.changed);
+            }
             m.once = context.once.iter().cloned().collect();
             m.retry_of = letter.map(|l| l.id.clone());
             plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
@@ -132,6 +139,14 @@ pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Recor
     }
     let changed = merge::changed_pointers(Some(view), &record);
     Ok((merge::stamp_fields(Some(view), record, &changed)?, changed))
+}
+
+pub(super) fn add_pointers(to: &mut Vec<String>, more: &[String]) {
+    for pointer in more {
+        if !to.contains(pointer) {
+            to.push(pointer.clone());
+        }
+    }
 }
 
 fn coalesces(last: &Mutation, waits: &[MutationId], context: &Context) -> bool {
@@ -173,11 +188,7 @@ fn coalesce(
     depends_on.extend(waits.into_iter().filter(|id| !last.depends_on.contains(id)));
     let once = last.once.iter().chain(&context.once).cloned().collect();
     let mut m = Mutation { op: merged, record, depends_on, once, ..last.clone() };
-    for pointer in changed {
-        if !m.changed.contains(&pointer) {
-            m.changed.push(pointer);
-        }
-    }
+    add_pointers(&mut m.changed, &changed);
     plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Swap(m));
     plan

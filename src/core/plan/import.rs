@@ -25,11 +25,19 @@ pub(super) fn import(replica: &Replica, collection: &Arc<str>, records: &[Arc<st
         let record = first(replica, &key, &text, context.now).map_err(place)?;
         match replica.view(&key) {
             None => built.push(record),
-            Some(view) if view.is_deleted() || view.same_content(&record) => plan.unchanged += 1,
+            // A tombstone keeps the last content: a document that has just that says nothing new.
+            Some(view) if record.with(Stamp(0), view.deleted_at(), None)?.same_content(&view) => plan.unchanged += 1,
             Some(view) => {
                 plan.unchanged += 1;
-                let mut conflict =
-                    Conflict::local(replica.schema(), &key, Kind::CreateCreate, Some(&record), Some(&view), Status::Automatic, context.now);
+                let mut conflict = Conflict::local(
+                    replica.schema(),
+                    &key,
+                    if view.is_deleted() { Kind::EditDelete } else { Kind::CreateCreate },
+                    Some(&record),
+                    Some(&view),
+                    Status::Automatic,
+                    context.now,
+                );
                 // The backfilled stamp is the import's own: the same row imported again is the same entry.
                 conflict.id = Conflict::name(&key, &record.with(Stamp(0), None, None)?);
                 let row = conflict.to_record(context.now)?;

@@ -50,7 +50,11 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
         let new = MutationId::new(replica.client().clone(), replica.seq() + n);
         let (record, changed) = match edited.filter(|_| dead.id == *id) {
             None => (dead.record.clone(), dead.changed.clone()),
-            Some(text) => edit(replica, dead, text, context)?,
+            Some(text) => {
+                let (record, mut changed) = edit(replica, dead, text, context)?;
+                enqueue::add_pointers(&mut changed, &dead.changed);
+                (record, changed)
+            }
         };
         // What was written since and names this record waits for it already.
         let waiting = replica.dependents(&dead.id);

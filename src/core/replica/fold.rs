@@ -128,9 +128,24 @@ impl Replica {
             }
             Change::Local { collection, record } => {
                 let key = Key { collection: collection.clone(), id: record.id().clone() };
-                let old = self.set_confirmed(&key, Some(record.clone()));
-                undo.push(Step::Confirmed { key, old });
+                if !self.archived(&key) {
+                    let old = self.set_confirmed(&key, Some(record.clone()));
+                    undo.push(Step::Confirmed { key, old });
+                }
             }
+        }
+    }
+
+    /// The same loss told again is the entry that is there, above all where the server has it.
+    fn archived(&self, key: &Key) -> bool {
+        key.collection.as_ref() == ARCHIVE && self.slot(key).is_some_and(|s| s.known().is_some())
+    }
+
+    /// An archive entry that only this device has.
+    pub(crate) fn keep_local(&mut self, row: Record) {
+        let key = Key::new(ARCHIVE, row.id().clone());
+        if !self.archived(&key) {
+            self.set_confirmed(&key, Some(row));
         }
     }
 

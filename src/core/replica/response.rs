@@ -8,7 +8,6 @@ use crate::core::journal::{Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
-use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
@@ -45,7 +44,7 @@ impl Replica {
         }
         let new_epoch = self.standing.epoch.as_ref().is_some_and(|e| *e != response.epoch);
         if response.reset || response.asked.is_none() {
-            self.begin_sweep(new_epoch, response.asked.is_none() && !response.reset, response.at);
+            self.begin_sweep(new_epoch, response.asked.is_none() && !response.reset && !new_epoch, response.at);
         }
         self.standing.epoch = Some(response.epoch.clone());
         for page in &response.changes {
@@ -127,7 +126,9 @@ impl Replica {
         let key = conflict.about();
         let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.conflict.as_ref() == row.id().as_ref()) else { return };
         self.set_hold(&key, None);
-        if conflict.mine.as_ref().is_some_and(|mine| mine.same_content(&hold.mine)) {
+        // By its name, too: the server may have clamped the stamps of what it archived.
+        let told = conflict.id == Conflict::name(&key, &hold.mine);
+        if told || conflict.mine.as_ref().is_some_and(|mine| mine.same_content(&hold.mine)) {
             return;
         }
         let base = conflict.theirs.clone();
@@ -145,11 +146,18 @@ impl Replica {
         self.queue_put(self.place, m);
     }
 
-    /// A confirmed version that a new epoch takes away goes to the local archive: no server judged it.
+    /// A confirmed version that a new epoch takes away goes to the local archive: no server judged it. What is in the
+    /// archive stays there; a conflict that waits for the user still does.
     fn keep_taken(&mut self, key: &Key, taken: &Record, now: Option<&Record>, at: Stamp) {
+        if key.collection.as_ref() == ARCHIVE {
+            if let Some(row) = taken.with(taken.updated_at(), None, None).ok().filter(|_| now.is_none()) {
+                self.set_confirmed(key, Some(row));
+            }
+            return;
+        }
         let conflict = Conflict::local(&self.schema, key, Kind::EditEdit, Some(taken), now, Status::Automatic, at);
         if let Ok(row) = conflict.to_record(at) {
-            self.set_confirmed(&Key::new(ARCHIVE, row.id().clone()), Some(row));
+            self.keep_local(row);
         }
     }
 
@@ -159,6 +167,11 @@ impl Replica {
         }
         let Some(m) = self.places.get(&result.id).copied().and_then(|place| self.queue_remove(place)) else { return };
         let key = m.key.clone();
+        if let Some(conflict) =
+            m.resolves.as_ref().filter(|_| matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded))
+        {
+            self.close_local(conflict, at);
+        }
         if let Some(row) = &result.archived {
             self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
         }
@@ -191,10 +204,19 @@ impl Replica {
             // one, is answered with a row its author may not have seen (seed 67).
             Outcome::Applied if row.as_ref().is_none_or(|row| row.same_content(&m.record)) => self.rebase(&m.id, &key, row.as_ref()),
             Outcome::Conflict => self.collide(m, result, row, at),
-            Outcome::Expired if !row.as_ref().is_some_and(|r| r.same(&m.record)) && self.policy(&key) != Policy::AppendOnly => {
-                self.collide(m, result, row, at)
-            }
+            Outcome::Expired if !row.as_ref().is_some_and(|r| r.same_content(&m.record)) => self.collide(m, result, row, at),
             _ => {}
+        }
+    }
+
+    /// A decided conflict that only this device knows is settled here: no server will say so.
+    fn close_local(&mut self, conflict: &Arc<str>, at: Stamp) {
+        let key = Key::new(ARCHIVE, conflict.clone());
+        let Some(row) = self.slot(&key).and_then(|s| s.known()).filter(|row| row.rev().is_none()) else { return };
+        let Ok(open) = Conflict::from_record(row) else { return };
+        let at = Stamp::next(at, Some(row.updated_at()));
+        if let Ok(row) = (Conflict { status: Status::Resolved, ..open }).to_record(at) {
+            self.set_confirmed(&key, Some(row));
         }
     }
 
@@ -299,7 +321,7 @@ impl Replica {
         conflict.base = m.base.clone();
         let id = Arc::<str>::from(conflict.id.as_str());
         if let Ok(row) = conflict.to_record(at) {
-            self.set_confirmed(&Key::new(ARCHIVE, id.clone()), Some(row));
+            self.keep_local(row);
         }
         id
     }

@@ -1,0 +1,241 @@
+//! What users do: write, save old forms, import, batch, delete, decide conflicts, take dead letters in hand.
+//!
+//! Not here: when (`world`), what must come of it (`oracle`).
+
+use crate::device::Form;
+use crate::oracle::needle;
+use crate::world::{History, Mode};
+use homing::core::conflict::Conflict;
+use homing::core::error::Code;
+use homing::core::plan::{Choice, Intent, Seen};
+use homing::core::record::{ARCHIVE, Key, Record};
+use homing::core::replica::Replica;
+use homing::engine::Request;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+const FIELDS: [&str; 4] = ["a", "b", "c", "n"];
+
+fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap()
+}
+
+/// What an app has of a row: everything that is not Homing's.
+fn own(record: &Record) -> Map<String, Value> {
+    record.value().unwrap().into_iter().filter(|(name, _)| !name.starts_with('_') && name != "id").collect()
+}
+
+impl History {
+    fn pick_key(&mut self) -> Key {
+        let n = self.oracle.borrow().atoms.len();
+        let (collection, id) = match self.world.pick(16) {
+            0..=2 => ("settings", "$singleton".to_owned()),
+            3 => ("log", format!("l{n}")),
+            4..=5 => ("feed", format!("e{}", self.world.pick(2))),
+            6..=7 => ("notes", format!("n{}", self.world.pick(2))),
+            8 => ("prices", format!("p{}", self.world.pick(2))),
+            _ => ("flocks", format!("f{}", self.world.pick(4))),
+        };
+        Key::new(collection, id)
+    }
+
+    /// A change of one field: a new value, sometimes inside an object, sometimes one that the server will refuse.
+    fn change(&mut self, atom: u64, shown: Option<&Record>) -> Vec<(String, Value)> {
+        let value = Value::String(format!("v{atom}."));
+        let field = FIELDS[self.world.pick(4) as usize];
+        let mut set = vec![];
+        if field == "n" && self.world.pick(4) > 0 {
+            let mut object = match shown.and_then(|r| r.value().unwrap().remove("n")) {
+                Some(Value::Object(object)) => object,
+                _ => Map::new(),
+            };
+            object.insert(["x", "y"][self.world.pick(2) as usize].into(), value);
+            set.push((field.to_owned(), Value::Object(object)));
+        } else {
+            set.push((field.to_owned(), value));
+        }
+        if self.bad > 0 && self.world.pick(100) < self.bad {
+            set.push(("bad".into(), json!(true)));
+        }
+        set
+    }
+
+    /// Something to do with one record, and its atoms.
+    fn intent(&mut self, d: usize, t: usize, key: &Key) -> Option<(Intent, Vec<u64>)> {
+        let engine = self.tab(d, t);
+        let shown = engine.read(|r| r.view(key));
+        let facts = key.collection.as_ref() == "log";
+        let what = self.world.pick(20);
+        let name = format!("d{d}.{t} {key}");
+        match &shown {
+            None => {
+                let atom = self.atom(format!("insert {name}"));
+                let text = Value::Object(self.change(atom, None).into_iter().collect()).to_string();
+                Some((Intent::Insert { collection: key.collection.clone(), records: vec![(key.id.clone(), text.into())] }, vec![atom]))
+            }
+            Some(_) if facts => None,
+            Some(row) if row.is_deleted() && what < 6 => None,
+            Some(row) if row.is_deleted() => Some((Intent::Undelete { key: key.clone() }, vec![])),
+            Some(_) if what < if self.mode == Mode::Purge { 6 } else { 2 } && key.collection.as_ref() != "settings" => {
+                Some((Intent::Delete { key: key.clone() }, vec![]))
+            }
+            Some(row) => {
+                let atom = self.atom(format!("update {name}"));
+                let set = self.change(atom, Some(row)).into_iter().map(|(n, v)| (n, raw(&v.to_string()))).collect();
+                Some((Intent::Update { key: key.clone(), set, unset: vec![] }, vec![atom]))
+            }
+        }
+    }
+
+    fn atom(&mut self, what: String) -> u64 {
+        self.oracle.borrow_mut().atom(what)
+    }
+
+    /// Hands it to the engine. A refusal at once is fine where the state may have moved under the user.
+    pub(crate) fn send(&mut self, d: usize, t: usize, request: Request, atoms: Vec<u64>, lenient: bool) {
+        let engine = self.tab(d, t);
+        self.say(|| format!("d{d}.{t} writes {:?} {atoms:?}", request.intents));
+        match engine.write(request) {
+            Ok(receipt) => {
+                self.opened(d, t).open.insert(receipt.ticket, atoms);
+            }
+            Err(e) if lenient && matches!(e.code, Code::NotFound | Code::DuplicateId | Code::Blocked) => {}
+            Err(e) => panic!("refused: {e}"),
+        }
+    }
+
+    pub(crate) fn write(&mut self, d: usize, t: usize) {
+        let key = self.pick_key();
+        let Some((intent, atoms)) = self.intent(d, t, &key) else { return };
+        self.send(d, t, Request { intents: vec![intent], ..Request::default() }, atoms, false);
+    }
+
+    /// Several records at once; on the server together or each for itself.
+    pub(crate) fn batch(&mut self, d: usize, t: usize) {
+        let mut keys: Vec<Key> = (0..2 + self.world.pick(2)).map(|_| self.pick_key()).collect();
+        keys.sort();
+        keys.dedup();
+        let (mut intents, mut all) = (vec![], vec![]);
+        for key in keys {
+            if let Some((intent, atoms)) = self.intent(d, t, &key) {
+                intents.push(intent);
+                all.extend(atoms);
+            }
+        }
+        let atomic = self.world.pick(2) == 0;
+        if !intents.is_empty() {
+            self.send(d, t, Request { intents, atomic, ..Request::default() }, all, false);
+        }
+    }
+
+    /// A form is opened: its version may be old when it is saved.
+    pub(crate) fn open_form(&mut self, d: usize, t: usize) {
+        let key = self.pick_key();
+        let engine = self.tab(d, t);
+        let row = engine.read(|r| r.view(&key)).filter(|r| !r.is_deleted());
+        if let Some(row) = row.filter(|_| key.collection.as_ref() != "log") {
+            self.opened(d, t).forms.push(Form { key, row });
+        }
+    }
+
+    pub(crate) fn save_form(&mut self, d: usize, t: usize) {
+        _ = self.tab(d, t);
+        let forms = self.opened(d, t).forms.len() as u64;
+        if forms == 0 {
+            return;
+        }
+        let at = self.world.pick(forms) as usize;
+        let Form { key, row } = self.opened(d, t).forms.remove(at);
+        let atom = self.atom(format!("put d{d}.{t} {key}"));
+        self.oracle.borrow_mut().put(atom, &row);
+        let mut fields = own(&row);
+        fields.remove("bad");
+        fields.extend(self.change(atom, Some(&row)));
+        let text = Value::Object(fields).to_string();
+        let seen = Seen { stamp: Some(row.updated_at()), rev: row.rev() };
+        self.send(d, t, Request { intents: vec![Intent::Put { key, text: text.into(), seen }], ..Request::default() }, vec![atom], false);
+    }
+
+    /// Rows of a document: with ids that may be there already, or without.
+    pub(crate) fn import(&mut self, d: usize, t: usize) {
+        _ = self.tab(d, t);
+        let collection = if self.world.pick(3) == 0 { "log" } else { "flocks" };
+        let (mut records, mut all) = (vec![], vec![]);
+        for _ in 0..1 + self.world.pick(2) {
+            let atom = self.atom(format!("import d{d}.{t} {collection}"));
+            let id = match self.world.pick(3) {
+                0 => String::new(),
+                _ if collection == "log" => format!("\"id\":\"i{}\",", self.world.pick(3)),
+                _ => format!("\"id\":\"f{}\",", self.world.pick(4)),
+            };
+            records.push(format!("{{{id}\"a\":{}}}", needle(atom)).into());
+            all.push(atom);
+        }
+        self.send(
+            d,
+            t,
+            Request { intents: vec![Intent::Import { collection: collection.into(), records }], ..Request::default() },
+            all,
+            false,
+        );
+    }
+
+    /// The user decides a conflict; whether there was one.
+    pub(crate) fn resolve(&mut self, d: usize, t: usize) -> bool {
+        let engine = self.tab(d, t);
+        let open = engine.unresolved();
+        if open.is_empty() {
+            return false;
+        }
+        let id = open[self.world.pick(open.len() as u64) as usize].clone();
+        let row = engine.read(|r| r.view(&Key::new(ARCHIVE, id.clone()))).unwrap();
+        let conflict = Conflict::from_record(&row).unwrap();
+        let key = conflict.about();
+        let mine = engine.read(|r| r.hold(&key).map(|h| h.mine.clone())).or(conflict.mine);
+        let theirs = engine.read(|r| r.confirmed(&key).cloned());
+        let mut atoms = vec![];
+        let choice = match self.world.pick(6) {
+            0..=1 => Choice::Mine,
+            2 if mine.as_ref().is_some_and(|m| !m.is_deleted()) && theirs.is_some() && key.collection.as_ref() != "settings" => {
+                let n = self.oracle.borrow().atoms.len();
+                let _ = self.atom("a copy".into());
+                Choice::Both(format!("both{n}").into())
+            }
+            3 if theirs.as_ref().or(mine.as_ref()).is_some_and(|r| !r.is_deleted()) => {
+                let atom = self.atom(format!("patch d{d}.{t} {key}"));
+                atoms.push(atom);
+                Choice::Patch { set: vec![("a".into(), raw(&needle(atom)))], unset: vec![] }
+            }
+            _ => Choice::Theirs,
+        };
+        self.count("decisions");
+        self.send(d, t, Request { intents: vec![Intent::Resolve { conflict: id, choice }], ..Request::default() }, atoms, true);
+        true
+    }
+
+    /// The user takes a dead letter in hand; whether there was one. `heals`: so that it does not come back.
+    pub(crate) fn take_letter(&mut self, d: usize, t: usize, heals: bool) -> bool {
+        let engine = self.tab(d, t);
+        let letters: Vec<_> = engine.read(|r: &Replica| r.dead_letters().cloned().collect());
+        if letters.is_empty() {
+            return false;
+        }
+        let letter = &letters[self.world.pick(letters.len() as u64) as usize];
+        let id = letter.mutation.id.clone();
+        let intent = match self.world.pick(10) {
+            0..=1 => {
+                self.oracle.borrow_mut().give_up(letter.mutation.record.text());
+                Intent::DiscardDead { id, cascade: self.world.pick(2) == 0 }
+            }
+            2..=3 if !heals => Intent::Retry { id, edited: None },
+            _ => {
+                let mut fields = own(&letter.mutation.record);
+                fields.remove("bad");
+                Intent::Retry { id, edited: Some(Value::Object(fields).to_string().into()) }
+            }
+        };
+        self.count("letters");
+        self.send(d, t, Request { intents: vec![intent], ..Request::default() }, vec![], true);
+        true
+    }
+}

@@ -1,0 +1,227 @@
+//! A device of the simulated world: one journal, several tabs on it, and the fold of that journal kept beside them.
+//!
+//! Lives here: crashes at any append or compaction, and what every tab's memory is compared with. Not here: what is
+//! done on a device (`acts`).
+
+use crate::oracle::Oracle;
+use futures_util::FutureExt;
+use homing::core::error::{Code, Result};
+use homing::core::journal::{Entry, decode};
+use homing::core::replica::Replica;
+use homing::core::schema::Schema;
+use homing::engine::Engine;
+use homing::platform::manual::{Manual, World};
+use homing::storage::memory::MemoryJournal;
+use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use homing::transport::loopback::Loopback;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::pending;
+use std::hash::{DefaultHasher, Hash};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(crate) type Session = Engine<Watched, Loopback, Manual>;
+
+/// The journal of a device, folded row by row as it grows.
+pub(crate) struct Reference {
+    pub(crate) replica: Replica,
+    pub(crate) head: Head,
+    digest: Option<(Head, String)>,
+    oracle: Rc<RefCell<Oracle>>,
+    /// Hash of every byte that was ever appended here.
+    pub(crate) trace: DefaultHasher,
+}
+
+impl Reference {
+    pub(crate) fn new(schema: &Schema, oracle: &Rc<RefCell<Oracle>>) -> Self {
+        let replica = Replica::new(Arc::new(schema.clone()));
+        Self { replica, head: 0, digest: None, oracle: oracle.clone(), trace: DefaultHasher::new() }
+    }
+
+    pub(crate) fn fork(&self) -> Self {
+        Self { replica: self.replica.clone(), digest: None, oracle: self.oracle.clone(), trace: self.trace.clone(), head: self.head }
+    }
+
+    /// Folds what was appended since the last call.
+    pub(crate) fn follow(&mut self, journal: &MemoryJournal) {
+        let tail = journal.tail(self.head).now_or_never().unwrap().unwrap();
+        let Tail::Rows(rows, newest) = tail else { panic!("compacted before it was looked at") };
+        for row in rows {
+            row.bytes.hash(&mut self.trace);
+            for entry in decode(row.bytes).unwrap() {
+                match &entry {
+                    Entry::Write(changes) => {
+                        let before = Oracle::before(&self.replica, changes);
+                        self.replica.fold(&entry).unwrap();
+                        self.oracle.borrow_mut().wrote(&self.replica, changes, &before);
+                    }
+                    _ => self.replica.fold(&entry).unwrap(),
+                }
+                self.replica.take_outputs();
+                self.replica.take_touched();
+            }
+        }
+        self.head = newest;
+    }
+
+    pub(crate) fn digest(&mut self) -> &str {
+        if self.digest.as_ref().is_none_or(|(head, _)| *head != self.head) {
+            self.digest = Some((self.head, self.replica.digest()));
+        }
+        &self.digest.as_ref().unwrap().1
+    }
+}
+
+/// When a tab dies: after so many more calls, its write landed or not.
+#[derive(Clone, Copy)]
+pub(crate) struct Fuse {
+    pub(crate) calls: u64,
+    pub(crate) lands: bool,
+}
+
+/// A tab's connection. Its `close` does nothing, so that nothing but the engine's own care keeps a closed session quiet.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) inner: Rc<MemoryJournal>,
+    pub(crate) reference: Rc<RefCell<Reference>>,
+    pub(crate) world: World,
+    pub(crate) owner: u64,
+    pub(crate) fuse: Rc<Cell<Option<Fuse>>>,
+    pub(crate) dead: Rc<Cell<bool>>,
+    pub(crate) writes: Rc<Cell<u64>>,
+}
+
+impl Watched {
+    /// Dies here if the time has come: nothing of this tab runs ever again.
+    async fn burn(&self, write: impl Future<Output = ()>) {
+        self.writes.set(self.writes.get() + 1);
+        match self.fuse.get() {
+            Some(Fuse { calls: 0, lands }) => {
+                // Polled once, the write is in flight.
+                let _ = Box::pin(write).now_or_never();
+                self.die(lands);
+                pending::<()>().await;
+            }
+            Some(fuse) => self.fuse.set(Some(Fuse { calls: fuse.calls - 1, ..fuse })),
+            None => {}
+        }
+        if self.dead.get() {
+            pending::<()>().await;
+        }
+    }
+
+    pub(crate) fn die(&self, lands: bool) {
+        self.dead.set(true);
+        self.fuse.set(None);
+        self.inner.crash(lands);
+        self.world.kill(self.owner);
+    }
+}
+
+impl Journal for Watched {
+    async fn load(&self) -> Result<Loaded> {
+        self.inner.load().await
+    }
+    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
+        self.inner.segments(compacted, names).await
+    }
+    async fn tail(&self, after: Head) -> Result<Tail> {
+        self.inner.tail(after).await
+    }
+    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
+        let (inner, copy) = (self.inner.clone(), bytes.clone());
+        self.burn(async move { _ = inner.append(expected_head, copy).await }).await;
+        self.inner.append(expected_head, bytes).await
+    }
+    async fn compact(&self, step: Compaction) -> Result<Compacted> {
+        // Rows are looked at before they are gone.
+        self.reference.borrow_mut().follow(&self.inner);
+        let (inner, copy) = (self.inner.clone(), step.clone());
+        self.burn(async move { _ = inner.compact(copy).await }).await;
+        self.inner.compact(step).await
+    }
+    async fn close(&self) {}
+    async fn destroy(&self) -> Result<()> {
+        self.inner.destroy().await
+    }
+}
+
+/// A version a user has on screen and saves later.
+pub(crate) struct Form {
+    pub(crate) key: homing::core::record::Key,
+    pub(crate) row: homing::core::record::Record,
+}
+
+/// One opened tab.
+pub(crate) struct Tab {
+    pub(crate) engine: Session,
+    pub(crate) journal: Watched,
+    pub(crate) platform: Manual,
+    pub(crate) transport: Loopback,
+    /// Writes not reported durable yet: ticket, atoms.
+    pub(crate) open: HashMap<u64, Vec<u64>>,
+    pub(crate) forms: Vec<Form>,
+    /// Where it stood when it was last compared with the journal.
+    pub(crate) checked: Head,
+}
+
+impl Tab {
+    pub(crate) fn is_dead(&self) -> bool {
+        self.journal.dead.get()
+    }
+
+    /// What is stored, folded anew, is what is in memory.
+    pub(crate) fn check(&mut self, what: &str) {
+        let mut reference = self.journal.reference.borrow_mut();
+        reference.follow(&self.journal.inner);
+        let Some(at) = self.engine.stands_at() else { return };
+        if at == self.checked || at != reference.head {
+            return;
+        }
+        self.checked = at;
+        let memory = self.engine.read(Replica::digest);
+        assert!(memory == reference.digest(), "fold(journal) != memory: {what}\n--- journal\n{}\n--- memory\n{memory}", reference.digest());
+    }
+}
+
+pub(crate) struct Device {
+    pub(crate) journal: MemoryJournal,
+    pub(crate) reference: Rc<RefCell<Reference>>,
+    pub(crate) tabs: Vec<Option<Tab>>,
+    pub(crate) skew: i64,
+}
+
+impl Device {
+    pub(crate) fn new(schema: &Schema, oracle: &Rc<RefCell<Oracle>>, tabs: usize, skew: i64) -> Self {
+        let reference = Rc::new(RefCell::new(Reference::new(schema, oracle)));
+        Self { journal: MemoryJournal::new(), reference, tabs: (0..tabs).map(|_| None).collect(), skew }
+    }
+
+    /// A copied profile.
+    pub(crate) fn fork(&self) -> Self {
+        self.reference.borrow_mut().follow(&self.journal);
+        let reference = Rc::new(RefCell::new(self.reference.borrow().fork()));
+        Self { journal: self.journal.fork(), reference, tabs: vec![None], skew: self.skew }
+    }
+
+    /// The next append or compaction here fails.
+    pub(crate) fn fail_next(&self) {
+        self.journal.fail_next(Code::StorageFull);
+    }
+
+    /// What a fresh start reads from segments and tail is the fold of every row there ever was.
+    pub(crate) fn check_stored(&self, schema: &Schema) {
+        let loaded = self.journal.load().now_or_never().unwrap().unwrap();
+        let names = Replica::stored(&loaded.index).unwrap();
+        let segments = self.journal.segments(loaded.compacted, &names).now_or_never().unwrap().unwrap();
+        let Segments::Read(segments) = segments else { panic!("nobody compacts") };
+        let mut replica = Replica::restore(Arc::new(schema.clone()), &loaded.index, &segments).unwrap();
+        for entry in loaded.tail.iter().flat_map(|row| decode(row.bytes.clone()).unwrap()) {
+            replica.fold(&entry).unwrap();
+        }
+        let mut reference = self.reference.borrow_mut();
+        reference.follow(&self.journal);
+        assert!(replica.digest() == reference.digest(), "segments + tail != all rows\n{}\n---\n{}", replica.digest(), reference.digest());
+    }
+}

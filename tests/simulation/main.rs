@@ -1,0 +1,101 @@
+//! The seeded simulation: devices with several tabs, one server, a network that loses, repeats, delays and reorders,
+//! clocks that jump, crashes at any append, expired tokens, refusals, restarts, backups, purges, copied profiles.
+//!
+//!     SEED=67 cargo test --test simulation -- --nocapture        # one history, every step printed
+//!     HISTORIES=5000 cargo test --test simulation                # so many, from FIRST (0) on; UNTIL_FAILURE=1 stops early
+//!
+//! The oracle knows nothing of the rules (`oracle`). Not here: the rules themselves (unit tests), real browsers (e2e).
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test support outside of #[test] functions"
+)]
+
+mod acts;
+mod device;
+mod oracle;
+mod world;
+
+use homing::transport::loopback::{Fault, PerFault};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use world::run;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|n| n.parse().ok())
+}
+
+#[derive(Default)]
+struct Total {
+    faults: PerFault,
+    counts: BTreeMap<&'static str, u64>,
+    failed: Vec<(u64, String)>,
+}
+
+/// Runs histories on every core until all are done.
+fn run_all(first: u64, histories: u64) -> Total {
+    let (next, total) = (AtomicU64::new(first), Mutex::new(Total::default()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let enough = std::env::var_os("UNTIL_FAILURE").is_some() && !total.lock().unwrap().failed.is_empty();
+            if seed >= first + histories || enough {
+                return;
+            }
+            let outcome = std::panic::catch_unwind(|| {
+                let outcome = run(seed, false);
+                // Now and then: the same seed is the same history.
+                assert!(!seed.is_multiple_of(25) || run(seed, false).trace == outcome.trace, "the same seed, another history");
+                outcome
+            });
+            let mut total = total.lock().unwrap();
+            match outcome {
+                Ok(outcome) => {
+                    total.faults = Fault::ALL.iter().fold(total.faults, |all, f| all.with(*f, all.get(*f) + outcome.faults.get(*f)));
+                    for (name, n) in outcome.counts {
+                        *total.counts.entry(name).or_default() += n;
+                    }
+                }
+                Err(why) => {
+                    let why = why.downcast_ref::<String>().cloned().or(why.downcast_ref::<&str>().map(ToString::to_string));
+                    total.failed.push((seed, why.unwrap_or_default().lines().next().unwrap_or_default().chars().take(200).collect()));
+                }
+            }
+        }
+    };
+    // Every failure is printed in one line; one run alone tells it all.
+    std::panic::set_hook(Box::new(|_| {}));
+    std::thread::scope(|scope| (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| _ = scope.spawn(work)));
+    let _ = std::panic::take_hook();
+    total.into_inner().unwrap()
+}
+
+#[test]
+fn no_history_loses_repeats_or_diverges() {
+    if let Some(seed) = number("SEED") {
+        let outcome = run(seed, true);
+        println!("{:?} {:?}", outcome.faults, outcome.counts);
+        return;
+    }
+    let histories = number("HISTORIES").unwrap_or(5000);
+    let mut total = run_all(number("FIRST").unwrap_or(0), histories);
+    total.failed.sort();
+    let told: Vec<String> = Fault::ALL.iter().map(|f| format!("{f:?} {}", total.faults.get(*f))).collect();
+    let others: u64 = ["crashes", "clock jumps", "server restarts", "epochs", "purges", "copied profiles", "full disks"]
+        .iter()
+        .filter_map(|n| total.counts.get(n))
+        .sum();
+    let injected = total.faults.sum() + others;
+    println!("{histories} histories, {} violations, {injected} faults, illegal state events 0", total.failed.len());
+    println!("  {}\n  {:?}", told.join(", "), total.counts);
+    for (seed, why) in &total.failed {
+        println!("SEED={seed}: {why}");
+    }
+    assert!(total.failed.is_empty(), "{} histories failed; run one alone with SEED=n", total.failed.len());
+    assert!(injected >= 3 * histories, "too few faults to mean anything");
+    assert!(total.counts.get("decisions").is_some_and(|n| *n > histories / 4), "too few conflicts to mean anything");
+}

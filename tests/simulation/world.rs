@@ -1,0 +1,532 @@
+//! One history: a world drawn from a seed, its steps, the end of all faults, the checks.
+//!
+//! Not here: what users do (`acts`), what must come of it (`oracle`).
+
+use crate::device::{Device, Fuse, Session, Tab, Watched};
+use crate::oracle::{Effects, Oracle};
+use homing::core::authority::{MemoryServer, MemorySnapshot};
+use homing::core::error::{Code, Error};
+use homing::core::protocol::WireMutation;
+use homing::core::record::{Key, Record};
+use homing::core::replica::Replica;
+use homing::core::schema::Schema;
+use homing::engine::{Engine, Options, State};
+use homing::platform::Platform;
+use homing::platform::manual::World;
+use homing::transport::loopback::{Fault, Loopback, Network, PerFault};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+const SCHEMA: &str = r#"{"collections":{
+    "flocks":{"title":"Flock"},"settings":{"singleton":true},"log":{"merge":"append-only"},
+    "feed":{"merge":"fww"},"notes":{"merge":"manual"},"prices":{"merge":"server-wins"}}}"#;
+const T0: i64 = 1_700_000_000_000;
+pub(crate) const SCOPE: &str = "farm";
+const SKEWS: [i64; 6] = [0, 0, -600_000, 86_400_000, 120_000, -86_400_000];
+
+/// What a history is about, beside what all have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Plain,
+    Tabs,
+    Clock,
+    Purge,
+    Epoch,
+    Clone,
+    Auto,
+}
+
+const MODES: [Mode; 8] = [Mode::Plain, Mode::Tabs, Mode::Tabs, Mode::Clock, Mode::Purge, Mode::Epoch, Mode::Clone, Mode::Auto];
+
+/// A session that was closed while it may have had something under way.
+struct Closed {
+    engine: Session,
+    transport: Loopback,
+    journal: Watched,
+    sent: u64,
+    writes: u64,
+    digest: String,
+}
+
+pub(crate) struct History {
+    pub(crate) world: World,
+    pub(crate) network: Network,
+    devices: Vec<Device>,
+    pub(crate) oracle: Rc<RefCell<Oracle>>,
+    schema: Schema,
+    pub(crate) mode: Mode,
+    /// In a hundred writes, how many carry what the server refuses.
+    pub(crate) bad: u64,
+    owners: u64,
+    backup: Option<(MemorySnapshot, Effects)>,
+    closed: Vec<Closed>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    told: bool,
+}
+
+/// A rule of the server's own.
+fn refuse_bad(m: &WireMutation) -> Option<Error> {
+    let bad = m.record.as_ref().is_some_and(|r| r.get().contains("\"bad\":true"));
+    bad.then(|| Error::at(Code::InvalidRecord, "/record/bad", "this server has no such field"))
+}
+
+impl History {
+    pub(crate) fn new(seed: u64, told: bool) -> Self {
+        let world = World::new(T0, seed);
+        let schema = Schema::parse(SCHEMA).unwrap();
+        let network = Network::new(&world, MemoryServer::new(schema.clone()));
+        network.rule.set(refuse_bad);
+        let oracle = Rc::new(RefCell::new(Oracle::default()));
+        let watching = oracle.clone();
+        network.watch(Rc::new(move |request, committed, server| {
+            if told {
+                committed.results.iter().for_each(|r| println!("      server says {} {:?} {:?} {:?}", r.id, r.status, r.code, r.rev));
+                request.mutations.iter().for_each(|m| {
+                    println!(
+                        "      server gets {} {:?} {}/{} base {:?} {}",
+                        m.id,
+                        m.op,
+                        m.collection,
+                        m.record_id,
+                        m.base_rev,
+                        m.record.as_ref().map_or("", |r| r.get())
+                    )
+                });
+            }
+            watching.borrow_mut().committed(request, server, SCOPE, told);
+        }));
+        let mode = MODES[world.pick(MODES.len() as u64) as usize];
+        let mut history = Self {
+            bad: [0, 0, 6][world.pick(3) as usize],
+            network,
+            devices: vec![],
+            oracle,
+            schema,
+            mode,
+            owners: 0,
+            backup: None,
+            closed: vec![],
+            counts: BTreeMap::new(),
+            told,
+            world,
+        };
+        for _ in 0..3 + history.world.pick(3) {
+            let tabs = if mode == Mode::Tabs { 3 } else { 2 };
+            let skew = SKEWS[history.world.pick(if mode == Mode::Clock { 6 } else { 3 }) as usize];
+            history.devices.push(Device::new(&history.schema, &history.oracle, tabs, skew));
+        }
+        let rough = 30 + history.world.pick(4) * 40;
+        let faults = Fault::ALL.iter().fold(PerFault::default(), |all, fault| {
+            let often = matches!(fault, Fault::LostRequest | Fault::LostAnswer | Fault::Duplicate | Fault::LateRequest | Fault::SlowAnswer);
+            all.with(*fault, if often { rough } else { rough / 4 })
+        });
+        history.network.faults.set(faults);
+        history
+    }
+
+    /// A line of the trace, when one history is looked at alone.
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            println!("{:>9} {}", self.world.now() - T0, what());
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn opened(&mut self, d: usize, t: usize) -> &mut Tab {
+        self.devices[d].tabs[t].as_mut().unwrap()
+    }
+
+    /// The engine of a tab, opened if it is not.
+    pub(crate) fn tab(&mut self, d: usize, t: usize) -> Session {
+        self.bury();
+        if let Some(tab) = &self.devices[d].tabs[t] {
+            return tab.engine.clone();
+        }
+        self.owners += 1;
+        let platform = self.world.device(self.owners);
+        platform.set_skew(self.devices[d].skew);
+        let transport = Loopback::new(&self.network, &platform, SCOPE);
+        let page = 3 + self.world.pick(20) as usize;
+        let batch_mutations = [1, 3, 500][self.world.pick(3) as usize];
+        let options = Options { auto: self.mode == Mode::Auto, compact_rows: 12, page, batch_mutations, ..Options::default() };
+        let engine = loop {
+            let journal = Watched {
+                inner: Rc::new(self.devices[d].journal.clone()),
+                reference: self.devices[d].reference.clone(),
+                world: self.world.clone(),
+                owner: self.owners,
+                fuse: Rc::default(),
+                dead: Rc::default(),
+                writes: Rc::default(),
+            };
+            let open = Engine::open(journal.clone(), transport.clone(), platform.clone(), self.schema.clone(), options.clone());
+            match self.world.run(Box::pin(open)) {
+                Ok(engine) => break (engine, journal),
+                Err(e) => assert_eq!(e.code, Code::StorageFull),
+            }
+        };
+        let (engine, journal) = engine;
+        let tab = Tab { engine: engine.clone(), journal, platform, transport, open: HashMap::new(), forms: vec![], checked: 0 };
+        self.devices[d].tabs[t] = Some(tab);
+        self.check_tab(d, t);
+        engine
+    }
+
+    /// Tabs that died are gone.
+    fn bury(&mut self) {
+        let mut crashes = 0;
+        for tab in self.devices.iter_mut().flat_map(|d| d.tabs.iter_mut()) {
+            if tab.as_ref().is_some_and(Tab::is_dead) {
+                *tab = None;
+                crashes += 1;
+            }
+        }
+        *self.counts.entry("crashes").or_default() += crashes;
+    }
+
+    /// Notes which writes were reported durable, and compares memory with the journal.
+    fn check_tab(&mut self, d: usize, t: usize) {
+        let Some(tab) = &mut self.devices[d].tabs[t] else { return };
+        if tab.is_dead() {
+            return;
+        }
+        let drained = tab.engine.drain();
+        for done in drained.durable {
+            if let Some(atoms) = tab.open.remove(&done.ticket) {
+                self.oracle.borrow_mut().durable(&atoms);
+            }
+        }
+        for failed in drained.failed {
+            tab.open.remove(&failed.ticket);
+        }
+        tab.check(&format!("device {d} tab {t}"));
+        assert_eq!(tab.engine.figures().illegal_events, 0, "device {d} tab {t}: an event that has no place in the state table");
+    }
+
+    fn check_all(&mut self) {
+        self.bury();
+        for d in 0..self.devices.len() {
+            for t in 0..self.devices[d].tabs.len() {
+                self.check_tab(d, t);
+            }
+        }
+        for closed in &self.closed {
+            assert_eq!(closed.engine.state().0, State::Closed);
+            assert_eq!(closed.transport.sent(), closed.sent, "a closed session sends");
+            assert_eq!(closed.journal.writes.get(), closed.writes, "a closed session writes");
+        }
+    }
+
+    fn start_sync(&mut self, d: usize, t: usize) {
+        let engine = self.tab(d, t);
+        let full = self.world.pick(30) == 0;
+        self.say(|| format!("d{d}.{t} syncs{}", if full { " everything" } else { "" }));
+        let platform = self.opened(d, t).platform.clone();
+        platform.spawn(Box::pin(async move { _ = engine.sync(full).await }));
+    }
+
+    /// The tab dies now, or at one of its next appends.
+    fn crash(&mut self, d: usize, t: usize) {
+        let Some(tab) = &self.devices[d].tabs[t] else { return };
+        let (calls, lands) = (self.world.pick(4), self.world.pick(2) == 0);
+        if calls == 3 {
+            tab.journal.die(lands);
+        } else {
+            tab.journal.fuse.set(Some(Fuse { calls, lands }));
+        }
+        self.say(|| format!("d{d}.{t} dies in {calls} appends, its write {}", if lands { "lands" } else { "is lost" }));
+    }
+
+    /// The session ends in good order; requests may be under way.
+    fn close(&mut self, d: usize, t: usize) {
+        let Some(tab) = self.devices[d].tabs[t].take() else { return };
+        tab.journal.fuse.set(None);
+        self.say(|| format!("d{d}.{t} closes"));
+        self.world.run(Box::pin(tab.engine.close()));
+        let drained = tab.engine.drain();
+        for done in drained.durable {
+            self.oracle.borrow_mut().durable(tab.open.get(&done.ticket).map_or(&[][..], Vec::as_slice));
+        }
+        let digest = tab.engine.read(Replica::digest);
+        self.closed.push(Closed {
+            sent: tab.transport.sent(),
+            writes: tab.journal.writes.get(),
+            engine: tab.engine,
+            transport: tab.transport,
+            journal: tab.journal,
+            digest,
+        });
+        self.count("closes");
+    }
+
+    pub(crate) fn step(&mut self) {
+        let d = self.world.pick(self.devices.len() as u64) as usize;
+        let tabs = self.devices[d].tabs.len() as u64;
+        let other = self.world.pick(10) < if self.mode == Mode::Tabs { 6 } else { 2 };
+        let t = if other { self.world.pick(tabs) as usize } else { 0 };
+        match self.world.pick(40) {
+            0..=11 => self.write(d, t),
+            12 => self.batch(d, t),
+            13 => self.open_form(d, t),
+            14 => self.save_form(d, t),
+            15 if self.world.pick(2) == 0 => self.import(d, t),
+            16..=24 => self.start_sync(d, t),
+            25..=28 => {
+                let wait = [5, 60, 400, 3000, 70_000][self.world.pick(5) as usize];
+                self.world.advance(wait);
+            }
+            29..=30 => self.crash(d, t),
+            31 if self.world.pick(2) == 0 => self.close(d, t),
+            32 => _ = self.resolve(d, t),
+            33 => _ = self.take_letter(d, t, false),
+            34 => self.network.deliver_late(),
+            35 => self.nudge(d, t),
+            36 if self.world.pick(2) == 0 => {
+                self.say(|| format!("d{d}: the next append fails"));
+                self.devices[d].fail_next();
+                self.count("full disks");
+            }
+            37 => {
+                for _ in 0..self.world.pick(6) {
+                    self.world.turn();
+                }
+                return;
+            }
+            _ => self.special(d),
+        }
+        if self.world.pick(3) > 0 {
+            self.world.settle();
+            self.check_all();
+        }
+    }
+
+    /// Hints and chores: another tab has written, compact now.
+    fn nudge(&mut self, d: usize, t: usize) {
+        let engine = self.tab(d, t);
+        let compact = self.world.pick(3) == 0;
+        let platform = self.opened(d, t).platform.clone();
+        platform.spawn(Box::pin(async move { _ = if compact { engine.compact().await } else { engine.catch_up().await } }));
+    }
+
+    /// What this history is about.
+    fn special(&mut self, d: usize) {
+        match self.mode {
+            Mode::Plain | Mode::Tabs | Mode::Auto => {
+                self.network.restart();
+                self.count("server restarts");
+            }
+            Mode::Clock if self.world.pick(4) == 0 => {
+                self.network.server_skew.set([0, 0, -3_600_000][self.world.pick(3) as usize]);
+                self.count("clock jumps");
+            }
+            Mode::Clock => {
+                self.devices[d].skew = SKEWS[self.world.pick(6) as usize];
+                self.say(|| format!("d{d}: its clock is off by {}", self.devices[d].skew));
+                for tab in self.devices[d].tabs.iter().flatten() {
+                    tab.platform.set_skew(self.devices[d].skew);
+                }
+                self.count("clock jumps");
+            }
+            Mode::Purge => self.purge(),
+            Mode::Epoch if self.backup.is_none() || self.world.pick(2) == 0 => {
+                self.say(|| "backup".into());
+                self.backup = Some((self.network.server.borrow().snapshot(), self.oracle.borrow().server.clone()));
+            }
+            Mode::Epoch => self.restore(),
+            Mode::Clone if self.world.pick(4) > 0 || self.devices.len() > 5 => {}
+            Mode::Clone => {
+                self.say(|| format!("d{} is a copy of d{d}", self.devices.len()));
+                let copy = self.devices[d].fork();
+                self.devices.push(copy);
+                self.count("copied profiles");
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        let server = self.network.server.clone();
+        let rows = |server: &MemoryServer| server.rows(SCOPE).into_iter().collect::<HashMap<_, _>>();
+        let before = rows(&server.borrow());
+        server.borrow_mut().purge(SCOPE, 1 + self.world.pick(3) as usize);
+        let after = rows(&server.borrow());
+        for (key, row) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+            self.say(|| format!("purged {key}"));
+            self.oracle.borrow_mut().purged(key, row.record.text());
+            *self.counts.entry("purges").or_default() += 1;
+        }
+    }
+
+    fn restore(&mut self) {
+        let Some((snapshot, effects)) = self.backup.clone() else { return };
+        self.say(|| "the server goes back to its backup".into());
+        self.network.restart();
+        self.network.server.borrow_mut().restore(&snapshot, self.network.now());
+        let head = self.network.server.borrow().head(SCOPE).map_or(0, |h| h.rev);
+        self.oracle.borrow_mut().restored(effects, head);
+        self.count("epochs");
+    }
+
+    /// Faults end, everybody syncs, users decide, until nothing moves any more.
+    pub(crate) fn heal(&mut self) {
+        self.say(|| "-- heal".into());
+        self.network.faults.set(PerFault::default());
+        self.bury();
+        for device in &mut self.devices {
+            device.journal.fail_no_more();
+            for tab in device.tabs.iter().flatten() {
+                tab.journal.fuse.set(None);
+            }
+        }
+        if self.world.pick(2) == 0 {
+            for d in 0..self.devices.len() {
+                for t in 1..self.devices[d].tabs.len() {
+                    self.close(d, t);
+                }
+            }
+        }
+        self.network.deliver_late();
+        self.world.advance(200_000);
+        let mut quiet = 0;
+        for _ in 0..80 {
+            let mut busy = false;
+            for d in 0..self.devices.len() {
+                for t in 0..self.devices[d].tabs.len() {
+                    if t > 0 && self.devices[d].tabs[t].is_none() {
+                        continue;
+                    }
+                    busy |= self.tend(d, t);
+                }
+            }
+            quiet = if busy { 0 } else { quiet + 1 };
+            if quiet == 2 {
+                return;
+            }
+        }
+        let left: Vec<_> =
+            self.devices.iter().map(|d| d.tabs[0].as_ref().unwrap().engine.read(|r| r.queue().cloned().collect::<Vec<_>>())).collect();
+        panic!("never quiet: {left:?}");
+    }
+
+    /// A user looks after one tab; whether anything moved.
+    fn tend(&mut self, d: usize, t: usize) -> bool {
+        let engine = self.tab(d, t);
+        let before = engine.read(Replica::digest);
+        self.catch_up(d, t);
+        let mut busy = false;
+        while self.take_letter(d, t, true) || self.resolve(d, t) {
+            busy = true;
+        }
+        if busy {
+            self.catch_up(d, t);
+        }
+        busy || before != engine.read(Replica::digest) || engine.read(Replica::queue_len) > 0
+    }
+
+    /// Syncs: by itself where it does, else because it is told to.
+    fn catch_up(&mut self, d: usize, t: usize) {
+        let engine = self.tab(d, t);
+        self.say(|| format!("d{d}.{t} {:?}", engine.status()));
+        let held = matches!(engine.state().0, State::AuthRequired | State::Forbidden | State::Incompatible);
+        if self.mode == Mode::Auto && !held {
+            self.world.advance(130_000);
+        } else {
+            self.world.advance(5_000);
+            // What is held says until when; then it goes on.
+            for again in 0.. {
+                match self.world.run(Box::pin(engine.sync(false))) {
+                    Ok(_) => break,
+                    Err(e) => assert!(again < 3, "{e:?}"),
+                }
+                self.world.advance(600_000);
+            }
+        }
+        self.world.run(Box::pin(engine.catch_up())).unwrap();
+        self.check_all();
+    }
+
+    pub(crate) fn check(&mut self) {
+        let rows: BTreeMap<Key, Record> = self.network.server.borrow().rows(SCOPE).into_iter().map(|(k, r)| (k, r.record)).collect();
+        let live = |rows: &BTreeMap<Key, Record>| -> BTreeMap<String, String> {
+            rows.iter().filter(|(_, r)| !r.is_deleted()).map(|(k, r)| (k.to_string(), r.text().to_string())).collect()
+        };
+        let mut archives: Vec<Record> =
+            rows.iter().filter(|(k, _)| k.collection.as_ref() == homing::core::record::ARCHIVE).map(|(_, r)| r.clone()).collect();
+        if self.told {
+            rows.iter().for_each(|(k, r)| println!("{k} {}", r.text()));
+        }
+        for (d, device) in self.devices.iter().enumerate() {
+            device.check_stored(&self.schema);
+            for tab in device.tabs.iter().flatten() {
+                let engine = &tab.engine;
+                assert_eq!(engine.read(Replica::queue_len), 0, "device {d}: stuck");
+                assert_eq!(engine.read(|r| r.dead_letters().count()), 0, "device {d}: dead letters");
+                assert_eq!(engine.read(|r| r.quarantined().len()), 0, "device {d}: quarantined");
+                assert!(engine.unresolved().is_empty(), "device {d}: unresolved");
+                let mut mine = BTreeMap::new();
+                for name in engine.read(|r| r.collections().cloned().collect::<Vec<_>>()) {
+                    for row in engine.read(|r| r.list(&name).chain(r.deleted(&name)).collect::<Vec<_>>()) {
+                        if row.rev().is_some() {
+                            mine.insert(Key::new(name.clone(), row.id().clone()), row);
+                        } else {
+                            assert_eq!(
+                                name.as_ref(),
+                                homing::core::record::ARCHIVE,
+                                "device {d} shows a version of {name} nobody confirmed: {row:?}"
+                            );
+                        }
+                    }
+                }
+                let (mine, rows) = (live(&mine), live(&rows));
+                let differs: Vec<_> = mine
+                    .keys()
+                    .chain(rows.keys())
+                    .filter(|k| mine.get(*k) != rows.get(*k))
+                    .map(|k| (k, mine.get(k), rows.get(k)))
+                    .collect();
+                assert!(differs.is_empty(), "device {d} differs from the server: {differs:?}");
+                archives.extend(engine.read(|r| r.archive().collect::<Vec<_>>()));
+            }
+        }
+        self.oracle.borrow().settle(&rows, &archives);
+        for closed in &self.closed {
+            assert_eq!(closed.engine.read(Replica::digest), closed.digest, "a closed session changed");
+        }
+    }
+
+    /// A number that is equal when everything happened the same way.
+    pub(crate) fn trace(&self) -> u64 {
+        let mut hash = std::hash::DefaultHasher::new();
+        for device in &self.devices {
+            device.reference.borrow().trace.finish().hash(&mut hash);
+        }
+        for (_, row) in self.network.server.borrow().rows_after(SCOPE, 0) {
+            row.record.text().hash(&mut hash);
+        }
+        (self.world.now(), &self.counts).hash(&mut hash);
+        hash.finish()
+    }
+}
+
+/// Everything counted in one history.
+pub(crate) fn run(seed: u64, told: bool) -> Outcome {
+    let mut history = History::new(seed, told);
+    history.say(|| format!("{:?}, {} devices", history.mode, history.devices.len()));
+    for _ in 0..50 + history.world.pick(60) {
+        history.step();
+    }
+    history.heal();
+    history.check();
+    let trace = history.trace();
+    Outcome { faults: history.network.injected.get(), counts: history.counts, trace }
+}
+
+pub(crate) struct Outcome {
+    pub(crate) faults: PerFault,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) trace: u64,
+}
