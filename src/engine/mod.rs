@@ -12,6 +12,7 @@ mod append;
 mod batch;
 mod breaker;
 mod compact;
+mod conclude;
 mod cycle;
 mod explain;
 mod figures;

@@ -140,3 +140,17 @@ fn the_offset_is_the_midpoint_of_the_best_round_trip_and_follows_a_clock_that_wa
     assert!((stamp(&d, "f0") - farm.world.now()).abs() <= 400);
     assert!(Stamp(stamp(&d, "f0")) > Stamp(T0));
 }
+
+/// What an entry meant when it was folded was decided once: a compaction does not ask again without the offset.
+#[test]
+fn a_stamp_that_was_not_raw_does_not_become_raw_by_a_compaction() {
+    let farm = Farm::new(205);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(names(3));
+    farm.world.run(Box::pin(d.engine.durable()));
+    farm.world.run(Box::pin(d.engine.compact())).unwrap();
+    let again = farm.open(&d.journal, manual(), "farm", 0);
+    assert_eq!(again.engine.read(|r| r.digest()), d.engine.read(|r| r.digest()));
+    assert!(again.engine.read(|r| r.queue().all(|m| !m.raw)));
+}
