@@ -139,6 +139,15 @@ fn none<R>() -> Option<R> {
     None
 }
 
+/// What one write says it changed and what the one it stands for did, each once.
+pub(crate) fn add_pointers(to: &mut Vec<String>, more: &[String]) {
+    for pointer in more {
+        if !to.contains(pointer) {
+            to.push(pointer.clone());
+        }
+    }
+}
+
 impl<R> Mutation<R> {
     /// A plain mutation; everything optional is empty.
     pub fn new(id: MutationId, op: Op, key: Key, record: R) -> Self {

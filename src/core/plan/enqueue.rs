@@ -6,10 +6,11 @@ use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::error::Result;
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A run of plain creates.
@@ -119,20 +120,50 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
 }
 
 /// A whole record made from an older version than the one shown now: based on that one, so that the
-/// server sees the two as concurrent; an unsent version it replaces here goes to the archive.
+/// server sees the two as concurrent; a version it replaces here that no server has goes to the archive.
 pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, seen: Seen, context: &Context) -> Result<Plan> {
+    let record = match replica.policy(key) {
+        Policy::Fields if op == Op::Update => on_top(replica, key, &record, view, seen)?,
+        _ => record,
+    };
+    if record.same_content(view) {
+        return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
+    }
     let mut plan = enqueue(replica, op, key, record, view, context)?;
-    let unseen = replica.pending_of(key).next_back().filter(|m| m.record.updated_at() == view.updated_at() && !m.attempted).cloned();
+    let mut lost = None;
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
             (m.base_rev, m.base, m.on) = (seen.rev, None, None);
         }
+        lost = match change {
+            Change::Swap(m) => replica.pending(&m.id).map(|m| m.record.clone()),
+            Change::DeadEdit(m) => replica.dead_letter(&m.id).map(|letter| letter.mutation.record.clone()),
+            Change::Mine { key, .. } => replica.hold(key).map(|hold| hold.mine.clone()),
+            _ => lost,
+        };
     }
-    if let Some(lost) = unseen.filter(|_| plan.changes.iter().any(|c| matches!(c, Change::Swap(_)))) {
-        let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(&lost.record), None, Status::Automatic, context.now);
+    if let Some(lost) = lost {
+        let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(&lost), None, Status::Automatic, context.now);
         plan.changes.push(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? });
     }
     Ok(plan)
+}
+
+/// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record
+/// lacks counts as never seen, not as removed.
+fn on_top(replica: &Replica, key: &Key, record: &Record, view: &Record, seen: Seen) -> Result<Record> {
+    let is_seen = |r: &&Record| seen.rev.is_some() && seen.rev == r.rev() && seen.stamp == Some(r.updated_at());
+    let bases = replica.pending_of(key).filter_map(|m| m.base.as_ref());
+    let changed = match replica.confirmed(key).into_iter().chain(bases).find(is_seen) {
+        Some(seen) => merge::changed_pointers(Some(seen), record),
+        None => {
+            let there = Value::Object(record.value()?);
+            let mut changed = merge::changed_pointers(Some(view), record);
+            changed.retain(|pointer| there.pointer(pointer).is_some());
+            changed
+        }
+    };
+    merge::overlay(Some(view), Op::Update, record, &changed, Policy::Fields)
 }
 
 /// Field stamps and changed pointers, where the policy wants them.
@@ -142,14 +173,6 @@ pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Recor
     }
     let changed = merge::changed_pointers(Some(view), &record);
     Ok((merge::stamp_fields(Some(view), record, &changed)?, changed))
-}
-
-pub(super) fn add_pointers(to: &mut Vec<String>, more: &[String]) {
-    for pointer in more {
-        if !to.contains(pointer) {
-            to.push(pointer.clone());
-        }
-    }
 }
 
 fn coalesces(last: &Mutation, waits: &[MutationId], context: &Context) -> bool {

@@ -150,7 +150,7 @@ pub struct Replica {
     pub(crate) tables: IndexMap<Arc<str>, Table>,
     pub(crate) queue: BTreeMap<u64, Mutation>,
     pub(crate) places: HashMap<MutationId, u64>,
-    pub(crate) dead: IndexMap<MutationId, DeadLetter>,
+    pub(crate) dead: BTreeMap<MutationId, DeadLetter>,
     pub(crate) provisional: IndexSet<Key>,
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
@@ -179,7 +179,7 @@ impl Replica {
             tables: IndexMap::default(),
             queue: BTreeMap::new(),
             places: HashMap::default(),
-            dead: IndexMap::default(),
+            dead: BTreeMap::new(),
             provisional: IndexSet::default(),
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
@@ -243,8 +243,11 @@ impl Replica {
     }
     /// Refused mutations, oldest first.
     pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
-        self.dead.values()
+        let mut letters: Vec<&DeadLetter> = self.dead.values().collect();
+        letters.sort_by_key(|letter| letter.at);
+        letters.into_iter()
     }
+
     /// One refused mutation.
     #[must_use]
     pub fn dead_letter(&self, id: &MutationId) -> Option<&DeadLetter> {

@@ -5,7 +5,7 @@
 use super::{DeadLetter, Hold, Output, Replica, Sweep, overlay};
 use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::journal::{Response, Settled};
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
@@ -17,7 +17,10 @@ impl Replica {
         // First of all: every row and result below is taken in under the ids known then.
         self.learn_ids(response);
         let adopted = self.changes(response);
-        for result in &response.results {
+        // Of a history that the server has left, or that this device has not seen yet: the mutations stay and are sent again,
+        // to be judged, or answered by their receipts, in the history the device then stands in.
+        let elsewhere = self.standing.epoch.as_ref().is_some_and(|epoch| *epoch != response.epoch);
+        for result in response.results.iter().filter(|_| !elsewhere) {
             self.settle(result, response.at);
         }
         // A result's row stood in until the stream delivered that record, or said that it is past it.
@@ -275,7 +278,10 @@ impl Replica {
             }
         }
         if let Some(before) = self.slot(&m.key).and_then(|s| s.dead.clone()) {
-            self.dead_remove(&before);
+            if let Some(letter) = self.dead_remove(&before) {
+                // Made on the refused version, it carries what that one changed: taken up again, it says so (seed 2599).
+                add_pointers(&mut m.changed, &letter.mutation.changed);
+            }
             self.redepend(&before, Some(&m.id));
         }
         m.sent = None;
