@@ -130,10 +130,10 @@ impl Oracle {
                 self.revived.insert(key.clone());
             }
             if decides || (gone(&now) && !gone(shown)) || shown.is_some() && now.is_none() {
-                match confirmed {
-                    Some(_) if gone(&now) => _ = self.deleted.insert(key.clone()),
-                    None if gone(&now) => self.deleted_own.entry(key.clone()).or_default().extend(old.values()),
-                    _ => {}
+                if gone(&now) && confirmed.as_ref().is_some_and(|c| self.led_to(c, &old)) {
+                    self.deleted.insert(key.clone());
+                } else if gone(&now) {
+                    self.deleted_own.entry(key.clone()).or_default().extend(old.values());
                 }
                 let confirmed = confirmed.iter().filter(|_| decides).flat_map(|r| atoms(r.text()));
                 let kept: HashSet<u64> = if gone(&now) { HashSet::new() } else { new.values().copied().collect() };
@@ -158,6 +158,17 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether a version with these values was made from `from`, by edits that replaced knowingly.
+    fn led_to(&self, from: &Record, values: &BTreeMap<String, u64>) -> bool {
+        let mut reached: Vec<u64> = atoms(from.text());
+        for n in 0.. {
+            let Some(at) = reached.get(n) else { break };
+            let later: Vec<u64> = self.atoms.get(at).map(|a| a.replaced_by.iter().copied().collect()).unwrap_or_default();
+            reached.extend(later.into_iter().filter(|a| !reached.contains(a)).collect::<Vec<_>>());
+        }
+        from.is_deleted() || values.values().any(|a| reached.contains(a))
     }
 
     /// The server committed a push: which of its mutations had an effect.
@@ -195,7 +206,10 @@ impl Oracle {
     }
 
     /// The server went back to a backup: what it does from now on counts from there.
-    pub(crate) fn restored(&mut self, backup: Effects, head: u64) {
+    pub(crate) fn restored(&mut self, backup: Effects, head: u64, server: &MemoryServer, scope: &str) {
+        // Where the backup has nothing, there is nothing left to delete.
+        let without = self.deleted.iter().filter(|key| server.row(scope, key).is_none());
+        self.revived.extend(without.cloned());
         self.server = Effects { rev: head, ..backup };
     }
 

@@ -368,7 +368,7 @@ impl History {
         self.network.restart();
         self.network.server.borrow_mut().restore(&snapshot, self.network.now());
         let head = self.network.server.borrow().head(SCOPE).map_or(0, |h| h.rev);
-        self.oracle.borrow_mut().restored(effects, head);
+        self.oracle.borrow_mut().restored(effects, head, &self.network.server.borrow(), SCOPE);
         self.count("epochs");
     }
 

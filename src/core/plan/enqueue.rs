@@ -69,7 +69,9 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
         return Ok(plan);
     }
     let letter = replica.dead_letter_of(key).map(|l| &l.mutation);
-    if let Some(dead) = letter.filter(|l| l.op == Op::Create) {
+    let last = replica.pending_of(key).next_back();
+    // With a decision queued behind the refused create, what comes now is made on the decision (seed 10757).
+    if let Some(dead) = letter.filter(|l| l.op == Op::Create && last.is_none()) {
         if op != Op::Delete {
             plan.mutations = Some(Range { first: dead.id.clone(), count: 1 });
             let once = dead.once.iter().chain(&context.once).cloned().collect();
@@ -86,7 +88,6 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
     if let Some(dead) = letter {
         add_pointers(&mut changed, &dead.changed);
     }
-    let last = replica.pending_of(key).next_back();
     let waits = waits_for(replica, key, &record, context, &Siblings::new());
     let mut plan = match last.filter(|l| coalesces(l, &waits, context)) {
         Some(last) => coalesce(replica, last, op, record, changed, waits, context, plan),

@@ -299,14 +299,20 @@ impl Replica {
     fn collide(&mut self, m: Mutation, result: &Settled, theirs: Option<Record>, at: Stamp) {
         let key = m.key.clone();
         let policy = self.policy(&key);
-        let mut mine = m.record.clone();
+        let (mut mine, mut below) = (m.record.clone(), m.id.clone());
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
-                mine = overlay(Some(&mine), &later, policy);
+                let next = overlay(Some(&mine), &later, policy);
+                if later.on.as_ref() != Some(&below) {
+                    // Saved whole by somebody who had not seen what was below it (seed 7195).
+                    self.keep_replaced(&key, &mine, at);
+                }
+                (mine, below) = (next, later.id);
                 self.queue_remove(place);
             }
         }
         if let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.mine.order(&mine).is_gt()) {
+            self.keep_replaced(&key, &mine, at);
             mine = hold.mine;
         }
         let conflict = match &result.archived {
@@ -321,6 +327,14 @@ impl Replica {
         }
         if self.slot(&key).is_some_and(|s| s.hold.is_some()) {
             self.outputs.push(Output::Conflict(conflict));
+        }
+    }
+
+    /// A version that another one replaced on this device before any server had it.
+    fn keep_replaced(&mut self, key: &Key, replaced: &Record, at: Stamp) {
+        let entry = Conflict::local(&self.schema, key, Kind::EditEdit, Some(replaced), None, Status::Automatic, at);
+        if let Ok(row) = entry.to_record(at) {
+            self.keep_local(row);
         }
     }
 
