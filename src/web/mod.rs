@@ -88,6 +88,7 @@ pub struct Handle {
 pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsValue> {
     let o: OpenOptions =
         serde_json::from_str(&options).map_err(|e| encode::error(&Error::new(Code::InvalidRecord, format!("options: {e}")), "open"))?;
+    o.schema.check().map_err(|e| encode::error(&e, "open"))?;
     let hooks = Hooks::new(hooks);
     let platform = Web::new(hooks.clone());
     let journal = WebJournal::open(&o.name, &o.scope, o.storage.as_deref(), o.durability.as_deref());
