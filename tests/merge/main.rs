@@ -14,3 +14,4 @@
 mod clocks;
 mod farm;
 mod typed;
+mod vectors;

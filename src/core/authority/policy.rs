@@ -64,7 +64,8 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let later = rest(&rec, rules.types)?.order(&rest(stored, rules.types)?).is_gt();
     let (mine, theirs) =
         (join_types(&rec, stored, later, m.was.as_ref(), rules.types)?, join_types(stored, &rec, !later, m.was.as_ref(), rules.types)?);
-    let (rec, lost) = (mine.record, mine.lost);
+    let (rec, own) = (mine.record, !mine.own.is_empty());
+    let lost: Vec<String> = mine.own.into_iter().chain(mine.lost).collect();
     let moved = theirs.record.text() != stored.text();
     let row = if moved { theirs.record.with(stored.updated_at(), None, stored.rev())? } else { stored.clone() };
     let mut verdict = judge(rules, m, &rec, Some(&row))?;
@@ -81,8 +82,7 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     }
     if !lost.is_empty() && verdict.archive.is_none() {
         let meeting = Meeting { m, rec: &rec, row: &row, current: false, groups: rules.groups };
-        verdict.archive =
-            Some(Entry { paths: lost, ..meeting.entry(if later { Winner::Mine } else { Winner::Theirs }, Status::Automatic) });
+        verdict.archive = Some(Entry { paths: lost, ..meeting.entry(if own { Winner::Theirs } else { Winner::Mine }, Status::Automatic) });
     }
     Ok(verdict)
 }

@@ -67,16 +67,14 @@ pub fn merge<'a>(base: Option<&Record>, local: &Record, incoming: &Record, rules
     let whole = decided.winner == one || decided.winner == two;
     let winner = if whole { joined.record.clone() } else { typed::carry(&decided.winner, &joined, rules.types)? };
     let text = |path: &String| rules.types.iter().any(|(name, kind)| *kind == FieldType::Text && *path == pointer(name));
-    let merged = |path: &String| seen.is_some() && text(path) && !joined.lost.contains(path);
+    let gone: Vec<String> = joined.lost.iter().chain(&joined.own).cloned().collect();
+    let merged = |path: &String| seen.is_some() && text(path) && !gone.contains(path);
     let mut paths: Vec<String> = decided.paths.into_iter().filter(|path| !merged(path)).collect();
-    paths.extend(joined.lost.iter().filter(|path| !paths.contains(path)).cloned().collect::<Vec<_>>());
-    if paths.is_empty() && one.is_deleted() == two.is_deleted() {
-        return Ok(Merged { winner, archived: Vec::new(), paths });
-    }
-    let mut archived: Vec<Record> = decided.archived.iter().map(|lost| if *lost == one { local } else { incoming }).cloned().collect();
-    if archived.is_empty() && !joined.lost.is_empty() {
-        archived.push(other.clone());
-    }
+    let lost = |archived: &Record| decided.archived.contains(archived) && (!paths.is_empty() || one.is_deleted() != two.is_deleted());
+    let (mine, theirs) = if ours { (&joined.own, &joined.lost) } else { (&joined.lost, &joined.own) };
+    let archived = [(local, lost(&one) || !mine.is_empty()), (incoming, lost(&two) || !theirs.is_empty())];
+    let archived = archived.into_iter().filter(|(_, lost)| *lost).map(|(record, _)| record.clone()).collect();
+    paths.extend(gone.into_iter().filter(|path| !paths.contains(path)).collect::<Vec<_>>());
     Ok(Merged { winner, archived, paths })
 }
 

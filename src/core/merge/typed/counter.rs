@@ -94,6 +94,11 @@ impl Counter {
         one
     }
 
+    /// Which of the two is dropped by the other, where they do not add up: of another epoch, or of another base.
+    pub(super) fn dropped(&self, other: &Self) -> Option<Ordering> {
+        Some(self.rank(other)).filter(|order| order.is_ne() && self.total() != other.total())
+    }
+
     fn rank(&self, other: &Self) -> Ordering {
         self.epoch.cmp(&other.epoch).then_with(|| self.base.partial_cmp(&other.base).unwrap_or(Ordering::Equal))
     }

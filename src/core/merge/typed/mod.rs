@@ -188,8 +188,11 @@ pub(crate) struct Joined {
     pub(crate) record: Record,
     /// Fields whose texts were merged.
     texts: Vec<String>,
-    /// Pointers to texts in which both changed the same words: the later version's stand.
+    /// Pointers at which something that only the other one says is not in it: a text in which both changed the same words,
+    /// a counter that was begun anew.
     pub(crate) lost: Vec<String>,
+    /// The same for what only `one` says.
+    pub(crate) own: Vec<String>,
 }
 
 /// `one` with its typed fields joined with those of `other`; the same values come of it the other way round. `later`: `one`
@@ -199,15 +202,21 @@ pub(crate) struct Joined {
 /// `invalid-record` when a text is broken.
 pub(crate) fn join(one: &Record, other: &Record, later: bool, seen: Option<&Map<String, Value>>, types: &Types) -> Result<Joined> {
     if types.is_empty() {
-        return Ok(Joined { record: one.clone(), texts: Vec::new(), lost: Vec::new() });
+        return Ok(Joined { record: one.clone(), texts: Vec::new(), lost: Vec::new(), own: Vec::new() });
     }
     let (mut body, other) = (Body::of(one)?, Body::of(other)?);
-    let (mut texts, mut lost) = (Vec::new(), Vec::new());
+    let (mut texts, mut lost, mut own) = (Vec::new(), Vec::new(), Vec::new());
     for (name, kind) in types {
         let (a, b) = (body.members.get(name).cloned(), other.members.get(name));
         match kind {
             FieldType::Counter => {
-                let counter = body.counter(name).join(other.counter(name));
+                let (one, two) = (body.counter(name), other.counter(name));
+                match one.dropped(&two) {
+                    Some(Ordering::Greater) => lost.push(pointer(name)),
+                    Some(_) => own.push(pointer(name)),
+                    None => {}
+                }
+                let counter = one.join(two);
                 // Emptied: `null` or absent as one of them has it.
                 let raw = [a.as_ref(), b].into_iter().flatten().filter(|v| !v.is_number()).max_by_key(|v| v.to_string()).cloned();
                 body.put(name, counter.value().or(raw));
@@ -230,7 +239,7 @@ pub(crate) fn join(one: &Record, other: &Record, later: bool, seen: Option<&Map<
                     let merged = if later { text::merge(was, &mine, theirs) } else { text::merge(was, theirs, &mine) };
                     texts.push(name.clone());
                     if merged.lost {
-                        lost.push(pointer);
+                        if later { &mut lost } else { &mut own }.push(pointer);
                     }
                     body.put(name, Some(merged.text.into()));
                 }
@@ -238,7 +247,7 @@ pub(crate) fn join(one: &Record, other: &Record, later: bool, seen: Option<&Map<
         }
     }
     body.tell(other.telling);
-    Ok(Joined { record: body.into_record()?, texts, lost })
+    Ok(Joined { record: body.into_record()?, texts, lost, own })
 }
 
 /// `record` with the typed fields of a join, texts only where they were merged.
