@@ -21,6 +21,7 @@ export const SUITES = [
       cargo(['fmt', '--all', '--check']),
       cargo(['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']),
       { command: 'cargo', args: ['clippy', '--target', WASM_TARGET, '-p', 'homing', '--lib', '--', '-D', 'warnings'], env: await wasmEnv() },
+      { command: 'cargo', args: ['clippy', '--target', WASM_TARGET, '-p', 'homing', '--lib', '--features', 'authority', '--', '-D', 'warnings'], env: await wasmEnv() },
     ],
   },
   { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace']), counts: true }] },
