@@ -19,5 +19,7 @@ mod dependencies;
 mod harness;
 #[path = "queue/ids.rs"]
 mod ids;
+#[path = "queue/regressions.rs"]
+mod regressions;
 #[path = "queue/writes.rs"]
 mod writes;

@@ -7,11 +7,11 @@
 export const NAMED = [
   { name: 'receipt', file: 'src/core/authority/judge.rs', find: 'if let Some(receipt) = stage.receipt(id) {', replace: 'if let Some(receipt) = stage.receipt(id).filter(|_| false) {' },
   { name: 'freeze', file: 'src/core/replica/fold.rs', find: 'm.attempted = true;', replace: 'm.attempted = false;' },
-  { name: 'head check', file: 'src/storage/memory.rs', find: 'if expected_head != self.head() {', replace: 'if false && expected_head != self.head() {' },
-  { name: 'order', file: 'src/engine/batch.rs', find: 'let first = passed.insert(&m.key);', replace: 'let first = passed.insert(&m.key) || true;' },
+  { name: 'head check', file: 'src/storage/memory.rs', find: 'let stale = expected_head != self.head();', replace: 'let stale = false && expected_head != self.head();' },
+  { name: 'order', file: 'src/core/replica/ready.rs', find: 'let next = passed.insert(&m.key) && !pick.keys.contains(&m.key);', replace: 'let next = passed.insert(&m.key) || true;' },
   { name: 'session drop', file: 'src/engine/mod.rs', find: 'match self.inner.memory.borrow().closed {', replace: 'match false && self.inner.memory.borrow().closed {' },
   { name: 'cursor with its rows', file: 'src/core/replica/response.rs', find: 'if response.asked != self.standing.cursor {\n', replace: 'if response.asked != self.standing.cursor {\n            self.standing.cursor = Some(response.cursor.clone());\n' },
-  { name: 'coalesce after send', file: 'src/core/plan/enqueue.rs', find: '!last.attempted\n', replace: 'true\n' },
+  { name: 'coalesce after send', file: 'src/core/plan/enqueue.rs', find: '!last.attempted && !last.imported', replace: '!last.imported' },
   { name: 'archive', file: 'src/core/authority/policy.rs', find: 'let over = (!self.current).then(|| self.entry(Winner::Mine, Status::Automatic));', replace: 'let over = None;' },
 ]
 
@@ -42,7 +42,7 @@ export const RULES = [
   { name: 'R7: revs above all that were issued', file: 'src/core/authority/mod.rs', find: 'micros(now).max(self.rev.saturating_add(1)).max(claimed.saturating_add(1))', replace: 'self.rev' },
   { name: 'R8: a decision made elsewhere lets go', file: 'src/core/replica/response.rs', find: '            self.conflict_arrived(row);\n', replace: '' },
   { name: 'R9: create on a live row', file: 'src/core/authority/policy.rs', find: ' || m.op == Op::Create && !current && policy != Policy::Fields {', replace: ' {' },
-  { name: 'R15: a retry by the next edit keeps what was refused', file: 'src/core/plan/enqueue.rs', find: '        add_pointers(&mut m.changed, &letter.mutation.changed);\n', replace: '' },
+  { name: 'R15: a retry by the next edit keeps what was refused', file: 'src/core/plan/enqueue.rs', find: '        add_pointers(&mut changed, &dead.changed);\n', replace: '        let _ = dead;\n' },
   { name: 'R15: and its base', file: 'src/core/plan/enqueue.rs', find: '        if last.is_none() {\n', replace: '        if false {\n' },
   { name: 'a local conflict closes', file: 'src/core/replica/response.rs', find: 'self.close_local(conflict, at);', replace: 'let _ = conflict;' },
   { name: 'a clamped conflict is known by its name', file: 'src/core/replica/response.rs', find: 'if told || conflict', replace: 'if conflict' },
