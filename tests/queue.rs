@@ -21,5 +21,7 @@ mod harness;
 mod ids;
 #[path = "queue/regressions.rs"]
 mod regressions;
+#[path = "queue/rulings.rs"]
+mod rulings;
 #[path = "queue/writes.rs"]
 mod writes;
