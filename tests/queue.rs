@@ -19,5 +19,9 @@ mod dependencies;
 mod harness;
 #[path = "queue/ids.rs"]
 mod ids;
+#[path = "queue/regressions.rs"]
+mod regressions;
+#[path = "queue/rulings.rs"]
+mod rulings;
 #[path = "queue/writes.rs"]
 mod writes;
