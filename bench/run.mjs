@@ -19,7 +19,7 @@ import { profileStep } from './profile.mjs'
 import { formatMarkdown, formatText, judge } from './report.mjs'
 import { interleave } from './statistics.mjs'
 
-const WORKLOADS = ['bulk', 'burst', 'single', 'cold-open', 'amplification']
+const WORKLOADS = ['bulk', 'burst', 'single', 'delta-merge', 'cold-open', 'amplification']
 const SUBJECT = 'homing'
 const OPPONENT = 'hand-written'
 const PEERS = [SUBJECT, OPPONENT]
