@@ -19,5 +19,7 @@ mod dependencies;
 mod harness;
 #[path = "queue/ids.rs"]
 mod ids;
+#[path = "queue/policies.rs"]
+mod policies;
 #[path = "queue/writes.rs"]
 mod writes;

@@ -12,6 +12,7 @@ mod row;
 pub use row::{decode, encode};
 pub(crate) use row::{read_lines, write_lines};
 
+use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Result;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::Outcome;
@@ -291,6 +292,15 @@ impl<R> Settled<R> {
             message: self.message,
             path: self.path,
         })
+    }
+}
+
+impl Settled {
+    /// The archive entry of a conflict that a rule decided.
+    #[must_use]
+    pub fn automatic(&self) -> Option<Conflict> {
+        let archived = self.archived.as_ref().filter(|_| self.status == Outcome::Conflict)?;
+        Conflict::from_record(archived).ok().filter(|conflict| conflict.status == Status::Automatic)
     }
 }
 

@@ -95,6 +95,8 @@ export interface Drained {
   readonly durable?: readonly { readonly ticket: number; readonly mutations: Spans }[]
   readonly failed?: readonly { readonly ticket: number; readonly error: ErrorDetail }[]
   readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict }[]
+  /** Old and new id of mutations that go again. */
+  readonly resent?: readonly (readonly [string, string])[]
   readonly events?: readonly { readonly type: string; readonly detail: unknown }[]
   readonly status?: boolean
   readonly queue?: boolean

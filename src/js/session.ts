@@ -247,6 +247,7 @@ export class Session implements Judge {
     for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
+    for (const [from, to] of drained.resent ?? []) this.#verdicts.move(from, to)
     for (const { mutationId, verdict } of drained.settled ?? []) {
       const error = isErrorDetail(verdict.error) ? { error: toHomingError(JSON.stringify(verdict.error), 'push') } : {}
       this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict)

@@ -130,6 +130,8 @@ struct News<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     settled: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    resent: Vec<[String; 2]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<Value>,
     status: bool,
     queue: bool,
@@ -150,6 +152,7 @@ pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
         durable: d.durable.iter().map(ticket).collect(),
         failed: d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect(),
         settled: d.settled.iter().map(settle).collect(),
+        resent: d.resent.iter().map(|(from, to)| [from.to_string(), to.to_string()]).collect(),
         events: d.notices.iter().filter_map(|n| notice(n, engine)).collect(),
         status: d.status,
         queue: d.queue,

@@ -6,6 +6,7 @@
 //! a not yet durable write back ([`Undo`]).
 
 mod fold;
+mod overrule;
 mod ready;
 mod remap;
 mod response;
@@ -127,6 +128,13 @@ pub struct Standing {
 pub enum Output {
     /// A mutation left the queue with this result.
     Settled(Box<crate::core::journal::Settled>),
+    /// A mutation goes again under another id.
+    Resent {
+        /// The old one.
+        from: MutationId,
+        /// The new one.
+        to: MutationId,
+    },
     /// A conflict waits for the user.
     Conflict(Arc<str>),
     /// A dead letter came.
