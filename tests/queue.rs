@@ -11,6 +11,8 @@
     reason = "test support outside of #[test] functions"
 )]
 
+#[path = "queue/archive.rs"]
+mod archive;
 #[path = "queue/contracts.rs"]
 mod contracts;
 #[path = "queue/dependencies.rs"]

@@ -45,6 +45,13 @@ pub enum Entry<R = Record> {
     /// The next sync fetches everything again (a full sync).
     #[serde(rename = "forget")]
     Forget,
+    /// Settled archive entries last written before that moment are not kept here any more.
+    #[serde(rename = "purge")]
+    Purge {
+        /// On the server's clock.
+        #[serde(rename = "t")]
+        before: Stamp,
+    },
     /// A server's answer: one page of rows, the results, the cursor.
     #[serde(rename = "response")]
     Response(Box<Response<R>>),
@@ -351,6 +358,7 @@ impl<R> Entry<R> {
             Entry::Write(changes) => Entry::Write(changes.into_iter().map(|c| c.try_map(f)).collect::<Result<_, E>>()?),
             Entry::Attempt(ids) => Entry::Attempt(ids),
             Entry::Forget => Entry::Forget,
+            Entry::Purge { before } => Entry::Purge { before },
             Entry::GiveUp { at, results } => {
                 Entry::GiveUp { at, results: results.into_iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()? }
             }

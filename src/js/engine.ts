@@ -36,6 +36,10 @@ export interface Engine {
   discardDead(id: string, cascade: boolean): string
   retryDead(id: string, edited: string | undefined): string
   resolve(conflictId: string, choice: string): string
+  reinstate(conflictId: string): string
+  /** Ids of the conflicts of this device that wait, a JSON array. */
+  ownConflicts(): string
+  purge(before: string | undefined): Promise<number>
   sync(options: string): Promise<string>
   pause(): void
   resume(): void

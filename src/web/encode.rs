@@ -54,6 +54,11 @@ fn text<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// Names as a JSON array.
+pub(super) fn names(names: &[Arc<str>]) -> String {
+    text(&names)
+}
+
 /// Rows as a JSON array, bodies as they are stored, `null` where there is none.
 pub(super) fn rows<'r, I: Iterator<Item = Option<Cow<'r, Record>>>>(rows: impl Fn() -> I) -> String {
     let text = |row: &Option<Cow<'r, Record>>| row.as_ref().map_or(4, |row| row.text().len());

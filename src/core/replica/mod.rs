@@ -5,6 +5,7 @@
 //! (`plan`), I/O (`engine`). Invariant: state changes only by folding an [`Entry`] (`fold`) or by taking
 //! a not yet durable write back ([`Undo`]).
 
+mod archive;
 mod fold;
 mod overrule;
 mod ready;
@@ -120,6 +121,8 @@ pub struct Standing {
     pub offset: Option<i64>,
     /// When the last answer was folded, on the server's clock.
     pub synced_at: Option<Stamp>,
+    /// Settled archive entries last written before that moment were purged here.
+    pub purged: Option<Stamp>,
     pub(crate) sweep: Option<Sweep>,
 }
 
@@ -372,7 +375,7 @@ impl Replica {
                 "sweep {:?}",
                 self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
             ),
-            format!("quarantined {:?}", self.quarantined),
+            format!("purged {:?} quarantined {:?}", self.standing.purged, self.quarantined),
             format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
         ];
         lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));

@@ -32,6 +32,10 @@ impl Replica {
                 self.set_provisional(&key, None);
             }
         }
+        let archived = |r: &Settled| r.archived.is_some();
+        if response.changes.iter().any(|p| p.collection.as_ref() == ARCHIVE) || response.results.iter().any(archived) {
+            self.retain_archive(response.at);
+        }
         if response.offset.is_some() {
             self.standing.offset = response.offset;
         }
