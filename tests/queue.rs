@@ -15,6 +15,8 @@
 mod archive;
 #[path = "queue/contracts.rs"]
 mod contracts;
+#[path = "queue/deletes.rs"]
+mod deletes;
 #[path = "queue/dependencies.rs"]
 mod dependencies;
 #[path = "queue/harness.rs"]

@@ -3,7 +3,7 @@
 use crate::harness::{Farm, body, insert, one, update, verdicts};
 use homing::core::conflict::{Status, Winner};
 use homing::core::mutation::Op;
-use homing::core::plan::Intent;
+use homing::core::plan::{Choice, Intent};
 use homing::core::record::Key;
 use homing::core::stamp::Stamp;
 use homing::engine::{Drained, Notice, Request, Verdict};
@@ -162,4 +162,27 @@ fn deleted_here_and_edited_there_waits_for_a_person_under_every_policy() {
         assert_eq!((farm.state(1, collection, "r"), farm.queue(1).len()), ("conflict", 0));
         assert_eq!(farm.get(1, collection, "r"), Some(json!({"by": "nobody", "n": 2})));
     }
+}
+
+#[test]
+fn manual_keeps_the_record_on_the_device_and_the_rest_flows() {
+    let mut farm = shared(12, "asked");
+    farm.update(0, "asked", "r", &json!({"n": 1}));
+    farm.sync(0);
+    farm.update(1, "asked", "r", &json!({"n": 2}));
+    assert!(asked(&farm.sync(1)));
+    farm.sent(1);
+    farm.update(1, "asked", "r", &json!({"n": 3}));
+    farm.insert(1, "asked", "other", &json!({"n": 4}));
+    farm.insert(1, "flocks", "f", &json!({"n": 5}));
+    farm.reload(1);
+    farm.sync(1);
+    assert_eq!(farm.sent(1), [["create other", "create f"]], "nothing is sent of what waits");
+    assert_eq!((farm.state(1, "asked", "r"), farm.get(1, "asked", "r").unwrap()["n"].clone()), ("conflict", json!(3)));
+    assert_eq!((farm.server()["asked/r"]["n"].clone(), farm.tab(1).status().conflicts), (json!(1), 1));
+    let own = farm.tab(1).read(homing::core::replica::Replica::own_conflicts);
+    assert_eq!((own.clone(), farm.tab(0).read(homing::core::replica::Replica::own_conflicts)), (farm.tab(1).unresolved(), vec![]));
+    farm.write(1, one(Intent::Resolve { conflict: own[0].clone(), choice: Choice::Mine }));
+    farm.alike();
+    assert_eq!(farm.get(0, "asked", "r").unwrap()["n"], 3, "what was written while it waited is in the decision");
 }
