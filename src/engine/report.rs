@@ -148,7 +148,12 @@ pub(super) type Buffer = Drained;
 impl Drained {
     fn is_durable_only(&self) -> bool {
         let told = self.everything || self.status || self.queue || self.dead || self.conflicts;
-        !told && self.changes.is_empty() && self.failed.is_empty() && self.settled.is_empty() && self.resent.is_empty() && self.notices.is_empty()
+        !told
+            && self.changes.is_empty()
+            && self.failed.is_empty()
+            && self.settled.is_empty()
+            && self.resent.is_empty()
+            && self.notices.is_empty()
     }
 }
 
