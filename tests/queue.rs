@@ -25,5 +25,9 @@ mod harness;
 mod ids;
 #[path = "queue/policies.rs"]
 mod policies;
+#[path = "queue/regressions.rs"]
+mod regressions;
+#[path = "queue/rulings.rs"]
+mod rulings;
 #[path = "queue/writes.rs"]
 mod writes;

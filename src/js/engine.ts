@@ -65,6 +65,8 @@ export interface Hooks {
   pull?(request: string, token: string | null, signal: AbortSignal): Promise<string>
   now?(): number
   random?(): number
+  uuid?(): string
+  sleep?(ms: number): Promise<void>
   log?(entry: string): void
 }
 

@@ -145,6 +145,14 @@ export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | '
 /** The declaration of a collection: plain JSON, the same file that the server loads. @example { merge: 'append-only', label: 'date' } */
 export interface CollectionOptions<T> {
   merge?: Merge
+  /**
+   * Fields that join instead of one version winning, whatever `merge` says. `counter`: a number, all movements count. `set`: an
+   * array without order; what was added stays unless somebody who saw it took it away. `text`: changes of different words are
+   * both kept. `max`, `min`: the largest, smallest number or text. @example { eggs: 'counter', tags: 'set', notes: 'text' }
+   */
+  fields?: { readonly [K in Key<T>]?: 'counter' | 'set' | 'text' | 'max' | 'min' }
+  /** Fields that win or lose together where `merge` is `fields`. @example [['lat', 'lon']] */
+  groups?: readonly (readonly Key<T>[])[]
   singleton?: boolean
   /** `server`: new records have an `optimistic_…` id until the server gives theirs; then every reference is replaced. */
   ids?: 'client' | 'server'

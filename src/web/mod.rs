@@ -4,6 +4,7 @@
 //! that the shell turns into `HomingError`. Nothing here calls the app while something is borrowed.
 
 mod decode;
+mod disk;
 mod encode;
 mod storage;
 
@@ -87,13 +88,21 @@ pub struct Handle {
 /// Opens a database; see the shell's `openDatabase`.
 #[wasm_bindgen(js_name = openEngine)]
 pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsValue> {
-    let o: OpenOptions =
-        serde_json::from_str(&options).map_err(|e| encode::error(&Error::new(Code::InvalidRecord, format!("options: {e}")), "open"))?;
-    let hooks = Hooks::new(hooks);
-    let platform = Web::new(hooks.clone());
+    let o = open_options(&options)?;
     let journal = WebJournal::open(&o.name, &o.scope, o.storage.as_deref(), o.durability.as_deref());
     let (journal, ()) = join(journal, async { rehearse() }).await;
-    let journal = journal.map_err(|e| encode::error(&e, "open"))?;
+    open_on(o, hooks, journal.map_err(|e| encode::error(&e, "open"))?).await
+}
+
+fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
+    let read = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("options: {e}")));
+    let checked = read.and_then(|options: OpenOptions| options.schema.check().map(|()| options));
+    checked.map_err(|e| encode::error(&e, "open"))
+}
+
+async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal) -> Result<Handle, JsValue> {
+    let hooks = Hooks::new(hooks);
+    let platform = Web::new(hooks.clone());
     let sync = o.sync.unwrap_or_default();
     let configured = sync.url.is_some() || hooks.get("push").is_some();
     let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);

@@ -23,7 +23,7 @@ use homing::transport::loopback::{Fault, PerFault};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use world::run;
+use world::{ILLEGAL, run};
 
 /// Histories beyond the usual number that once failed.
 const KEPT: [u64; 4] = [7195, 9696, 9802, 10757];
@@ -58,6 +58,10 @@ fn run_all(first: u64, histories: u64) -> Total {
             let mut total = total.lock().unwrap();
             match outcome {
                 Ok(outcome) => {
+                    let illegal = outcome.counts.get(ILLEGAL).copied().unwrap_or(0);
+                    if illegal > 0 {
+                        total.failed.push((seed, format!("{illegal} {ILLEGAL}")));
+                    }
                     total.faults = Fault::ALL.iter().fold(total.faults, |all, f| all.with(*f, all.get(*f) + outcome.faults.get(*f)));
                     for (name, n) in outcome.counts {
                         *total.counts.entry(name).or_default() += n;
@@ -96,7 +100,8 @@ fn no_history_loses_repeats_or_diverges() {
         .filter_map(|n| total.counts.get(n))
         .sum();
     let injected = total.faults.sum() + others;
-    println!("{histories} histories, {} violations, {injected} faults, illegal state events 0", total.failed.len());
+    let illegal = total.counts.remove(ILLEGAL).unwrap_or(0);
+    println!("{histories} histories, {} violations, {injected} faults, {ILLEGAL} {illegal}", total.failed.len());
     println!("  {}\n  {:?}", told.join(", "), total.counts);
     for (seed, why) in &total.failed {
         println!("SEED={seed}: {why}");

@@ -310,11 +310,12 @@ impl Replica {
     /// The local version and everything written on top of it wait for the user, visible, unsent.
     fn collide(&mut self, m: Mutation, result: &Settled, theirs: Option<Record>, at: Stamp) {
         let key = m.key.clone();
-        let policy = self.policy(&key);
+        let rules = self.schema.clone();
+        let rules = rules.rules(&key.collection, &key.id);
         let (mut mine, mut below) = (m.record.clone(), m.id.clone());
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
-                let next = overlay(Some(&mine), &later, policy);
+                let next = overlay(Some(&mine), &later, rules);
                 if later.on.as_ref() != Some(&below) {
                     // Saved whole by somebody who had not seen what was below it (seed 7195).
                     self.keep_replaced(&key, &mine, at);

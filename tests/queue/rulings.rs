@@ -1,0 +1,88 @@
+//! Rulings of the design that need a story of their own: imports that are edited before they were sent, edits behind an
+//! answer that merged, a record deleted before it was sent that others name.
+
+use crate::harness::{Farm, one, update};
+use homing::core::plan::{Intent, Seen};
+use homing::core::record::Key;
+use serde_json::json;
+
+/// R13: what an import says reaches the server as an import, whatever is done with the row before.
+#[test]
+fn an_edit_of_an_unsent_import_is_a_mutation_of_its_own() {
+    let farm = Farm::new(1, 2);
+    farm.insert(1, "flocks", "f", &json!({"n": 1}));
+    farm.sync(1);
+    farm.write(0, one(Intent::Import { collection: "flocks".into(), records: vec![json!({"id": "f", "n": 5}).to_string().into()] }));
+    farm.update(0, "flocks", "f", &json!({"m": 2}));
+    assert_eq!(farm.queue(0), ["create flocks/f", "update flocks/f"]);
+    let imported = farm.tab(0).read(|r| r.queue().map(|m| m.imported).collect::<Vec<_>>());
+    assert_eq!(imported, [true, false]);
+    farm.sync(0);
+    farm.sync(1);
+    // The import lost to what was there and is in the archive; the edit, made by a person, did not lose to it.
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "flocks", "f"), farm.queue(d).len()), (Some(json!({"n": 5, "m": 2})), 0), "device {d}");
+        let mut kept: Vec<String> = farm.tab(d).read(|r| r.archive().map(|row| row.text().to_string()).collect());
+        kept.sort();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        farm.check_fold(d);
+    }
+    assert_eq!(farm.server()["flocks/f"], json!({"n": 5, "m": 2}));
+}
+
+/// R14: after an answer that merged, the edit behind it changes what its author changed, and nothing else.
+#[test]
+fn an_edit_behind_a_merged_one_changes_only_what_it_says() {
+    let mut farm = Farm::new(2, 2);
+    let put = Intent::Put {
+        key: Key::new("settings", "$singleton"),
+        text: json!({"a": 1, "b": 1, "c": 1}).to_string().into(),
+        seen: Seen::default(),
+    };
+    farm.write(0, one(put));
+    farm.sync(0);
+    farm.sync(1);
+    farm.write(1, update("settings", "$singleton", &json!({"c": 2})));
+    farm.sync(1);
+    farm.write(0, update("settings", "$singleton", &json!({"a": 5})));
+    *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(0);
+    farm.write(0, update("settings", "$singleton", &json!({"b": 6})));
+    // Before the answer comes the other device goes on where this one has the old value.
+    farm.write(1, update("settings", "$singleton", &json!({"c": 3})));
+    farm.sync(1);
+    assert_eq!(farm.queue(0).len(), 2);
+    farm.agrees(&[("settings/$singleton", json!({"a": 5, "b": 6, "c": 3}))]);
+}
+
+/// R16: a create that others name is not taken back by a delete: they go behind a delete that has no effect.
+#[test]
+fn a_record_deleted_before_it_was_sent_keeps_its_place_while_others_wait_for_it() {
+    let mut farm = Farm::new(3, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    farm.insert(0, "days", "d", &json!({"flockId": "f"}));
+    farm.insert(0, "flocks", "alone", &json!({"n": 2}));
+    farm.delete(0, "flocks", "f");
+    farm.delete(0, "flocks", "alone");
+    assert_eq!(farm.queue(0), ["delete flocks/f", "create days/d"]);
+    farm.reload(0);
+    farm.sync(0);
+    assert_eq!(farm.sent(0), [["delete f", "create d"]]);
+    farm.agrees(&[("days/d", json!({"flockId": "f"}))]);
+}
+
+/// R17: a full sync is a replacement: what the server has not is gone, what waits stays.
+#[test]
+fn a_full_sync_replaces_what_is_confirmed_and_keeps_what_waits() {
+    let mut farm = Farm::new(4, 2);
+    farm.insert(0, "flocks", "stays", &json!({"n": 1}));
+    farm.insert(0, "flocks", "edited", &json!({"n": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    let all = farm.local(0).len();
+    farm.update(0, "flocks", "edited", &json!({"n": 2}));
+    farm.durable(0);
+    let pulled = farm.world.run(Box::pin(farm.tab(0).sync(true))).unwrap().pulled;
+    assert!(pulled >= all, "everything was asked for: {pulled}");
+    farm.agrees(&[("flocks/stays", json!({"n": 1})), ("flocks/edited", json!({"n": 2}))]);
+}
