@@ -76,7 +76,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             match result.status {
                 Outcome::Rejected if result.code.as_deref() == Some("mutation-reuse") => reused = true,
                 Outcome::Rejected => report.rejected += 1,
-                Outcome::Conflict => report.conflicts += 1,
+                Outcome::Conflict if result.automatic().is_none() => report.conflicts += 1,
                 _ => {}
             }
             report.pushed += usize::from(result.status.is_final());
