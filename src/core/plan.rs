@@ -249,7 +249,9 @@ fn own_fields(text: &str) -> Result<Fields<'_>> {
 fn first(replica: &Replica, key: &Key, text: &str, at: Stamp) -> Result<Record> {
     check(text)?;
     let record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(text)?);
-    match replica.policy(key) {
+    let rules = replica.rules(key);
+    let record = merge::first_types(record, rules.types)?;
+    match rules.policy {
         Policy::Fields => merge::stamp_fields(None, record, &[]),
         _ => Ok(record),
     }

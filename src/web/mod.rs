@@ -94,7 +94,10 @@ pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsVa
 }
 
 fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
-    serde_json::from_str(text).map_err(|e| encode::error(&Error::new(Code::InvalidRecord, format!("options: {e}")), "open"))
+    let options: OpenOptions =
+        serde_json::from_str(text).map_err(|e| encode::error(&Error::new(Code::InvalidRecord, format!("options: {e}")), "open"))?;
+    options.schema.check().map_err(|e| encode::error(&e, "open"))?;
+    Ok(options)
 }
 
 async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal) -> Result<Handle, JsValue> {

@@ -28,9 +28,11 @@ pub(crate) struct Oracle {
     known: HashSet<u64>,
     /// A record saved whole from an older version: what that version had.
     puts: HashMap<u64, HashSet<u64>>,
-    /// Records deleted by somebody, and those that somebody brought back or decided about.
+    /// Records deleted by somebody who knew a version of the server's, and those that somebody brought back or decided about.
     deleted: HashSet<Key>,
     revived: HashSet<Key>,
+    /// What somebody deleted who knew of no version but those made there: another device's record of that id is another record.
+    deleted_own: HashMap<Key, HashSet<u64>>,
     pub(crate) server: Effects,
 }
 
@@ -128,8 +130,10 @@ impl Oracle {
                 self.revived.insert(key.clone());
             }
             if decides || (gone(&now) && !gone(shown)) || shown.is_some() && now.is_none() {
-                if gone(&now) {
+                if gone(&now) && confirmed.as_ref().is_some_and(|c| self.led_to(c, &old)) {
                     self.deleted.insert(key.clone());
+                } else if gone(&now) {
+                    self.deleted_own.entry(key.clone()).or_default().extend(old.values());
                 }
                 let confirmed = confirmed.iter().filter(|_| decides).flat_map(|r| atoms(r.text()));
                 let kept: HashSet<u64> = if gone(&now) { HashSet::new() } else { new.values().copied().collect() };
@@ -154,6 +158,17 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// Whether a version with these values was made from `from`, by edits that replaced knowingly.
+    fn led_to(&self, from: &Record, values: &BTreeMap<String, u64>) -> bool {
+        let mut reached: Vec<u64> = atoms(from.text());
+        for n in 0.. {
+            let Some(at) = reached.get(n) else { break };
+            let later: Vec<u64> = self.atoms.get(at).map(|a| a.replaced_by.iter().copied().collect()).unwrap_or_default();
+            reached.extend(later.into_iter().filter(|a| !reached.contains(a)).collect::<Vec<_>>());
+        }
+        from.is_deleted() || values.values().any(|a| reached.contains(a))
     }
 
     /// The server committed a push: which of its mutations had an effect.
@@ -191,7 +206,10 @@ impl Oracle {
     }
 
     /// The server went back to a backup: what it does from now on counts from there.
-    pub(crate) fn restored(&mut self, backup: Effects, head: u64) {
+    pub(crate) fn restored(&mut self, backup: Effects, head: u64, server: &MemoryServer, scope: &str) {
+        // Where the backup has nothing, there is nothing left to delete.
+        let without = self.deleted.iter().filter(|key| server.row(scope, key).is_none());
+        self.revived.extend(without.cloned());
         self.server = Effects { rev: head, ..backup };
     }
 
@@ -227,6 +245,11 @@ impl Oracle {
         for key in self.deleted.difference(&self.revived) {
             let gone = rows.get(key).is_none_or(Record::is_deleted);
             assert!(gone || about_deleted.contains(key), "the delete of {key} is nowhere");
+        }
+        for (key, own) in self.deleted_own.iter().filter(|(key, _)| !self.revived.contains(key)) {
+            let row = rows.get(key).filter(|row| !row.is_deleted() && !about_deleted.contains(key));
+            let left: Vec<u64> = row.map(|row| atoms(row.text())).unwrap_or_default().into_iter().filter(|a| own.contains(a)).collect();
+            assert!(left.is_empty(), "the delete of {key} is nowhere: {left:?} is still there");
         }
         let facts = rows.iter().filter(|(k, _)| k.collection.as_ref() == "log").flat_map(|(_, r)| atoms(r.text()));
         let mut times: HashMap<u64, u32> = HashMap::new();

@@ -244,6 +244,7 @@ impl History {
 
     /// The session ends in good order; requests may be under way.
     fn close(&mut self, d: usize, t: usize) {
+        self.bury();
         let Some(tab) = self.devices[d].tabs[t].take() else { return };
         tab.journal.fuse.set(None);
         self.say(|| format!("d{d}.{t} closes"));
@@ -367,7 +368,7 @@ impl History {
         self.network.restart();
         self.network.server.borrow_mut().restore(&snapshot, self.network.now());
         let head = self.network.server.borrow().head(SCOPE).map_or(0, |h| h.rev);
-        self.oracle.borrow_mut().restored(effects, head);
+        self.oracle.borrow_mut().restored(effects, head, &self.network.server.borrow(), SCOPE);
         self.count("epochs");
     }
 
@@ -476,7 +477,10 @@ impl History {
                             assert_eq!(
                                 name.as_ref(),
                                 homing::core::record::ARCHIVE,
-                                "device {d} shows a version of {name} nobody confirmed: {row:?}"
+                                "device {d} shows a version of {name} nobody confirmed: {row:?}, held {:?}",
+                                engine.read(|r| r
+                                    .hold(&Key::new(name.clone(), row.id().clone()))
+                                    .map(|h| (h.clone(), r.view(&Key::new(homing::core::record::ARCHIVE, h.conflict.clone())))))
                             );
                         }
                     }

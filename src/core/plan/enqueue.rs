@@ -6,10 +6,12 @@ use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::error::Result;
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A run of plain creates.
@@ -58,6 +60,7 @@ fn waits_for(replica: &Replica, key: &Key, record: &Record, context: &Context, s
 /// A new version made on what the app sees now.
 pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, context: &Context) -> Result<Plan> {
     let (record, changed) = stamped(replica, key, record, view)?;
+    let texts = merge::seen_texts(view, &record, replica.rules(key).types);
     let mut plan = Plan { ids: vec![key.id.clone()], ..Plan::default() };
     if !replica.schema().syncs(&key.collection) {
         plan.changes.push(Change::Local { collection: key.collection.clone(), record });
@@ -68,7 +71,9 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
         return Ok(plan);
     }
     let letter = replica.dead_letter_of(key).map(|l| &l.mutation);
-    if let Some(dead) = letter.filter(|l| l.op == Op::Create) {
+    let last = replica.pending_of(key).next_back();
+    // With a decision queued behind the refused create, what comes now is made on the decision (seed 10757).
+    if let Some(dead) = letter.filter(|l| l.op == Op::Create && last.is_none()) {
         if op != Op::Delete {
             plan.mutations = Some(Range { first: dead.id.clone(), count: 1 });
             let once = dead.once.iter().chain(&context.once).cloned().collect();
@@ -85,10 +90,9 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
     if let Some(dead) = letter {
         add_pointers(&mut changed, &dead.changed);
     }
-    let last = replica.pending_of(key).next_back();
     let waits = waits_for(replica, key, &record, context, &Siblings::new());
     let mut plan = match last.filter(|l| coalesces(l, &waits, context)) {
-        Some(last) => coalesce(replica, last, op, record, changed, waits, context, plan),
+        Some(last) => coalesce(replica, last, op, (record, changed, texts), waits, context, plan),
         None => {
             check_room(replica, 1, context)?;
             let mut m = Mutation::new(MutationId::new(replica.client().clone(), replica.seq() + 1), op, key.clone(), record);
@@ -97,7 +101,7 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
                 Some(last) => (m.base_rev, m.base, m.on) = (last.base_rev, last.base.clone(), Some(last.id.clone())),
                 None => (m.base_rev, m.base) = (replica.confirmed(key).and_then(Record::rev), replica.confirmed(key).cloned()),
             }
-            (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), waits);
+            (m.changed, m.texts, m.group, m.depends_on) = (changed, texts, context.group.clone(), waits);
             if let Some(dead) = letter {
                 // Its content is made on the refused one.
                 if last.is_none() {
@@ -119,37 +123,68 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
 }
 
 /// A whole record made from an older version than the one shown now: based on that one, so that the
-/// server sees the two as concurrent; an unsent version it replaces here goes to the archive.
+/// server sees the two as concurrent; a version it replaces here that no server has goes to the archive.
 pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, seen: Seen, context: &Context) -> Result<Plan> {
+    let record = match replica.policy(key) {
+        Policy::Fields if op == Op::Update => on_top(replica, key, &record, view, seen)?,
+        _ => record,
+    };
+    if record.same_content(view) {
+        return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
+    }
     let mut plan = enqueue(replica, op, key, record, view, context)?;
-    let unseen = replica.pending_of(key).next_back().filter(|m| m.record.updated_at() == view.updated_at() && !m.attempted).cloned();
+    let (mut lost, types) = (None, replica.rules(key).types);
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
             (m.base_rev, m.base, m.on) = (seen.rev, None, None);
+            m.texts = seen_version(replica, key, seen).map_or_else(BTreeMap::new, |was| merge::seen_texts(was, &m.record, types));
         }
+        lost = match change {
+            Change::Swap(m) => replica.pending(&m.id).map(|m| m.record.clone()),
+            Change::DeadEdit(m) => replica.dead_letter(&m.id).map(|letter| letter.mutation.record.clone()),
+            Change::Mine { key, .. } => replica.hold(key).map(|hold| hold.mine.clone()),
+            _ => lost,
+        };
     }
-    if let Some(lost) = unseen.filter(|_| plan.changes.iter().any(|c| matches!(c, Change::Swap(_)))) {
-        let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(&lost.record), None, Status::Automatic, context.now);
+    if let Some(lost) = lost {
+        let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(&lost), None, Status::Automatic, context.now);
         plan.changes.push(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? });
     }
     Ok(plan)
 }
 
-/// Field stamps and changed pointers, where the policy wants them.
+/// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record
+/// lacks counts as never seen, not as removed.
+fn on_top(replica: &Replica, key: &Key, record: &Record, view: &Record, seen: Seen) -> Result<Record> {
+    let changed = match seen_version(replica, key, seen) {
+        Some(seen) => merge::changed_pointers(Some(seen), record),
+        None => {
+            let there = Value::Object(record.value()?);
+            let mut changed = merge::changed_pointers(Some(view), record);
+            changed.retain(|pointer| there.pointer(pointer).is_some());
+            changed
+        }
+    };
+    merge::overlay(Some(view), Op::Update, record, &changed, Policy::Fields)
+}
+
+/// The version its editor saw, where it is still here.
+fn seen_version<'r>(replica: &'r Replica, key: &'r Key, seen: Seen) -> Option<&'r Record> {
+    let is_seen = |r: &&Record| seen.rev.is_some() && seen.rev == r.rev() && seen.stamp == Some(r.updated_at());
+    let bases = replica.pending_of(key).filter_map(|m| m.base.as_ref());
+    replica.confirmed(key).into_iter().chain(bases).find(is_seen)
+}
+
+/// What the write does to typed fields; field stamps and changed pointers, where the policy wants them.
 pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Record) -> Result<(Record, Vec<String>)> {
-    if replica.policy(key) != Policy::Fields {
+    let rules = replica.rules(key);
+    merge::check_types(&record, rules.types)?;
+    let record = merge::written(view, &record, replica.client(), rules.types)?;
+    if rules.policy != Policy::Fields {
         return Ok((record, Vec::new()));
     }
     let changed = merge::changed_pointers(Some(view), &record);
     Ok((merge::stamp_fields(Some(view), record, &changed)?, changed))
-}
-
-pub(super) fn add_pointers(to: &mut Vec<String>, more: &[String]) {
-    for pointer in more {
-        if !to.contains(pointer) {
-            to.push(pointer.clone());
-        }
-    }
 }
 
 fn coalesces(last: &Mutation, waits: &[MutationId], context: &Context) -> bool {
@@ -160,13 +195,11 @@ fn coalesces(last: &Mutation, waits: &[MutationId], context: &Context) -> bool {
     !last.attempted && !last.imported && last.resolves.is_none() && last.group == context.group && (own_group || !adds)
 }
 
-#[allow(clippy::too_many_arguments, reason = "one step of `enqueue`")]
 fn coalesce(
     replica: &Replica,
     last: &Mutation,
     op: Op,
-    record: Record,
-    changed: Vec<String>,
+    (record, changed, texts): (Record, Vec<String>, BTreeMap<String, String>),
     waits: Vec<MutationId>,
     context: &Context,
     mut plan: Plan,
@@ -192,6 +225,10 @@ fn coalesce(
     let once = last.once.iter().chain(&context.once).cloned().collect();
     let mut m = Mutation { op: merged, record, depends_on, once, ..last.clone() };
     add_pointers(&mut m.changed, &changed);
+    // What the first of them saw is what all of them were made on.
+    for (pointer, seen) in texts {
+        m.texts.entry(pointer).or_insert(seen);
+    }
     plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Swap(m));
     plan

@@ -4,7 +4,7 @@ use super::depends::{self, Siblings};
 use super::{Context, Plan, check_room, enqueue, first, own_fields};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::record::{Envelope, Record, check};
 use crate::core::replica::{DeadLetter, Replica};
 use crate::core::stamp::Stamp;
@@ -48,7 +48,7 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
             None => (dead.record.clone(), dead.changed.clone()),
             Some(text) => {
                 let (record, mut changed) = edit(replica, dead, text, context)?;
-                enqueue::add_pointers(&mut changed, &dead.changed);
+                add_pointers(&mut changed, &dead.changed);
                 (record, changed)
             }
         };
@@ -82,7 +82,7 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
 /// is added, or where it was sent already a mutation of its own follows.
 fn join(replica: &Replica, dead: &Mutation, waiting: &Mutation, context: &Context, mut plan: Plan) -> Result<Plan> {
     let mut changed = waiting.changed.clone();
-    enqueue::add_pointers(&mut changed, &dead.changed);
+    add_pointers(&mut changed, &dead.changed);
     let added = changed.len() > waiting.changed.len();
     let now = if added && waiting.attempted {
         check_room(replica, 1, context)?;

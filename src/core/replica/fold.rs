@@ -282,7 +282,7 @@ impl Replica {
     }
 
     pub(crate) fn dead_remove(&mut self, id: &MutationId) -> Option<DeadLetter> {
-        let letter = self.dead.shift_remove(id)?;
+        let letter = self.dead.remove(id)?;
         self.unconfirmed.remove(&letter.mutation);
         self.unname(&letter.mutation);
         let key = letter.mutation.key.clone();

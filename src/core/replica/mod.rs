@@ -23,7 +23,7 @@ use crate::core::journal::Quarantined;
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
-use crate::core::schema::{Policy, Schema};
+use crate::core::schema::{Policy, Rules, Schema};
 use crate::core::stamp::Stamp;
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ pub struct Replica {
     pub(crate) tables: IndexMap<Arc<str>, Table>,
     pub(crate) queue: BTreeMap<u64, Mutation>,
     pub(crate) places: HashMap<MutationId, u64>,
-    pub(crate) dead: IndexMap<MutationId, DeadLetter>,
+    pub(crate) dead: BTreeMap<MutationId, DeadLetter>,
     pub(crate) provisional: IndexSet<Key>,
     pub(crate) open_conflicts: IndexMap<Arc<str>, Key>,
     pub(crate) decided: HashMap<Arc<str>, u32>,
@@ -179,7 +179,7 @@ impl Replica {
             tables: IndexMap::default(),
             queue: BTreeMap::new(),
             places: HashMap::default(),
-            dead: IndexMap::default(),
+            dead: BTreeMap::new(),
             provisional: IndexSet::default(),
             open_conflicts: IndexMap::default(),
             decided: HashMap::default(),
@@ -243,8 +243,11 @@ impl Replica {
     }
     /// Refused mutations, oldest first.
     pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
-        self.dead.values()
+        let mut letters: Vec<&DeadLetter> = self.dead.values().collect();
+        letters.sort_by_key(|letter| letter.at);
+        letters.into_iter()
     }
+
     /// One refused mutation.
     #[must_use]
     pub fn dead_letter(&self, id: &MutationId) -> Option<&DeadLetter> {
@@ -280,6 +283,12 @@ impl Replica {
         self.schema.policy(&key.collection, &key.id)
     }
 
+    /// The same, typed fields included.
+    #[must_use]
+    pub fn rules(&self, key: &Key) -> Rules<'_> {
+        self.schema.rules(&key.collection, &key.id)
+    }
+
     pub(crate) fn slot(&self, key: &Key) -> Option<&Slot> {
         let table = self.tables.get(&key.collection)?;
         // Old ids stay valid.
@@ -307,11 +316,12 @@ impl Replica {
         let mut pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
         let alone = slot.pending.len() == 1 && dead.is_none() && slot.known().is_none();
         // Each version is whole, or there is none below it: the newest one covers the others.
-        if alone || self.schema.policy(collection, id) != Policy::Fields {
+        let rules = self.schema.rules(collection, id);
+        if alone || rules.policy != Policy::Fields && rules.types.is_empty() {
             return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).map(Cow::Borrowed);
         }
         let known = slot.known().map(Cow::Borrowed);
-        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, Policy::Fields))))
+        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, rules))))
     }
 
     /// What the app sees of every record of a collection, in order of arrival, tombstones included.
@@ -381,11 +391,11 @@ impl Replica {
 }
 
 /// A pending version on top of what is below it. A broken body (which no write can make) shows as it is.
-pub(crate) fn overlay(below: Option<&Record>, m: &Mutation, policy: Policy) -> Record {
-    if policy != Policy::Fields || below.is_none() || matches!(m.op, Op::Delete | Op::Undelete) {
+pub(crate) fn overlay(below: Option<&Record>, m: &Mutation, rules: Rules<'_>) -> Record {
+    if below.is_none() || matches!(m.op, Op::Delete | Op::Undelete) {
         return m.record.clone();
     }
-    merge::overlay(below, m.op, &m.record, &m.changed, policy).unwrap_or_else(|_| m.record.clone())
+    merge::overlay(below, m.op, &m.record, &m.changed, rules).unwrap_or_else(|_| m.record.clone())
 }
 
 /// The clock of a write: local time moved by the learned offset.

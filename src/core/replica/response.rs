@@ -5,7 +5,7 @@
 use super::{DeadLetter, Hold, Output, Replica, Sweep, overlay};
 use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::journal::{Response, Settled};
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
@@ -17,7 +17,10 @@ impl Replica {
         // First of all: every row and result below is taken in under the ids known then.
         self.learn_ids(response);
         let adopted = self.changes(response);
-        for result in &response.results {
+        // Of a history that the server has left, or that this device has not seen yet: the mutations stay and are sent again,
+        // to be judged, or answered by their receipts, in the history the device then stands in.
+        let elsewhere = self.standing.epoch.as_ref().is_some_and(|epoch| *epoch != response.epoch);
+        for result in response.results.iter().filter(|_| !elsewhere) {
             self.settle(result, response.at);
         }
         // A result's row stood in until the stream delivered that record, or said that it is past it.
@@ -275,7 +278,10 @@ impl Replica {
             }
         }
         if let Some(before) = self.slot(&m.key).and_then(|s| s.dead.clone()) {
-            self.dead_remove(&before);
+            if let Some(letter) = self.dead_remove(&before) {
+                // Made on the refused version, it carries what that one changed: taken up again, it says so (seed 2599).
+                add_pointers(&mut m.changed, &letter.mutation.changed);
+            }
             self.redepend(&before, Some(&m.id));
         }
         m.sent = None;
@@ -292,15 +298,22 @@ impl Replica {
     /// The local version and everything written on top of it wait for the user, visible, unsent.
     fn collide(&mut self, m: Mutation, result: &Settled, theirs: Option<Record>, at: Stamp) {
         let key = m.key.clone();
-        let policy = self.policy(&key);
-        let mut mine = m.record.clone();
+        let rules = self.schema.clone();
+        let rules = rules.rules(&key.collection, &key.id);
+        let (mut mine, mut below) = (m.record.clone(), m.id.clone());
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
-                mine = overlay(Some(&mine), &later, policy);
+                let next = overlay(Some(&mine), &later, rules);
+                if later.on.as_ref() != Some(&below) {
+                    // Saved whole by somebody who had not seen what was below it (seed 7195).
+                    self.keep_replaced(&key, &mine, at);
+                }
+                (mine, below) = (next, later.id);
                 self.queue_remove(place);
             }
         }
         if let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.mine.order(&mine).is_gt()) {
+            self.keep_replaced(&key, &mine, at);
             mine = hold.mine;
         }
         let conflict = match &result.archived {
@@ -315,6 +328,14 @@ impl Replica {
         }
         if self.slot(&key).is_some_and(|s| s.hold.is_some()) {
             self.outputs.push(Output::Conflict(conflict));
+        }
+    }
+
+    /// A version that another one replaced on this device before any server had it.
+    fn keep_replaced(&mut self, key: &Key, replaced: &Record, at: Stamp) {
+        let entry = Conflict::local(&self.schema, key, Kind::EditEdit, Some(replaced), None, Status::Automatic, at);
+        if let Ok(row) = entry.to_record(at) {
+            self.keep_local(row);
         }
     }
 

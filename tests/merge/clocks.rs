@@ -1,0 +1,64 @@
+//! Three devices with wrong clocks edit the same records for many rounds.
+
+use crate::farm::{Farm, body};
+use homing::core::plan::Intent;
+use homing::core::record::{Key, Record};
+use homing::engine::Request;
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+const RECORDS: usize = 200;
+const ROUNDS: usize = 50;
+
+#[test]
+fn three_clocks_two_hundred_records_fifty_rounds() {
+    let farm = Farm::new(r#"{"collections":{"days":{}}}"#, &[-600_000, 0, 86_400_000], 1);
+    for n in 0..RECORDS {
+        farm.insert(1, "days", &format!("d{n}"), &json!({"eggs": "start"}));
+    }
+    farm.settle();
+    let value = |r: &Record| body(r)["eggs"].as_str().unwrap().to_owned();
+    let (mut stamps, mut fell): (HashMap<(usize, usize), i64>, usize) = (HashMap::new(), 0);
+    let (mut all, mut replaced, mut wins) = (Vec::new(), HashSet::new(), BTreeMap::<usize, usize>::new());
+    for round in 0..ROUNDS {
+        // Who writes last changes from round to round.
+        for d in (0..3).map(|d| (d + round) % 3) {
+            farm.world.advance(500);
+            let tab = &farm.devices[d][0];
+            let view = |n: usize| tab.read(|r| r.view(&Key::new("days", format!("d{n}").as_str()))).unwrap();
+            let before: Vec<Record> = (0..RECORDS).map(view).collect();
+            replaced.extend(before.iter().map(value));
+            let edit = |n: usize| {
+                let new = RawValue::from_string(format!("\"v{d}.{n}.{round}\"")).unwrap();
+                Intent::Update { key: Key::new("days", format!("d{n}").as_str()), set: vec![("eggs".into(), new)], unset: vec![] }
+            };
+            tab.write(Request { intents: (0..RECORDS).map(edit).collect(), ..Request::default() }).unwrap();
+            farm.world.run(Box::pin(tab.durable()));
+            for (n, before) in before.iter().enumerate() {
+                let now = view(n);
+                assert!(now.updated_at() > before.updated_at(), "an edit is later than what it was made on");
+                fell += usize::from(stamps.insert((d, n), now.updated_at().0).is_some_and(|last| now.updated_at().0 <= last));
+                all.push(value(&now));
+            }
+        }
+        (0..3).for_each(|d| farm.sync((d + round) % 3));
+        for n in 0..RECORDS {
+            let winner = value(&farm.row("days", &format!("d{n}")));
+            *wins.entry(usize::from(winner.as_bytes()[1] - b'0')).or_default() += 1;
+        }
+        farm.world.advance(60_000);
+    }
+    farm.settle();
+    let rows = farm.all_equal();
+    let archive = farm.archive();
+    println!("versions {}, wins by device {wins:?}, archive {} entries", all.len(), archive.len());
+    assert_eq!(fell, 0, "stamps of a record grow on each device; with an offset known nothing is clamped");
+    assert!(wins.len() == 3 && wins.values().all(|n| *n > RECORDS * ROUNDS / 6), "somebody hardly ever wins");
+    let live = rows.iter().filter(|(key, _)| key.starts_with("days/")).map(|(_, row)| row);
+    let kept: HashSet<String> = archive.iter().flat_map(|c| [&c.mine, &c.theirs]).flatten().chain(live).map(value).collect();
+    let lost: Vec<&String> = all.iter().filter(|v| !kept.contains(*v) && !replaced.contains(*v)).collect();
+    assert!(lost.is_empty(), "{} of {} versions are nowhere: {:?}", lost.len(), all.len(), lost.first());
+    let archived = all.iter().filter(|v| kept.contains(*v)).count();
+    assert!(archived > RECORDS * ROUNDS, "too few versions lost to mean anything: {archived}");
+}
