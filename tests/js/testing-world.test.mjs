@@ -215,6 +215,7 @@ test('what cannot settle says why; what needs time is run', async () => {
   assert.throws(() => world.device('z'), /No such device: z. There are: a/)
   await world.close()
   assert.throws(() => world.device('a'), /no open database/)
+  await assert.rejects(createWorld({ collections: { c: { merge: 'dice' } } }), (error) => error instanceof Error && /dice/.test(error.message))
 })
 
 if (process.env.TELL === '1') console.log(told(await play(Number(process.argv[2]))))

@@ -47,6 +47,7 @@ export class World<S extends Schema> {
   readonly #random: Random
   readonly #authority: Authority
   readonly #devices = new Map<string, Device>()
+  readonly #say: (line: string) => void
 
   private constructor(options: WorldOptions<S>) {
     const { seed = 1, start = '2026-01-01T00:00:00.000Z', faults = {}, collections = {}, version = 0, refuse } = options
@@ -56,16 +57,14 @@ export class World<S extends Schema> {
     this.#clock = new Clock(Date.parse(start))
     const began = this.#clock.now
     this.#random = new Random(seed)
-    this.#authority = new Authority(JSON.stringify({ version, collections }), SCOPE)
-    const say = (line: string): void => void log.push(`${this.#clock.now - began} ${line}`)
-    this.#say = say
+    this.#authority = ask(() => new Authority(JSON.stringify({ version, collections }), SCOPE))
+    this.#say = (line) => void log.push(`${this.#clock.now - began} ${line}`)
     this.network = new Network(this.#clock, this.#random, faults, ({ kind, body }) => {
       if (kind === 'push') this.#refuse(body.mutations, refuse)
-      return this.#ask(() => this.#authority[kind](JSON.stringify(body), this.#clock.now))
-    }, (name, online) => this.#known(name).inside.setOnline(online), say)
+      return JSON.parse(ask(() => this.#authority[kind](JSON.stringify(body), this.#clock.now))) as SyncResponse
+    }, (name, online) => this.#known(name).inside.setOnline(online), this.#say)
     this.server = { rows: (collection) => JSON.parse(this.#authority.rows(collection)) as never }
   }
-  readonly #say: (line: string) => void
 
   /** @internal */
   static async make<S extends Schema>(options: WorldOptions<S>): Promise<World<S>> {
@@ -192,14 +191,15 @@ export class World<S extends Schema> {
       if (why !== undefined) this.#authority.refuse(mutation.id, why.message, why.path)
     }
   }
+}
 
-  #ask(call: () => string): SyncResponse {
-    try {
-      return JSON.parse(call()) as SyncResponse
-    } catch (thrown) {
-      if (typeof thrown !== 'string') throw thrown
-      const { message, ...rest } = JSON.parse(thrown) as { message: string; status?: number; code?: string }
-      throw Object.assign(new Error(message), rest)
-    }
+/** Calls the module; its errors are JSON texts. */
+function ask<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (thrown) {
+    if (typeof thrown !== 'string') throw thrown
+    const { message, ...rest } = JSON.parse(thrown) as { message: string }
+    throw Object.assign(new Error(message), rest)
   }
 }
