@@ -198,6 +198,8 @@ impl History {
             if !deleted && status.is_some() && !accepted {
                 self.values.extend(values(&carried).into_iter().map(|v| (Key::new(wire.collection.as_str(), id.clone()), v)));
             }
+            // What it says that its author saw where he changed it, he replaced knowingly, whatever else came in between.
+            self.replaced.extend(wire.was.iter().flat_map(serde_json::Map::values).filter_map(Value::as_i64));
             // Made on exactly this row: its author saw what is gone now. A decision was made looking at both.
             if let Some(row) = at(before)
                 && (wire.base_rev == row.rev() || wire.resolves.is_some())
