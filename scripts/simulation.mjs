@@ -15,34 +15,47 @@ const HELP = `Usage: npm run test:simulation [-- --mutants | --rules] [--only NA
 
 Runs histories of 3 to 5 devices with every fault there is, and prints how many of each; fails when a promise of DESIGN 10 is broken.
   --mutants   breaks the ${NAMED.length} lines that the queue and the protocol rest on, one at a time in a copy, and prints the seed that caught each
-  --rules     the same for the rules of the design (${RULES.length} more)
+  --rules     the same for the rules of the design (${RULES.length} more), each caught by a seed or by a test that is named
   --only      only those whose name begins so
 Environment: HISTORIES (5000), FIRST (0); SEED runs one history and prints every step.`
 
 const TEST = ['test', '--quiet', '--test', 'simulation', '--', '--nocapture']
 /** What the copy needs to compile the test. */
-const PARTS = ['Cargo.toml', 'Cargo.lock', 'src', 'server', 'tests/simulation']
+const PARTS = ['Cargo.toml', 'Cargo.lock', 'src', 'server', 'tests']
+
+/** Breaks one line in the copy, runs what must notice, and says by what it was caught; `null` when by nothing. */
+async function caughtBy({ name, file, find, replace, by }, copy, env) {
+  const path = join(copy, file)
+  const text = await readFile(path, 'utf8')
+  await writeFile(path, text.replace(find, () => replace))
+  const args = by === undefined ? TEST : ['test', '--quiet', ...by.split(' ')]
+  const { code, stdout, stderr } = await run('cargo', args, { cwd: copy, env, quiet: true, allowFailure: true })
+  await writeFile(path, text)
+  const ran = /^running [1-9]/m.test(stdout)
+  if (!ran) throw new SetupError(`The mutant "${name}" does not compile, or its test is gone.`, (stderr || stdout).split('\n').slice(0, 12).join('\n'))
+  const [, seed, what] = /^SEED=(\d+): (.*)$/m.exec(stdout) ?? []
+  if (code === 0 || by === undefined && seed === undefined) return null
+  return by === undefined ? `seed ${seed}, ${what.slice(0, 100)}` : by
+}
 
 async function mutants(list) {
   const copy = join(ROOT, 'build/mutants')
   await rm(copy, { recursive: true, force: true })
   await mkdir(join(copy, 'tests'), { recursive: true })
   for (const part of PARTS) await cp(join(ROOT, part), join(copy, part), { recursive: true })
-  const env = { ...cargoEnv(), CARGO_TARGET_DIR: join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'mutants'), UNTIL_FAILURE: '1', RUSTFLAGS: '-Awarnings', HISTORIES: process.env.HISTORIES ?? '5000' }
-  let survived = 0
-  for (const { name, file, find, replace } of list) {
-    const path = join(copy, file)
-    const text = await readFile(path, 'utf8')
-    if (text.split(find).length !== 2) throw new SetupError(`The mutant "${name}" is out of date.`, `${file} has its line ${text.split(find).length - 1} times; it must be there once.`)
-    await writeFile(path, text.replace(find, () => replace))
-    const { code, stdout, stderr } = await run('cargo', TEST, { cwd: copy, env, quiet: true, allowFailure: true })
-    await writeFile(path, text)
-    const caught = /^SEED=(\d+): (.*)$/m.exec(stdout)
-    if (code !== 0 && caught === null) throw new SetupError(`The mutant "${name}" does not compile.`, stderr.split('\n').slice(0, 12).join('\n'))
-    if (caught === null) survived++
-    console.log(caught === null ? `SURVIVED  ${name}` : `caught    ${name}: seed ${caught[1]}, ${caught[2].slice(0, 100)}`)
+  for (const { name, file, find } of list) {
+    const times = (await readFile(join(copy, file), 'utf8')).split(find).length - 1
+    if (times !== 1) throw new SetupError(`The mutant "${name}" is out of date.`, `${file} has its line ${times} times; it must be there once.`)
   }
-  console.log(`${list.length - survived} of ${list.length} caught`)
+  const env = { ...cargoEnv(), CARGO_TARGET_DIR: join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'mutants'), UNTIL_FAILURE: '1', RUSTFLAGS: '-Awarnings', HISTORIES: process.env.HISTORIES ?? '5000' }
+  const start = performance.now()
+  let survived = 0
+  for (const mutant of list) {
+    const by = await caughtBy(mutant, copy, env)
+    if (by === null) survived++
+    console.log(by === null ? `SURVIVED  ${mutant.name}` : `caught    ${mutant.name}: ${by}`)
+  }
+  console.log(`${list.length - survived} of ${list.length} caught, ${((performance.now() - start) / 1000).toFixed(0)} s`)
   if (survived > 0) process.exitCode = 1
 }
 

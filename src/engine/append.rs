@@ -264,6 +264,11 @@ impl Memory {
                     let verdict = Verdict::of(&result);
                     self.report.settled.push((result.id, verdict));
                 }
+                Output::Resent { from, to } => {
+                    self.in_flight.remove(&from);
+                    self.attempts.remove(&from);
+                    self.report.resent.push((from, to));
+                }
                 Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),
                 Output::Renamed { from, to } => self.report.notices.push(super::Notice::Renamed { from, to }),
                 Output::Dead(id) => self.report.notices.push(super::Notice::Dead(id)),

@@ -16,10 +16,13 @@ use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
 use futures_util::future::{Either, select};
+use std::collections::HashSet;
 use std::pin::pin;
 
 /// Failures in a row of the same batch after which a server's 500 may be the batch's own fault.
 const SUSPICIOUS: u32 = 3;
+/// An answer with so many rows and results is worked on in several tasks: a page stays responsive while a queue drains.
+const MANY: usize = 100;
 
 pub(super) enum Failure {
     /// Storage or the engine itself.
@@ -56,6 +59,11 @@ impl Ask<'_> {
             Ask::Pull(_) => "pull",
         }
     }
+}
+
+/// Rows and results of an answer.
+pub(super) fn size(answer: &SyncResponse) -> usize {
+    answer.results.len() + answer.changes.iter().map(|page| page.records.len()).sum::<usize>()
 }
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
@@ -201,11 +209,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.inner.platform.notify();
         let (mut answer, sent) = self.ask(Ask::Push(&request), &request.request_id, report).await?;
         // A server that says nothing about a mutation has not settled it: it waits like one told to retry.
-        for m in &request.mutations {
-            if !answer.results.iter().any(|r| r.id == m.id) && !answer.reset {
-                answer.results.push(WireResult::new(m.id.clone(), Outcome::Retry));
-            }
-        }
+        let told: HashSet<&str> = answer.results.iter().map(|r| r.id.as_str()).collect();
+        let silent = request.mutations.iter().filter(|m| !told.contains(m.id.as_str()) && !answer.reset);
+        let waits: Vec<WireResult> = silent.map(|m| WireResult::new(m.id.clone(), Outcome::Retry)).collect();
+        answer.results.extend(waits);
         // Settled before it was ever sent: a copy of this profile has used the number (R5).
         let mut reused = false;
         for result in answer.results.iter_mut().filter(|r| r.status == Outcome::Expired) {
@@ -247,7 +254,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 answer = self.ask_once(&ask, id).await;
             }
         }
-        Ok((answer?, sent))
+        let answer = answer?;
+        self.breathe(size(&answer)).await;
+        Ok((answer, sent))
+    }
+
+    /// Lets the page's other work run, where what was done just now was much.
+    pub(super) async fn breathe(&self, much: usize) {
+        if much >= MANY {
+            self.inner.platform.sleep(0).await;
+        }
     }
 
     async fn ask_once(&self, ask: &Ask<'_>, id: &str) -> std::result::Result<SyncResponse, TransportError> {

@@ -64,6 +64,8 @@ impl Verdict {
         match result.status {
             Outcome::Merged => Verdict::Merged { rev, conflict },
             Outcome::Superseded => Verdict::Superseded { rev, conflict },
+            // A rule decided for the server's version: nothing waits.
+            Outcome::Conflict if result.automatic().is_some() => Verdict::Superseded { rev, conflict },
             Outcome::Conflict => Verdict::Conflict { conflict: conflict.unwrap_or_else(|| "".into()) },
             Outcome::Rejected => {
                 let message = result.message.as_deref().unwrap_or("the server refused this write");
@@ -127,6 +129,8 @@ pub struct Drained {
     pub failed: Vec<Failed>,
     /// Mutations that left the queue.
     pub settled: Vec<(MutationId, Verdict)>,
+    /// Mutations that go again under another id: old, new.
+    pub resent: Vec<(MutationId, MutationId)>,
     /// Notices, in order.
     pub notices: Vec<Notice>,
     /// The status changed.
@@ -144,7 +148,12 @@ pub(super) type Buffer = Drained;
 impl Drained {
     fn is_durable_only(&self) -> bool {
         let told = self.everything || self.status || self.queue || self.dead || self.conflicts;
-        !told && self.changes.is_empty() && self.failed.is_empty() && self.settled.is_empty() && self.notices.is_empty()
+        !told
+            && self.changes.is_empty()
+            && self.failed.is_empty()
+            && self.settled.is_empty()
+            && self.resent.is_empty()
+            && self.notices.is_empty()
     }
 }
 

@@ -49,6 +49,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Makes an answer durable; whether more pages follow.
     pub(super) async fn apply(&self, wire: SyncResponse, asked: Option<String>, sent: Stamp, report: &mut SyncReport) -> Step<bool> {
         self.check_open()?;
+        let much = super::cycle::size(&wire);
         let received = self.inner.platform.now();
         let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
         let mut reused = false;
@@ -76,7 +77,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             match result.status {
                 Outcome::Rejected if result.code.as_deref() == Some("mutation-reuse") => reused = true,
                 Outcome::Rejected => report.rejected += 1,
-                Outcome::Conflict => report.conflicts += 1,
+                Outcome::Conflict if result.automatic().is_none() => report.conflicts += 1,
                 _ => {}
             }
             report.pushed += usize::from(result.status.is_final());
@@ -110,6 +111,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         if reused {
             self.take_new_client().await?;
         }
+        self.breathe(much).await;
         Ok(more)
     }
 

@@ -18,7 +18,7 @@ pub trait Platform: 'static {
     fn random(&self) -> f64;
     /// A random UUID v4.
     fn uuid(&self) -> String;
-    /// Resolves after that many milliseconds. Dropping it cancels the timer.
+    /// Resolves after that many milliseconds; 0: in the next task. Dropping it cancels the timer.
     fn sleep(&self, ms: u64) -> LocalBoxFuture<'static, ()>;
     /// Runs a task on this thread; never at once, always in a later turn.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);

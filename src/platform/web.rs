@@ -2,10 +2,12 @@
 
 use super::{Log, Platform};
 use crate::core::stamp::Stamp;
+use futures_channel::oneshot;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::{MessageChannel, MessagePort};
 
 /// Functions the page may hand in; a missing one means the ordinary way.
 #[derive(Clone, Debug)]
@@ -60,6 +62,29 @@ fn call(hook: Option<&Function>, argument: &JsValue) {
     }
 }
 
+/// Where a message arrives; nothing does once it is dropped.
+struct Ear(MessagePort);
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.0.set_onmessage(None);
+        self.0.close();
+    }
+}
+
+/// The next task of this thread, after what waits already. By a message: a timer waits 4 ms here, and a second in a
+/// hidden page.
+async fn next_task() {
+    let Ok(channel) = MessageChannel::new() else { return };
+    let (tell, told) = oneshot::channel::<()>();
+    let heard = Closure::once(move || _ = tell.send(()));
+    let ear = Ear(channel.port1());
+    ear.0.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+    if channel.port2().post_message(&JsValue::NULL).is_ok() {
+        let _ = told.await;
+    }
+}
+
 impl Platform for Web {
     #[allow(clippy::disallowed_methods, reason = "this is the place the clock comes from")]
     fn now(&self) -> Stamp {
@@ -76,6 +101,9 @@ impl Platform for Web {
             && let Ok(time) = sleep.call1(&JsValue::NULL, &JsValue::from_f64(ms as f64))
         {
             return Box::pin(async move { _ = JsFuture::from(Promise::resolve(&time)).await });
+        }
+        if ms == 0 {
+            return Box::pin(next_task());
         }
         // Longer timers overflow and fire at once; whoever waits longer looks again.
         let ms = u32::try_from(ms).unwrap_or(u32::MAX).min(i32::MAX as u32);

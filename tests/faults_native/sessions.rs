@@ -140,6 +140,42 @@ fn f30_a_server_that_was_restored_is_read_anew_and_pending_work_is_kept() {
     assert_eq!(fresh.rows(), 5);
 }
 
+/// One tab pushes; before its answer arrives the server goes back to a backup and another tab learns of it.
+#[test]
+fn f30_an_answer_from_before_the_restore_settles_nothing() {
+    let farm = Farm::new(301);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    let backup = farm.network.server.borrow().snapshot();
+    let tab = farm.open(&d.journal, manual(), "farm", 0);
+    d.insert(names(3));
+    farm.world.run(Box::pin(d.engine.durable()));
+    d.wire.does(|_| Act::Slow(20_000));
+    let call = d.start();
+    farm.pass(1_000);
+    assert_eq!((call.borrow().is_some(), farm.server_rows()), (false, 3), "they took effect, and nobody knows");
+    let now = homing::core::stamp::Stamp(farm.world.now());
+    farm.network.server.borrow_mut().restore(&backup, now);
+    // Its first request is told to start anew, and not evaluated; then its network is gone.
+    let mut asked = 0;
+    tab.wire.does(move |_| {
+        asked += 1;
+        if asked == 1 { Act::Pass } else { http(503) }
+    });
+    farm.world.run(Box::pin(tab.engine.catch_up())).unwrap();
+    tab.sync(&farm).unwrap_err();
+    assert_eq!((farm.server_rows(), tab.pending()), (0, 3));
+    let epoch = tab.engine.read(|r| r.standing().epoch.clone());
+    assert_ne!(epoch, d.engine.read(|r| r.standing().epoch.clone()));
+    d.wire.does(|_| Act::Pass);
+    farm.pass(60_000);
+    assert!(call.borrow().is_some(), "the late answer came");
+    assert_eq!(d.engine.read(|r| r.standing().epoch.clone()), epoch);
+    d.sync(&farm).unwrap();
+    farm.world.run(Box::pin(tab.engine.catch_up())).unwrap();
+    assert_eq!((farm.server_rows(), d.rows(), tab.rows(), d.pending(), tab.pending()), (3, 3, 3, 0, 0));
+}
+
 #[test]
 fn a_guest_who_logs_in_keeps_what_was_written_under_the_same_ids() {
     let farm = Farm::new(103);

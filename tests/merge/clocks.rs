@@ -11,6 +11,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 const RECORDS: usize = 200;
 const ROUNDS: usize = 50;
 
+fn value(record: &Record) -> String {
+    body(record)["eggs"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn three_clocks_two_hundred_records_fifty_rounds() {
     let farm = Farm::new(r#"{"collections":{"days":{}}}"#, &[-600_000, 0, 86_400_000], 1);
@@ -18,7 +22,6 @@ fn three_clocks_two_hundred_records_fifty_rounds() {
         farm.insert(1, "days", &format!("d{n}"), &json!({"eggs": "start"}));
     }
     farm.settle();
-    let value = |r: &Record| body(r)["eggs"].as_str().unwrap().to_owned();
     let (mut stamps, mut fell): (HashMap<(usize, usize), i64>, usize) = (HashMap::new(), 0);
     let (mut all, mut replaced, mut wins) = (Vec::new(), HashSet::new(), BTreeMap::<usize, usize>::new());
     for round in 0..ROUNDS {
@@ -61,4 +64,40 @@ fn three_clocks_two_hundred_records_fifty_rounds() {
     assert!(lost.is_empty(), "{} of {} versions are nowhere: {:?}", lost.len(), all.len(), lost.first());
     let archived = all.iter().filter(|v| kept.contains(*v)).count();
     assert!(archived > RECORDS * ROUNDS, "too few versions lost to mean anything: {archived}");
+}
+
+/// Fault row F21.
+#[test]
+fn f21_equal_stamps_on_two_devices_are_decided_alike_and_the_loser_is_archived_once() {
+    for schema in [r#"{"collections":{"days":{}}}"#, r#"{"collections":{"days":{"merge":"fields"}}}"#] {
+        for first in [0, 1] {
+            let farm = Farm::new(schema, &[0, 0], 1);
+            farm.insert(0, "days", "d", &json!({"eggs": "start"}));
+            farm.settle();
+            farm.world.advance(10_000);
+            let now = |d: usize| farm.devices[d][0].read(|r| r.view(&Key::new("days", "d"))).unwrap();
+            let stamp = |d: usize| now(d).updated_at();
+            // Each device's idea of the server's clock is a few milliseconds off: the one behind catches up.
+            farm.update(&farm.devices[0][0], "days", "d", &json!({"eggs": "a"}));
+            let mut n = 0;
+            farm.update(&farm.devices[1][0], "days", "d", &json!({"eggs": "x"}));
+            while stamp(0) != stamp(1) {
+                n += 1;
+                let behind = usize::from(stamp(1) < stamp(0));
+                farm.update(&farm.devices[behind][0], "days", "d", &json!({"eggs": format!("x{n}")}));
+                assert!(n < 1_000, "the stamps never meet");
+            }
+            let texts = [value(&now(0)), value(&now(1))];
+            farm.sync(first);
+            farm.sync(1 - first);
+            farm.settle();
+            let rows = farm.all_equal();
+            let winner = value(&rows["days/d"]);
+            assert_eq!(winner, texts.iter().max().unwrap().clone(), "the larger canonical text, whoever came first");
+            let entries: Vec<_> = farm.archive().into_iter().filter(|c| c.collection == "days").collect();
+            assert_eq!(entries.len(), 1, "{entries:?}");
+            let kept = [&entries[0].mine, &entries[0].theirs].into_iter().flatten().map(value).collect::<Vec<_>>();
+            assert!(texts.iter().all(|text| kept.contains(text) || *text == winner), "{kept:?} {texts:?}");
+        }
+    }
 }

@@ -164,11 +164,19 @@ pub(crate) struct Tab {
     pub(crate) forms: Vec<Form>,
     /// Where it stood when it was last compared with the journal.
     pub(crate) checked: Head,
+    /// Events its state table had no place for, as far as they are counted.
+    pub(crate) illegal: u64,
 }
 
 impl Tab {
     pub(crate) fn is_dead(&self) -> bool {
         self.journal.dead.get()
+    }
+
+    /// Events the state table had no place for since the last call.
+    pub(crate) fn take_illegal(&mut self) -> u64 {
+        let all = self.engine.figures().illegal_events;
+        all - std::mem::replace(&mut self.illegal, all)
     }
 
     /// What is stored, folded anew, is what is in memory.

@@ -23,7 +23,9 @@ use homing::transport::loopback::{Fault, PerFault};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use world::run;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use world::{ILLEGAL, run};
 
 /// Histories beyond the usual number that once failed.
 const KEPT: [u64; 4] = [7195, 9696, 9802, 10757];
@@ -39,25 +41,35 @@ struct Total {
     failed: Vec<(u64, String)>,
 }
 
+/// A history takes milliseconds; one that takes so long goes round in circles.
+const ENDLESS: Duration = Duration::from_secs(20);
+
 /// Runs histories on every core until all are done.
 fn run_all(first: u64, histories: u64) -> Total {
     let (next, total) = (AtomicU64::new(first), Mutex::new(Total::default()));
-    let work = || {
+    let started: Mutex<BTreeMap<u64, Instant>> = Mutex::default();
+    let work = |_alive: Sender<()>| {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             let enough = std::env::var_os("UNTIL_FAILURE").is_some() && !total.lock().unwrap().failed.is_empty();
             if seed >= first + histories || enough {
                 return;
             }
+            started.lock().unwrap().insert(seed, Instant::now());
             let outcome = std::panic::catch_unwind(|| {
                 let outcome = run(seed, false);
                 // Now and then: the same seed is the same history.
                 assert!(!seed.is_multiple_of(25) || run(seed, false).trace == outcome.trace, "the same seed, another history");
                 outcome
             });
+            started.lock().unwrap().remove(&seed);
             let mut total = total.lock().unwrap();
             match outcome {
                 Ok(outcome) => {
+                    let illegal = outcome.counts.get(ILLEGAL).copied().unwrap_or(0);
+                    if illegal > 0 {
+                        total.failed.push((seed, format!("{illegal} {ILLEGAL}")));
+                    }
                     total.faults = Fault::ALL.iter().fold(total.faults, |all, f| all.with(*f, all.get(*f) + outcome.faults.get(*f)));
                     for (name, n) in outcome.counts {
                         *total.counts.entry(name).or_default() += n;
@@ -72,7 +84,22 @@ fn run_all(first: u64, histories: u64) -> Total {
     };
     // Every failure is printed in one line; one run alone tells it all.
     std::panic::set_hook(Box::new(|_| {}));
-    std::thread::scope(|scope| (0..std::thread::available_parallelism().map_or(1, usize::from)).for_each(|_| _ = scope.spawn(work)));
+    std::thread::scope(|scope| {
+        let (alive, all_done) = channel();
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            let alive = alive.clone();
+            let work = &work;
+            scope.spawn(move || work(alive));
+        }
+        drop(alive);
+        while let Err(RecvTimeoutError::Timeout) = all_done.recv_timeout(Duration::from_secs(1)) {
+            if let Some((seed, _)) = started.lock().unwrap().iter().find(|(_, at)| at.elapsed() > ENDLESS) {
+                // A thread cannot be ended, so everything is.
+                println!("SEED={seed}: does not end");
+                std::process::exit(1);
+            }
+        }
+    });
     let _ = std::panic::take_hook();
     total.into_inner().unwrap()
 }
@@ -96,7 +123,8 @@ fn no_history_loses_repeats_or_diverges() {
         .filter_map(|n| total.counts.get(n))
         .sum();
     let injected = total.faults.sum() + others;
-    println!("{histories} histories, {} violations, {injected} faults, illegal state events 0", total.failed.len());
+    let illegal = total.counts.remove(ILLEGAL).unwrap_or(0);
+    println!("{histories} histories, {} violations, {injected} faults, {ILLEGAL} {illegal}", total.failed.len());
     println!("  {}\n  {:?}", told.join(", "), total.counts);
     for (seed, why) in &total.failed {
         println!("SEED={seed}: {why}");

@@ -5,7 +5,9 @@
 //! (`plan`), I/O (`engine`). Invariant: state changes only by folding an [`Entry`] (`fold`) or by taking
 //! a not yet durable write back ([`Undo`]).
 
+mod archive;
 mod fold;
+mod overrule;
 mod ready;
 mod remap;
 mod response;
@@ -119,6 +121,8 @@ pub struct Standing {
     pub offset: Option<i64>,
     /// When the last answer was folded, on the server's clock.
     pub synced_at: Option<Stamp>,
+    /// Settled archive entries last written before that moment were purged here.
+    pub purged: Option<Stamp>,
     pub(crate) sweep: Option<Sweep>,
 }
 
@@ -127,6 +131,13 @@ pub struct Standing {
 pub enum Output {
     /// A mutation left the queue with this result.
     Settled(Box<crate::core::journal::Settled>),
+    /// A mutation goes again under another id.
+    Resent {
+        /// The old one.
+        from: MutationId,
+        /// The new one.
+        to: MutationId,
+    },
     /// A conflict waits for the user.
     Conflict(Arc<str>),
     /// A dead letter came.
@@ -371,7 +382,7 @@ impl Replica {
                 "sweep {:?}",
                 self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
             ),
-            format!("quarantined {:?}", self.quarantined),
+            format!("purged {:?} quarantined {:?}", self.standing.purged, self.quarantined),
             format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
         ];
         lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));

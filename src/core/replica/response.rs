@@ -3,7 +3,7 @@
 //! Rules by name from DESIGN §8: *cas*, *reset*, *through*, *ontop*, *oneflight*, *dlorder*, *delserver*.
 
 use super::{DeadLetter, Hold, Output, Replica, Sweep, overlay};
-use crate::core::conflict::{Conflict, Kind, Status};
+use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::journal::{Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::protocol::Outcome;
@@ -31,6 +31,10 @@ impl Replica {
             if slot.confirmed.as_ref().and_then(Record::rev) >= rev || delivered && rev.is_some_and(|r| r <= response.rev) {
                 self.set_provisional(&key, None);
             }
+        }
+        let archived = |r: &Settled| r.archived.is_some();
+        if response.changes.iter().any(|p| p.collection.as_ref() == ARCHIVE) || response.results.iter().any(archived) {
+            self.retain_archive(response.at);
         }
         if response.offset.is_some() {
             self.standing.offset = response.offset;
@@ -169,8 +173,11 @@ impl Replica {
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }
-        let Some(m) = self.places.get(&result.id).copied().and_then(|place| self.queue_remove(place)) else { return };
+        let Some(place) = self.places.get(&result.id).copied() else { return };
+        let Some(m) = self.queue_remove(place) else { return };
         let key = m.key.clone();
+        let automatic = result.automatic();
+        let again = automatic.as_ref().is_some_and(|conflict| conflict.winner == Winner::Mine);
         if let Some(conflict) =
             m.resolves.as_ref().filter(|_| matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded))
         {
@@ -179,7 +186,9 @@ impl Replica {
         if let Some(row) = &result.archived {
             self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
         }
-        self.outputs.push(Output::Settled(Box::new(result.clone())));
+        if !again {
+            self.outputs.push(Output::Settled(Box::new(result.clone())));
+        }
         if result.status == Outcome::Rejected {
             return self.bury(m, result, at);
         }
@@ -208,7 +217,10 @@ impl Replica {
             // Only what was made on this very content stands on the acknowledged version: an accepted decision, for
             // one, is answered with a row its author may not have seen (seed 67).
             Outcome::Applied if row.as_ref().is_none_or(|row| row.same_content(&m.record)) => self.rebase(&m.id, &key, row.as_ref()),
-            Outcome::Conflict => self.collide(m, result, row, at),
+            Outcome::Conflict => match &automatic {
+                Some(conflict) => self.overrule(place, m, conflict, at),
+                None => self.collide(m, result, row, at),
+            },
             Outcome::Expired if !row.as_ref().is_some_and(|r| r.same_content(&m.record)) => self.collide(m, result, row, at),
             _ => {}
         }

@@ -1,0 +1,191 @@
+//! Rulings of the design that need a story of their own: imports that are edited before they were sent, edits behind an
+//! answer that merged, a record deleted before it was sent that others name.
+
+use crate::harness::{Farm, insert, one, update};
+use homing::core::plan::{Intent, Seen};
+use homing::core::record::Key;
+use homing::engine::Request;
+use serde_json::json;
+
+/// R13: what an import says reaches the server as an import, whatever is done with the row before.
+#[test]
+fn an_edit_of_an_unsent_import_is_a_mutation_of_its_own() {
+    let farm = Farm::new(1, 2);
+    farm.insert(1, "flocks", "f", &json!({"n": 1}));
+    farm.sync(1);
+    farm.write(0, one(Intent::Import { collection: "flocks".into(), records: vec![json!({"id": "f", "n": 5}).to_string().into()] }));
+    farm.update(0, "flocks", "f", &json!({"m": 2}));
+    assert_eq!(farm.queue(0), ["create flocks/f", "update flocks/f"]);
+    let imported = farm.tab(0).read(|r| r.queue().map(|m| m.imported).collect::<Vec<_>>());
+    assert_eq!(imported, [true, false]);
+    farm.sync(0);
+    farm.sync(1);
+    // The import lost to what was there and is in the archive; the edit, made by a person, did not lose to it.
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "flocks", "f"), farm.queue(d).len()), (Some(json!({"n": 5, "m": 2})), 0), "device {d}");
+        let mut kept: Vec<String> = farm.tab(d).read(|r| r.archive().map(|row| row.text().to_string()).collect());
+        kept.sort();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        farm.check_fold(d);
+    }
+    assert_eq!(farm.server()["flocks/f"], json!({"n": 5, "m": 2}));
+}
+
+/// R14: after an answer that merged, the edit behind it changes what its author changed, and nothing else.
+#[test]
+fn an_edit_behind_a_merged_one_changes_only_what_it_says() {
+    let mut farm = Farm::new(2, 2);
+    let put = Intent::Put {
+        key: Key::new("settings", "$singleton"),
+        text: json!({"a": 1, "b": 1, "c": 1}).to_string().into(),
+        seen: Seen::default(),
+    };
+    farm.write(0, one(put));
+    farm.sync(0);
+    farm.sync(1);
+    farm.write(1, update("settings", "$singleton", &json!({"c": 2})));
+    farm.sync(1);
+    farm.write(0, update("settings", "$singleton", &json!({"a": 5})));
+    *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(0);
+    farm.write(0, update("settings", "$singleton", &json!({"b": 6})));
+    // Before the answer comes the other device goes on where this one has the old value.
+    farm.write(1, update("settings", "$singleton", &json!({"c": 3})));
+    farm.sync(1);
+    assert_eq!(farm.queue(0).len(), 2);
+    farm.agrees(&[("settings/$singleton", json!({"a": 5, "b": 6, "c": 3}))]);
+}
+
+/// R16: a create that others name is not taken back by a delete: they go behind a delete that has no effect.
+#[test]
+fn a_record_deleted_before_it_was_sent_keeps_its_place_while_others_wait_for_it() {
+    let mut farm = Farm::new(3, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    farm.insert(0, "days", "d", &json!({"flockId": "f"}));
+    farm.insert(0, "flocks", "alone", &json!({"n": 2}));
+    farm.delete(0, "flocks", "f");
+    farm.delete(0, "flocks", "alone");
+    assert_eq!(farm.queue(0), ["delete flocks/f", "create days/d"]);
+    farm.reload(0);
+    farm.sync(0);
+    assert_eq!(farm.sent(0), [["delete f", "create d"]]);
+    farm.agrees(&[("days/d", json!({"flockId": "f"}))]);
+}
+
+/// R17: a full sync is a replacement: what the server has not is gone, what waits stays.
+#[test]
+fn a_full_sync_replaces_what_is_confirmed_and_keeps_what_waits() {
+    let mut farm = Farm::new(4, 2);
+    farm.insert(0, "flocks", "stays", &json!({"n": 1}));
+    farm.insert(0, "flocks", "edited", &json!({"n": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    let all = farm.local(0).len();
+    farm.update(0, "flocks", "edited", &json!({"n": 2}));
+    farm.durable(0);
+    let pulled = farm.world.run(Box::pin(farm.tab(0).sync(true))).unwrap().pulled;
+    assert!(pulled >= all, "everything was asked for: {pulled}");
+    farm.agrees(&[("flocks/stays", json!({"n": 1})), ("flocks/edited", json!({"n": 2}))]);
+}
+
+/// A mutation that waits: it depends on one that was refused. Rows of others arrive meanwhile.
+fn held_back(farm: &Farm) -> homing::core::mutation::MutationId {
+    farm.refuse(0, |m| (m.record_id == "refused").then(|| "validation".to_owned()));
+    farm.insert(0, "flocks", "refused", &json!({}));
+    let id = farm.id_of(0, homing::core::mutation::Op::Create, "refused");
+    farm.sync(0);
+    id
+}
+
+/// Rule *credel*: a create that was deleted before it was sent is nothing only while no server has that record.
+#[test]
+fn a_delete_of_an_unsent_create_is_sent_where_the_record_arrived_meanwhile() {
+    let mut farm = Farm::new(5, 2);
+    let refused = held_back(&farm);
+    farm.write(0, Request { depends_on: vec![refused.clone()], ..insert("flocks", "f", &json!({"by": 0})) });
+    farm.insert(1, "flocks", "f", &json!({"by": 1}));
+    farm.sync(1);
+    farm.sync(0);
+    assert_eq!(farm.get(0, "flocks", "f"), Some(json!({"by": 0})), "mine is on top");
+    farm.delete(0, "flocks", "f");
+    assert_eq!((farm.get(0, "flocks", "f"), farm.queue(0)), (None, vec!["delete flocks/f".to_owned()]));
+    farm.write(0, one(Intent::DiscardDead { id: refused, cascade: false }));
+    farm.sync(0);
+    // It deletes what its author never saw: for the user to decide.
+    assert_eq!((farm.state(0, "flocks", "f"), farm.get(0, "flocks", "f")), ("conflict", None));
+    let open = farm.tab(0).unresolved()[0].clone();
+    farm.write(0, one(Intent::Resolve { conflict: open, choice: homing::core::plan::Choice::Mine }));
+    farm.sync(0);
+    farm.sync(1);
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "flocks", "f"), farm.queue(d).len()), (None, 0), "device {d}");
+    }
+    assert_eq!(farm.server().get("flocks/f"), None);
+    farm.reload(0);
+    assert_eq!(farm.get(0, "flocks", "f"), None);
+}
+
+/// What the archive of a device says of versions that lost.
+fn archived(farm: &Farm, d: usize) -> String {
+    farm.tab(d).read(|r| r.archive().map(|row| row.text().to_string()).collect())
+}
+
+/// Rule *oldbase*, R1: an edit on pending content is based on that content's base, whatever was pulled in between.
+#[test]
+fn an_edit_on_pending_content_has_not_seen_what_was_pulled_below_it() {
+    let farm = Farm::new(6, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    let refused = held_back(&farm);
+    // A group waits whole, and nothing outside coalesces into it.
+    farm.write(0, Request { depends_on: vec![refused.clone()], atomic: true, ..update("flocks", "f", &json!({"n": 2})) });
+    farm.update(1, "flocks", "f", &json!({"other": 3}));
+    farm.sync(1);
+    farm.sync(0);
+    farm.update(0, "flocks", "f", &json!({"n": 4}));
+    assert_eq!(farm.queue(0), ["update flocks/f", "update flocks/f"]);
+    farm.write(0, one(Intent::DiscardDead { id: refused, cascade: false }));
+    farm.sync(0);
+    farm.sync(1);
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "flocks", "f"), farm.queue(d).len()), (Some(json!({"n": 4})), 0), "device {d}");
+        assert!(archived(&farm, d).contains(r#""other":3"#), "what nobody saw on device 0 is kept: {}", archived(&farm, d));
+        farm.check_fold(d);
+    }
+    assert_eq!(farm.server()["flocks/f"], json!({"n": 4}));
+}
+
+/// Rule *put* where fields merge: a merge may leave the stamp as it was, and is another version all the same.
+#[test]
+fn an_old_form_is_told_from_a_new_one_with_the_same_stamp() {
+    let farm = Farm::new(7, 2);
+    let key = Key::new("settings", "$singleton");
+    let put = |d: usize, body: serde_json::Value, seen: Seen| {
+        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen }));
+    };
+    put(0, json!({"a": 1, "b": 1}), Seen::default());
+    farm.sync(0);
+    farm.sync(1);
+    // Written first, sent last: the merge keeps the later stamp.
+    farm.write(1, update("settings", "$singleton", &json!({"b": "theirs"})));
+    farm.durable(1);
+    farm.world.advance(1_000);
+    farm.write(0, update("settings", "$singleton", &json!({"a": 2})));
+    farm.sync(0);
+    let row = farm.tab(0).read(|r| r.view(&key)).unwrap();
+    let form = Seen { stamp: Some(row.updated_at()), rev: row.rev() };
+    farm.sync(1);
+    farm.sync(0);
+    let now = farm.tab(0).read(|r| r.view(&key)).unwrap();
+    assert!(now.updated_at() == row.updated_at() && now.rev() != row.rev() && now.text().contains("theirs"));
+    put(0, json!({"a": 3, "b": 1}), form);
+    farm.sync(0);
+    farm.sync(1);
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "settings", "$singleton"), farm.queue(d).len()), (Some(json!({"a": 3, "b": 1})), 0), "device {d}");
+        assert!(archived(&farm, d).contains("theirs"), "what the form had not seen is kept on device {d}");
+        farm.check_fold(d);
+    }
+    assert_eq!(farm.server()["settings/$singleton"], json!({"a": 3, "b": 1}));
+}
