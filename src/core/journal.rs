@@ -305,6 +305,12 @@ impl Response {
             && self.offset.is_none()
             && standing.cursor.as_deref() == Some(self.cursor.as_str())
     }
+
+    /// Rows and results.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.results.len() + self.changes.iter().map(|page| page.rows.len()).sum::<usize>()
+    }
 }
 
 fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Vec<S>, E> {

@@ -109,6 +109,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.collect(source);
                 drop(memory);
                 self.inner.platform.appended(new);
+                if let Entry::Response(response) = entry {
+                    // What the page makes of it is a task of its own.
+                    self.breathe(response.size()).await;
+                }
                 self.inner.platform.notify();
                 Ok(true)
             }
@@ -215,6 +219,9 @@ impl Memory {
             for change in s.plans.iter().flat_map(|p| &p.changes) {
                 self.drop_verdict(change);
             }
+            // Asked for again after it was settled: the verdict is there, too.
+            let answered = s.once.as_ref().and_then(|once| self.replica.answered(&once.key));
+            self.report.settled.extend(answered.map(|a| (a.id.clone(), Verdict::answered(a))));
             let mutations: Vec<_> = s.plans.into_iter().map(|p| p.mutations).collect();
             // What went into a dead letter has its verdict already: it goes nowhere until that is retried.
             let dead = mutations.iter().flatten().filter_map(|range| self.replica.dead_letter(&range.first));
