@@ -5,6 +5,7 @@
 //   insert(record)       resolves when durable; many may be in flight
 //   list()               resolves to every record as a plain object
 //   pending()            resolves to the number of writes queued for a server
+//   pull()               resolves when everything a server has is merged and durable
 //   close()              resolves when nothing of it runs any more
 // Which peers and workloads there are, how often they run and what their figures mean is decided in `run.mjs`.
 

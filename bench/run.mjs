@@ -19,14 +19,23 @@ import { profileStep } from './profile.mjs'
 import { formatMarkdown, formatText, judge } from './report.mjs'
 import { interleave } from './statistics.mjs'
 
-const WORKLOADS = ['bulk', 'burst', 'single', 'cold-open', 'amplification']
+const WORKLOADS = ['bulk', 'burst', 'single', 'delta-merge', 'cold-open', 'amplification']
 const SUBJECT = 'homing'
 const OPPONENT = 'hand-written'
 const PEERS = [SUBJECT, OPPONENT]
 
+const HELP = `Usage: npm run bench [-- --quick] [-- --only NAME,NAME] [-- --profile]
+
+Measures the same work on Homing and on hand-written IndexedDB, interleaved in one run in real Chromium.
+  --quick    fewer rounds, under 3 minutes
+  --only     some of ${WORKLOADS.join(', ')}; RESULTS.md stays as it is
+  --profile  also prints where each peer's time goes
+Without options: all workloads; writes bench/RESULTS.md. Fails when a limit is exceeded or a result is wrong.`
+
 function readOptions() {
-  const options = { quick: { type: 'boolean' }, only: { type: 'string' }, profile: { type: 'boolean' } }
-  const { quick = false, only, profile = false } = parseArgs({ options }).values
+  const options = { quick: { type: 'boolean' }, only: { type: 'string' }, profile: { type: 'boolean' }, help: { type: 'boolean' } }
+  const { quick = false, only, profile = false, help = false } = parseArgs({ options }).values
+  if (help) return null
   const names = only?.split(',') ?? WORKLOADS
   const unknown = names.filter((name) => !WORKLOADS.includes(name))
   if (unknown.length > 0) throw new SetupError(`There is no workload ${unknown.join(', ')}.`, `Name some of ${WORKLOADS.join(', ')}.`)
@@ -90,6 +99,7 @@ async function runWorkload(name, { quick, profile }, pageOf) {
 
 async function main() {
   const options = readOptions()
+  if (options === null) return console.log(HELP)
   await build()
   await setUp(['browser'])
   const results = await withPages(async (pageOf) => {

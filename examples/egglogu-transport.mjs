@@ -1,82 +1,86 @@
-// A transport for a server that does not speak Homing's protocol: EGGlogU's present `POST /api/v1/sync/`. Entities and columns have
-// names of their own; the server gives ids and does not tell them; no receipts; pages of 500; stamps in whole seconds without a zone;
-// conflicts as sentences; deleted rows are not listed. What it lacks is bridged here: a copy of its rows with revisions of our own,
-// and a note of every insert before it leaves, so that one whose answer was lost is found again. In use: README, "Your own transport".
+// A transport for a server that does not speak Homing's protocol: EGGlogU's present `POST /api/v1/sync/`, which gives ids and does not
+// tell them, has no receipts, pages of 500, stamps in whole seconds, conflicts as sentences, and does not list deleted rows. Bridged by
+// a copy of its rows with revisions of our own, and a note of every insert before it leaves. In use: README, "Your own transport".
 
-const ID = /"(optimistic_[^"]+)"/g
-const rename = (object, names) => Object.fromEntries(Object.entries(names).filter(([from]) => from in object).map(([from, to]) => [to, object[from]]))
-const flip = (names) => Object.fromEntries(Object.entries(names).map(([field, column]) => [column, field]))
+const AT_ONCE = 250 // rows a second: a page of that server has to hold all rows of one second
 const instant = (stamp) => new Date(/Z|[+-]\d\d:\d\d$/.test(stamp) ? stamp : `${stamp}Z`).toISOString()
-const failure = (message, more) => Object.assign(new Error(message), more)
+const second = (ms) => new Date(ms).toISOString().slice(0, 19)
+const toRow = ({ columns }, record) => Object.fromEntries(Object.entries(columns).map(([field, column]) => [column, record[field] ?? null]))
+const toFields = ({ columns }, row) => Object.fromEntries(Object.entries(columns).map(([field, column]) => [field, row[column] ?? null]))
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
 
-export function eggloguTransport({ url, scope, collections, store = localStorage, fetch = globalThis.fetch.bind(globalThis) }) {
-  const state = JSON.parse(store.getItem(`egglogu:${scope}`)) ?? { epoch: `e${Date.now()}`, rev: 0, rows: {}, sent: {}, ids: {} }
-  const save = () => store.setItem(`egglogu:${scope}`, JSON.stringify(state))
-  const content = (collection, row) => JSON.stringify(Object.values(collections[collection].columns).map((column) => row[column] ?? null))
-  const note = (path, record) => { state.rows[path] = { ...record, _rev: ++state.rev } }
-
-  async function post(body, { signal, token }) {
-    const response = await fetch(url, { method: 'POST', signal, headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` }, body: JSON.stringify(body) })
-    if (!response.ok) throw failure(await response.text(), { status: response.status, retryAfterMs: 1000 * response.headers.get('retry-after') || undefined })
-    return response.json()
+export function eggloguTransport({ url, scope, collections, store = localStorage }) {
+  const key = `egglogu:${scope}`
+  let state // rows: `collection/id` -> record; sent: optimistic id -> the row while it is on its way, then the server's id
+  const idOf = (id) => (Object.hasOwn(state.sent, id) && state.sent[id].id) || id
+  const known = ({ collection, recordId }) => state.rows[`${collection}/${idOf(recordId)}`]
+  const mapping = ({ collection }) => collections[collection] ?? { entity: collection, columns: {} }
+  const wanted = (m) => toRow(mapping(m), JSON.parse(JSON.stringify(m.record), (_, value) => idOf(value)))
+  const isUpdated = (m, row) => row && !row._deletedAt && same(toRow(mapping(m), row), wanted(m))
+  const isDone = (m, row) => (m.op === 'create' ? row : m.op === 'delete' ? row?._deletedAt : isUpdated(m, row))
+  /** One request at a time, of all tabs: each goes on from what the one before noted. */
+  const alone = (work) => (request, context) => navigator.locks.request(key, { signal: context.signal }, async () => {
+    state = JSON.parse(store.getItem(key)) ?? { epoch: `e${Date.now()}`, rev: 0, rows: {}, sent: {} }
+    await refresh(context)
+    return work(request, context)
+  })
+  async function post(since, data, { signal, token }) {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
+    const response = await fetch(url, { method: 'POST', signal, headers, body: JSON.stringify({ last_synced_at: since, data }) })
+    if (response.ok) return response.json()
+    throw Object.assign(new Error(await response.text()), { status: response.status, retryAfterMs: 1000 * response.headers.get('retry-after') || undefined })
   }
   /** Lists all the server has (that a row was deleted shows in nothing else) and gives what changed a revision. */
   async function refresh(context) {
     const listed = new Map()
-    for (let since = null, full = [0]; full.length > 0;) {
-      const { server_changes: pages, server_now: now } = await post({ last_synced_at: since, data: {} }, context), before = listed.size
-      for (const [entity, rows] of Object.entries(pages)) for (const row of rows) listed.set(`${entity}/${row.id}`, row)
+    for (let since = null, full; since === null || full.length > 0;) {
+      const { server_changes: pages, server_now: now } = await post(since, {}, context), before = listed.size
+      for (const [entity, rows] of Object.entries(pages)) for (const row of rows) listed.set(row.id, { entity, row })
       full = Object.values(pages).filter((rows) => rows.length >= 500).map((rows) => Date.parse(instant(rows.at(-1).updated_at)))
-      if (full.length > 0 && listed.size === before) throw failure('more rows in one second than a page holds', { code: 'bad-response' })
-      since = new Date(Math.min(...full, Date.now()) - 1000).toISOString() // that second once more: it may have more rows
+      if (full.length > 0 && listed.size === before) throw new Error('more rows in one second than a page holds')
+      since = second(Math.min(...full, Date.parse(instant(now))) - 1000) // that second once more: it may have more rows
       context.now = instant(now)
     }
-    for (const [collection, { entity, columns }] of Object.entries(collections)) {
+    for (const [collection, into] of Object.entries(collections)) {
       const gone = new Set(Object.keys(state.rows).filter((path) => path.startsWith(`${collection}/`) && !state.rows[path]._deletedAt))
-      for (const row of [...listed].filter(([path]) => path.startsWith(`${entity}/`)).map(([, row]) => row)) {
-        const path = `${collection}/${row.id}`, record = { id: row.id, ...rename(row, flip(columns)), _updatedAt: instant(row.updated_at), _deletedAt: null }
-        const insert = !state.rows[path] && Object.values(state.sent).find((s) => s.id === undefined && s.collection === collection && s.content === content(collection, row))
-        if (insert) insert.id = state.ids[insert.recordId] = row.id
-        if (JSON.stringify({ ...record, _rev: 0 }) !== JSON.stringify({ ...state.rows[path], _rev: 0 })) note(path, record)
+      for (const { row } of [...listed.values()].filter(({ entity }) => entity === into.entity)) {
+        const path = `${collection}/${row.id}`, old = state.rows[path]
+        const record = { id: row.id, ...toFields(into, row), _updatedAt: instant(row.updated_at), _deletedAt: null }
+        const insert = !old && Object.values(state.sent).find((sent) => sent.collection === collection && same(sent.row, toRow(into, record)))
+        if (insert) Object.assign(insert, { id: row.id, row: null })
+        if (!same({ ...record, _rev: old?._rev }, old)) state.rows[path] = { ...record, _rev: ++state.rev }
         gone.delete(path)
       }
-      for (const path of gone) note(path, { ...state.rows[path], _updatedAt: context.now, _deletedAt: context.now })
+      for (const path of gone) Object.assign(state.rows[path], { _updatedAt: context.now, _deletedAt: context.now, _rev: ++state.rev })
     }
-    save()
+    store.setItem(key, JSON.stringify(state))
   }
-  /** Sends what does not wait for the id of another record, learns ids, and so on. */
-  async function push({ mutations, settledThrough, ...request }, context) {
-    for (const id of Object.keys(state.sent)) if (Number(id.split(':').pop()) <= settledThrough) delete state.sent[id]
-    await refresh(context)
-    const results = []
-    for (let waiting = mutations, ready; waiting.length > 0; waiting = waiting.filter((m) => !ready.includes(m))) {
-      const data = {}, open = new Set(waiting.filter((m) => m.op === 'create').map((m) => m.recordId))
-      ready = waiting.filter((m) => ![...JSON.stringify(m.record).matchAll(ID)].some(([, id]) => id !== m.recordId && open.has(id)))
-      if (ready.length === 0) ready = waiting // they refer to each other: some reference stays as it is
-      for (const m of ready) {
-        const { entity, columns } = collections[m.collection], id = state.ids[m.recordId] ?? m.recordId, insert = m.op === 'create'
-        const row = rename(JSON.parse(JSON.stringify(m.record).replace(ID, (text, id) => (state.ids[id] ? `"${state.ids[id]}"` : text))), columns)
-        m.stale = !insert && (m.op === 'undelete' || state.rows[`${m.collection}/${id}`]?._rev !== m.baseRev)
-        if (m.stale || state.sent[m.id]?.id) continue // an insert whose answer was lost is there
-        if (insert) state.sent[m.id] = { collection: m.collection, recordId: m.recordId, content: content(m.collection, row) }
-        ;(data[entity] ??= []).push(insert ? row : { ...row, id, deleted_at: m.op === 'delete' ? m.updatedAt : null })
-      }
-      save()
-      const { conflicts } = Object.keys(data).length > 0 ? await post({ last_synced_at: context.now, data }, context) : { conflicts: [] }
-      await refresh(context)
-      for (const m of ready) {
-        const recordId = state.ids[m.recordId] ?? m.recordId, record = state.rows[`${m.collection}/${recordId}`], id = m.id
-        const taken = m.stale ? { status: 'conflict', rev: state.rev } : { status: 'applied', rev: record?._rev, recordId }
-        results.push({ id, ...(record || m.stale ? { ...taken, record } : { status: 'rejected', code: 'not-taken', message: conflicts.join('; ') || 'the server did not take it' }) })
-      }
+  async function push({ mutations, ...request }, context) {
+    const data = {}, here = new Set(mutations.map(({ id }) => id))
+    const ready = mutations.filter(({ dependsOn = [] }) => !dependsOn.some((id) => here.has(id))).slice(0, AT_ONCE) // what is not answered comes again
+    for (const m of ready.filter((m) => m.op !== 'undelete' && !isDone(m, known(m)))) {
+      const row = wanted(m), old = known(m)
+      if (m.op === 'create') state.sent[m.recordId] = { collection: m.collection, row }
+      else if (old?._rev !== m.baseRev) continue // and the server does not take it if the row changed since
+      else Object.assign(row, { id: old.id, deleted_at: m.record._deletedAt, updated_at: second(Date.parse(old._updatedAt) + 1000) })
+      ;(data[mapping(m).entity] ??= []).push(row)
     }
-    return { ...answer(request, context), results }
+    store.setItem(key, JSON.stringify(state))
+    const { conflicts } = await post(context.now, data, context)
+    await new Promise((done) => setTimeout(done, Object.values(data).flat().length * 1000 / AT_ONCE))
+    await refresh(context)
+    const judge = (m, record) => {
+      if (isDone(m, record)) return { status: 'applied', rev: record._rev, record, recordId: record.id }
+      if (record && m.op !== 'undelete') return { status: 'conflict', rev: record._rev, record }
+      return { status: 'rejected', code: 'not-taken', message: conflicts.join('; ') || 'this server does not bring deleted rows back' }
+    }
+    return { ...answer(request, context), results: ready.map((m) => ({ id: m.id, ...judge(m, known(m)) })) }
   }
   function answer({ requestId, cursor }, { now }) {
-    const [epoch, rev] = (cursor ?? '').split('.'), after = epoch === state.epoch ? Number(rev) : 0
-    const rows = (collection) => Object.keys(state.rows).filter((path) => path.startsWith(`${collection}/`) && state.rows[path]._rev > after).map((path) => state.rows[path])
-    const changes = Object.keys(collections).map((collection) => ({ collection, records: rows(collection).sort((a, b) => a._rev - b._rev) }))
-    return { protocol: 1, requestId, serverTime: now, scope, epoch: state.epoch, changes, rev: state.rev, cursor: `${state.epoch}.${state.rev}`, hasMore: false, reset: cursor !== null && after === 0, horizon: now }
+    const { epoch, rev, rows } = state, [old, seen] = (cursor ?? '').split('.'), reset = cursor !== null && old !== epoch
+    const fresh = Object.entries(rows).filter(([, row]) => old !== epoch || row._rev > Number(seen)).sort(([, a], [, b]) => a._rev - b._rev)
+    const changes = fresh.map(([path, row]) => ({ collection: path.slice(0, path.indexOf('/')), records: [row] }))
+    return { protocol: 1, requestId, serverTime: now, scope, epoch, rev, cursor: `${epoch}.${rev}`, changes, reset, hasMore: false, horizon: now }
   }
-  return { push, pull: (request, context) => refresh(context).then(() => answer(request, context)) }
+  return { push: alone(push), pull: alone(answer) }
 }

@@ -20,6 +20,7 @@ With "server": builds the reference server. Without: fills dist/ with the npm pa
   homing.js     the wasm inlined; works without configuration
   slim.js       the caller passes the wasm
   homing.wasm   that wasm
+  testing.js    a world for tests; uses homing.js
   types/        TypeScript declarations
 and prints the sizes.`
 
@@ -27,14 +28,23 @@ and prints the sizes.`
 const WASM_FEATURES = ['--enable-bulk-memory', '--enable-bulk-memory-opt', '--enable-call-indirect-overlong', '--enable-multivalue', '--enable-mutable-globals', '--enable-nontrapping-float-to-int', '--enable-reference-types', '--enable-sign-ext']
 const BROWSERS = ['chrome96', 'firefox115', 'safari15.4']
 const GLUE = ['build/wasm/homing_wasm.js', 'build/wasm/homing_wasm_bg.wasm']
+/** The server in memory of `homing/testing`: a module of its own, inlined there, because in `homing.wasm` every page would pay for it. */
+const AUTHORITY = ['build/wasm/homing_authority.js', 'build/wasm/homing_authority_bg.wasm']
+const AUTHORITY_WASM = 'build/wasm/authority.wasm'
 
 /** Builds everything that changed. Needs nothing but the source tree: it sets up first. */
 export async function build() {
   await setUp(['rust', 'wasm', 'packages'])
   const compiled = await buildWasm()
-  await unlessDone('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled)) })
-  await unlessDone('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', optimiseWasm) })
-  await unlessDone('bundles', { inputs: ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm'], key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js'], work: () => progress('bundling', bundle) })
+  await unlessDone('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled, 'homing_wasm')) })
+  await unlessDone('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', () => optimiseWasm('-O3', GLUE[1], 'dist/homing.wasm')) })
+  const authority = await buildWasm('authority')
+  await unlessDone('authority', { inputs: ['Cargo.lock'], key: await hashFile(authority), outputs: [...AUTHORITY, AUTHORITY_WASM], work: () => progress('the server for tests', async () => {
+    await bindWasm(authority, 'homing_authority')
+    await optimiseWasm('-O1', AUTHORITY[1], AUTHORITY_WASM)
+  }) })
+  const bundled = ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm', AUTHORITY[0], AUTHORITY_WASM]
+  await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js', 'dist/testing.js'], work: () => progress('bundling', bundle) })
   await unlessDone('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
   await copySchemas()
   await printSizes()
@@ -47,41 +57,49 @@ export async function buildServer() {
 }
 
 /** Cargo knows best what changed, and prints its progress. Resolves to the path of the module. */
-async function buildWasm() {
-  await run('cargo', ['build', '--release', '--target', WASM_TARGET, '-p', 'homing', '--lib'], { cwd: ROOT, env: await wasmEnv() })
+async function buildWasm(feature = null) {
+  const more = feature === null ? [] : ['--features', feature]
+  await run('cargo', ['build', '--release', '--target', WASM_TARGET, '-p', 'homing', '--lib', ...more], { cwd: ROOT, env: await wasmEnv() })
   return join(targetDirectory(), WASM_TARGET, 'release/homing.wasm')
 }
 
-async function bindWasm(compiled) {
+async function bindWasm(compiled, name) {
   // Without the default path there is no `new URL('….wasm', import.meta.url)` in the bundle for other bundlers to trip over.
-  const args = ['--target', 'web', '--no-typescript', '--omit-default-module-path', '--out-dir', 'build/wasm', '--out-name', 'homing_wasm', compiled]
+  const args = ['--target', 'web', '--no-typescript', '--omit-default-module-path', '--out-dir', 'build/wasm', '--out-name', name, compiled]
   await run('wasm-bindgen', args, { cwd: ROOT, env: cargoEnv(), quiet: true })
 }
 
-async function optimiseWasm() {
+async function optimiseWasm(level, from, to) {
   await mkdir(join(ROOT, 'dist'), { recursive: true })
-  await run(process.execPath, ['node_modules/binaryen/bin/wasm-opt', '-O3', ...WASM_FEATURES, GLUE[1], '-o', 'dist/homing.wasm'], { cwd: ROOT, quiet: true })
+  await run(process.execPath, ['node_modules/binaryen/bin/wasm-opt', level, ...WASM_FEATURES, from, '-o', to], { cwd: ROOT, quiet: true })
 }
 
 async function bundle() {
   const { build: esbuild } = await import('esbuild')
   const shared = { absWorkingDir: ROOT, bundle: true, format: 'esm', platform: 'browser', target: BROWSERS, logLevel: 'warning', legalComments: 'none' }
-  await esbuild({ ...shared, entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm()] })
+  await esbuild({ ...shared, entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm('wasm-bytes', 'dist/homing.wasm')] })
   await esbuild({ ...shared, entryPoints: ['src/js/slim.ts'], outfile: 'dist/slim.js' })
+  // What is tested is the module that the app imports, not a copy: its errors are instances of the same class.
+  await esbuild({ ...shared, entryPoints: ['src/js/testing.ts'], outfile: 'dist/testing.js', plugins: [inlineWasm('authority-bytes', AUTHORITY_WASM), besideIndex()] })
 }
 
-/** `import wasmBytes from 'homing:wasm-bytes'`: a function that decodes the module; importing it does no work. */
-function inlineWasm() {
+/** `import bytes from 'homing:<name>'`: a function that decodes the module; importing it does no work. */
+function inlineWasm(name, file) {
   return {
     name: 'inline-wasm',
     setup({ onResolve, onLoad }) {
-      onResolve({ filter: /^homing:wasm-bytes$/ }, ({ path }) => ({ path, namespace: 'homing' }))
+      onResolve({ filter: new RegExp(`^homing:${name}$`) }, ({ path }) => ({ path, namespace: 'homing' }))
       onLoad({ filter: /.*/, namespace: 'homing' }, async () => {
-        const base64 = (await readFile(join(ROOT, 'dist/homing.wasm'))).toString('base64')
+        const base64 = (await readFile(join(ROOT, file))).toString('base64')
         return { loader: 'js', contents: decoder(JSON.stringify(base64)) }
       })
     },
   }
+}
+
+/** The default entry stays outside of a bundle and is imported from beside it. */
+function besideIndex() {
+  return { name: 'beside-index', setup: ({ onResolve }) => onResolve({ filter: /\/index\.js$/ }, () => ({ path: './homing.js', external: true })) }
 }
 
 async function emitTypes() {
@@ -101,7 +119,7 @@ async function hashFile(path) {
 
 async function printSizes() {
   console.log('\nfile               raw      gzip    brotli')
-  for (const name of ['homing.wasm', 'homing.js', 'slim.js']) {
+  for (const name of ['homing.wasm', 'homing.js', 'slim.js', 'testing.js']) {
     const bytes = await readFile(join(ROOT, 'dist', name))
     const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length]
     console.log(name.padEnd(12) + sizes.map((size) => String(size).padStart(10)).join(''))
@@ -118,12 +136,12 @@ if (isMain(import.meta)) await runMain(main)
 
 /** A module whose default export decodes the inlined wasm; a loop where the browser cannot do it itself, which is 60 times slower. */
 function decoder(literal) {
-  return `export default function wasmBytes() {
+  return `export default function bytes() {
   const text = ${literal}
   if (typeof Uint8Array.fromBase64 === 'function') return Uint8Array.fromBase64(text)
   const binary = atob(text)
-  const bytes = new Uint8Array(binary.length)
-  for (let at = 0; at < bytes.length; at++) bytes[at] = binary.charCodeAt(at)
-  return bytes
+  const decoded = new Uint8Array(binary.length)
+  for (let at = 0; at < decoded.length; at++) decoded[at] = binary.charCodeAt(at)
+  return decoded
 }`
 }

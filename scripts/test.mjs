@@ -50,7 +50,7 @@ function once(work) {
 async function main() {
   const { values } = parseArgs({ options: { only: { type: 'string' }, help: { type: 'boolean' } } })
   if (values.help) return console.log(HELP)
-  const chosen = values.only?.split(',') ?? NAMES
+  const chosen = values.only?.split(',') ?? SUITES.filter(({ part = false }) => !part).map(({ name }) => name)
   const unknown = chosen.find((name) => !NAMES.includes(name))
   if (unknown !== undefined) throw new SetupError(`There is no suite "${unknown}".`, `There are: ${NAMES.join(', ')}`)
 

@@ -8,5 +8,8 @@ pub mod engine;
 pub mod platform;
 pub mod storage;
 pub mod transport;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "authority")))]
+pub mod web;
+#[cfg(all(target_arch = "wasm32", feature = "authority"))]
+#[path = "web/authority.rs"]
 pub mod web;

@@ -11,14 +11,20 @@
     reason = "test support outside of #[test] functions"
 )]
 
+#[path = "queue/archive.rs"]
+mod archive;
 #[path = "queue/contracts.rs"]
 mod contracts;
+#[path = "queue/deletes.rs"]
+mod deletes;
 #[path = "queue/dependencies.rs"]
 mod dependencies;
 #[path = "queue/harness.rs"]
 mod harness;
 #[path = "queue/ids.rs"]
 mod ids;
+#[path = "queue/policies.rs"]
+mod policies;
 #[path = "queue/regressions.rs"]
 mod regressions;
 #[path = "queue/rulings.rs"]

@@ -1,14 +1,17 @@
-// The README's start is true: its first js block runs, word for word, in a real Chromium with the built package. Only what the
-// README cannot bring is added here: data of an old app, a token, and answers on the address of the server.
+// The README is true: its first js block runs, word for word, in a real Chromium with the built package, the one of "Testing your app"
+// in Node. Only what the README cannot bring is added here: data of an old app, a token, and answers on the address of the server.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
+import { ROOT } from '../scripts/support/environment.mjs'
+import { run } from '../scripts/support/process.mjs'
 import { openSite } from './js/page.mjs'
 import { answerPage } from './support/fake-server.mjs'
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 const START = /^```js\n(.*?)^```$/ms.exec(README)?.[1]
+const TESTING = /^## Testing your app$.*?^```js\n(.*?)^```$/ms.exec(README)?.[1]
 const SERVER = 'http://127.0.0.1:8787'
 const TOKEN = 'token-of-the-readme'
 const OLD_FARM = {
@@ -82,4 +85,15 @@ test('the first block of the README runs and does what it says', { timeout: 60_0
   })
   assert.deepEqual([...new Set(pushed.map(({ collection }) => collection))].filter((name) => !name.startsWith('$')).sort(), ['auditLog', 'flocks', 'settings'])
   assert.deepEqual(site.problems, [])
+})
+
+test('the block about testing runs, under the name a user imports', { timeout: 60_000 }, async () => {
+  assert.ok(TESTING, 'README.md has no js block under "Testing your app"')
+  assert.ok(TESTING.split('\n').filter((line) => line !== '').length <= 19, 'it is about 15 lines')
+  // Inside the project, so that the name is the project's own.
+  mkdirSync(`${ROOT}/build`, { recursive: true })
+  writeFileSync(`${ROOT}/build/readme.test.mjs`, TESTING)
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'build/readme.test.mjs'], { cwd: ROOT, env, quiet: true })
+  assert.match(stdout, /^# pass 1$/m)
 })

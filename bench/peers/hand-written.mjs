@@ -16,6 +16,7 @@ function connect(name) {
   request.onupgradeneeded = () => {
     request.result.createObjectStore('records', { keyPath: 'id' })
     request.result.createObjectStore('outbox', { autoIncrement: true })
+    request.result.createObjectStore('meta')
   }
   return settled(request)
 }
@@ -55,7 +56,30 @@ export async function open(name) {
     busy = false
   }
 
+  /** Page by page, the next one on its way while this one is merged: the later version of each row stays. */
+  async function pull() {
+    const get = (since) => fetch(`/no-server?plain&cursor=${since}`).then((response) => response.json())
+    const since = (await settled(db.transaction('meta').objectStore('meta').get('checkpoint'))) ?? 0
+    let next = get(since)
+    while (next !== null) {
+      const page = await next
+      next = page.more ? get(page.checkpoint) : null
+      await new Promise((resolve, reject) => {
+        const transaction = db.transaction(['records', 'meta'], 'readwrite')
+        transaction.oncomplete = () => resolve()
+        transaction.onabort = () => reject(transaction.error)
+        const rows = transaction.objectStore('records')
+        for (const record of page.records) {
+          const stored = rows.get(record.id)
+          stored.onsuccess = () => { if (!stored.result || stored.result._updatedAt < record._updatedAt) rows.put(record) }
+        }
+        transaction.objectStore('meta').put(page.checkpoint, 'checkpoint')
+      })
+    }
+  }
+
   return {
+    pull,
     insertMany: (records) => commit(db, records),
     insert(record) {
       return new Promise((resolve, reject) => {

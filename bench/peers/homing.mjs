@@ -17,6 +17,7 @@ export async function open(name) {
     insert: (row) => records.insert(row),
     list: async () => records.list(),
     pending: async () => db.queue.list().length,
+    pull: () => db.sync(),
     close: () => db.close(),
   }
 }

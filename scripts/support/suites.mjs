@@ -7,9 +7,9 @@ import { run } from './process.mjs'
 
 /**
  * A suite: `commands` resolves to what it runs, in order; `needs` must be built before; `files` are what it consists of, and the
- * suite counts as failed when there are none.
+ * suite counts as failed when there are none. `part`: its tests are in other suites, too; it runs where it is asked for.
  *
- * @typedef {{ name: string, needs?: readonly ('package' | 'server')[], files?: () => readonly string[], commands: () => Promise<readonly Command[]> }} Suite
+ * @typedef {{ name: string, part?: boolean, needs?: readonly ('package' | 'server')[], files?: () => readonly string[], commands: () => Promise<readonly Command[]> }} Suite
  * @typedef {{ command: string, args: readonly string[], env?: NodeJS.ProcessEnv, counts?: boolean }} Command `counts`: it prints how many tests it ran
  */
 
@@ -21,15 +21,25 @@ export const SUITES = [
       cargo(['fmt', '--all', '--check']),
       cargo(['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']),
       { command: 'cargo', args: ['clippy', '--target', WASM_TARGET, '-p', 'homing', '--lib', '--', '-D', 'warnings'], env: await wasmEnv() },
+      { command: 'cargo', args: ['clippy', '--target', WASM_TARGET, '-p', 'homing', '--lib', '--features', 'authority', '--', '-D', 'warnings'], env: await wasmEnv() },
     ],
   },
   { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace']), counts: true }] },
-  { name: 'browser', files: browserTests, commands: browserCommands },
+  { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },
   { name: 'types', needs: ['package'], files: () => filesIn('src/js', '.ts'), commands: async () => [node(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit'])] },
   nodeSuite('js', 'tests/js', ['package', 'server']),
   nodeSuite('e2e', 'tests/e2e', ['package', 'server']),
   nodeSuite('faults', 'tests/faults', ['package', 'server']),
   nodeSuite('package', 'tests/package', ['package']),
+  {
+    name: 'merge',
+    part: true,
+    commands: async () => [
+      { ...cargo(['test', '--lib', 'core::merge']), counts: true },
+      { ...cargo(['test', '--test', 'merge']), counts: true },
+      ...await browserCommands(['--test', 'browser_vectors']),
+    ],
+  },
   { name: 'readme', needs: ['package'], files: () => ['tests/readme.test.mjs'].filter((path) => existsSync(join(ROOT, path))), commands: async () => [nodeTest(['tests/readme.test.mjs'])] },
 ]
 
@@ -90,9 +100,9 @@ function browserTests() {
   return [...targets.flat(), ...(inLibrary ? ['--lib'] : [])]
 }
 
-async function browserCommands() {
+async function browserCommands(targets) {
   const env = { WASM_BINDGEN_TEST_TIMEOUT: '300', ...await wasmEnv() } // seconds; the runner's default of 20 is for small suites
-  return [{ command: 'wasm-pack', args: ['test', '--headless', '--chrome', '.', ...browserTests()], env, counts: true }]
+  return [{ command: 'wasm-pack', args: ['test', '--headless', '--chrome', '.', ...targets], env, counts: true }]
 }
 
 function filesIn(folder, ending) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, RowWrite, Snapshot, StoredRow, page, page_since};
+use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
@@ -139,6 +140,39 @@ async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place() {
     })
     .await;
     assert!(load(&store, "s", &everything()).await.unresolved.is_empty());
+}
+
+#[tokio::test]
+async fn of_the_archive_the_newest_stay_and_what_waits_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+    let entry = |n: u64, rev: u64, at: i64, about: &str| {
+        let text = format!(r#"{{"id":"arc_{n}","collection":"{about}","_updatedAt":"2025-06-01T10:00:00.000Z","_rev":{rev}}}"#);
+        let row = StoredRow { record: Record::parse(&text).unwrap(), by: None, received_at: Stamp(at) };
+        RowWrite { key: Key::new(ARCHIVE, format!("arc_{n}").as_str()), row, unresolved_of: None }
+    };
+    let written = |n: u64| (0..n).map(move |n| (n, NOW.0));
+    write(&store, "s", |e| {
+        let rev = e.head.rev;
+        let count = u64::try_from(ARCHIVE_KEPT).unwrap() + 5;
+        e.rows = written(count).map(|(n, at)| entry(n, rev + 1 + n, at, "flocks")).collect();
+        e.rows[0].unresolved_of = Some(Key::new("flocks", "a"));
+        e.rows.push(entry(9_000, rev + 5_000, NOW.0, "clients"));
+        e.head.rev = rev + 5_000;
+    })
+    .await;
+    let all = |_: &Head| page_since(Stamp(0), Some(5_000));
+    let ids = || async { store.read("s", all).await.unwrap().unwrap().rows.iter().map(|(k, _)| k.id.to_string()).collect::<Vec<_>>() };
+    let kept = ids().await;
+    assert_eq!(kept.len(), ARCHIVE_KEPT + 2, "a thousand of the flocks, the one that waits, the one of the clients");
+    assert!(kept.contains(&"arc_0".to_owned()) && !kept.contains(&"arc_1".to_owned()) && kept.contains(&"arc_5".to_owned()));
+    write(&store, "s", |e| {
+        let rev = e.head.rev;
+        e.rows = vec![entry(9_999, rev + 1, NOW.0 + 366 * 86_400_000, "flocks")];
+        e.head.rev = rev + 1;
+    })
+    .await;
+    assert_eq!(ids().await, ["arc_0", "arc_9000", "arc_9999"], "a year later");
 }
 
 #[tokio::test]

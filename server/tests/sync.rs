@@ -279,6 +279,29 @@ async fn the_schema_file_decides_how_versions_meet() {
 }
 
 #[tokio::test]
+async fn policies_that_ask_nobody_keep_both_versions_and_say_who_won() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("farm.json");
+    for (policy, winner) in [("client-wins", "mine"), ("server-wins", "theirs"), ("fww", "theirs")] {
+        std::fs::write(&file, json!({ "collections": { "flocks": { "merge": policy } } }).to_string()).unwrap();
+        let server = Server::with(|o| o.schema = Some(file.clone())).await;
+        let made = server.client.sync(&request("a", vec![create("a", 1, "flocks", "f1", json!({ "name": "Layers" }))])).await;
+        let base = &made["results"][0]["rev"];
+        server.client.sync(&request("a", vec![update("a", 2, "f1", base, "theirs", "2025-06-01T11:00:00.000Z")])).await;
+        let late = server.client.sync(&request("b", vec![update("b", 1, "f1", base, "mine", "2025-06-01T12:00:00.000Z")])).await;
+        let result = &late["results"][0];
+        assert_eq!((&result["status"], &result["record"]["name"]), (&json!("conflict"), &json!("theirs")), "{policy}");
+        let entry = &result["archived"];
+        assert_eq!((&entry["status"], &entry["winner"], &entry["policy"]), (&json!("automatic"), &json!(winner), &json!(policy)));
+        assert_eq!((&entry["mine"]["name"], &entry["theirs"]["name"]), (&json!("mine"), &json!("theirs")));
+        // Made on what was answered, it is no concurrent version any more.
+        let again = update("b", 2, "f1", &result["rev"], "mine", "2025-06-01T12:00:00.001Z");
+        assert_eq!(outcomes(&server.client.sync(&request("b", vec![again])).await), ["applied"], "{policy}");
+        assert_eq!(rows(&server.client.pull("protocol=1").await).iter().filter(|r| r["winner"].is_string()).count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_egglogu_declaration_is_read() {
     let schema = homing::core::schema::Schema::parse(include_str!("../../src/schemas/egglogu.schema.json")).unwrap();
     assert_eq!(schema.policy("auditLog", "x"), homing::core::schema::Policy::AppendOnly);

@@ -8,7 +8,13 @@ use crate::core::record::{ARCHIVE, Envelope, Fields, Key, Record};
 use crate::core::schema::{Policy, Schema, digest, label};
 use crate::core::stamp::Stamp;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Settled entries kept of each collection; the newest stay. What waits for a person is kept for ever.
+pub const ARCHIVE_KEPT: usize = 1_000;
+/// Days a settled entry is kept.
+pub const ARCHIVE_DAYS: i64 = 365;
 
 /// What the two versions did: first mine, then theirs. `edit-delete`: I edited what they deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -132,6 +138,17 @@ impl Conflict {
         Key::new(ARCHIVE, self.id.as_str())
     }
 
+    /// The version that was not kept; of two that were merged, the one that lost something.
+    #[must_use]
+    pub fn loser(&self) -> Option<&Record> {
+        let names = |record: &Record| Self::name(&self.about(), record) == self.id;
+        match self.winner {
+            Winner::Theirs => self.mine.as_ref(),
+            Winner::Mine => self.theirs.as_ref(),
+            Winner::Merged => self.theirs.as_ref().filter(|theirs| names(theirs)).or(self.mine.as_ref()),
+        }
+    }
+
     /// As a row of `_conflictArchive`, stamped `updated_at`.
     ///
     /// # Errors
@@ -148,6 +165,37 @@ impl Conflict {
     pub fn from_record(record: &Record) -> Result<Self> {
         serde_json::from_str(record.text()).map_err(|e| Error::new(Code::InvalidRecord, format!("not a conflict: {e}")))
     }
+}
+
+/// Settled entries written before that moment are no longer kept.
+#[must_use]
+pub fn retained_since(now: Stamp) -> Stamp {
+    Stamp(now.0.saturating_sub(ARCHIVE_DAYS * 86_400_000))
+}
+
+/// Which of these settled entries are no longer kept: those written before `oldest`, and of each collection all but the
+/// newest [`ARCHIVE_KEPT`]. Client and server follow the same rule, so neither has to tell the other.
+#[must_use]
+pub fn beyond_retention(mut settled: Vec<(&Arc<str>, &Record)>, oldest: Stamp) -> Vec<Arc<str>> {
+    let few = settled.len() <= ARCHIVE_KEPT;
+    settled.sort_unstable_by_key(|(id, row)| (std::cmp::Reverse(row.updated_at()), *id));
+    let mut kept: HashMap<String, usize> = HashMap::new();
+    let mut beyond = |row: &Record| {
+        let kept = kept.entry(collection_of(row)).or_default();
+        *kept += 1;
+        *kept > ARCHIVE_KEPT
+    };
+    settled.into_iter().filter(|(_, row)| row.updated_at() < oldest || !few && beyond(row)).map(|(id, _)| id.clone()).collect()
+}
+
+/// Which collection a row of `_conflictArchive` is about; nothing else of it is decoded.
+#[must_use]
+pub fn collection_of(row: &Record) -> String {
+    #[derive(Deserialize)]
+    struct About {
+        collection: String,
+    }
+    serde_json::from_str(row.text()).map_or_else(|_| String::new(), |about: About| about.collection)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod row;
 pub use row::{decode, encode};
 pub(crate) use row::{read_lines, write_lines};
 
+use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Result;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::Outcome;
@@ -44,6 +45,13 @@ pub enum Entry<R = Record> {
     /// The next sync fetches everything again (a full sync).
     #[serde(rename = "forget")]
     Forget,
+    /// Settled archive entries last written before that moment are not kept here any more.
+    #[serde(rename = "purge")]
+    Purge {
+        /// On the server's clock.
+        #[serde(rename = "t")]
+        before: Stamp,
+    },
     /// A server's answer: one page of rows, the results, the cursor.
     #[serde(rename = "response")]
     Response(Box<Response<R>>),
@@ -294,6 +302,21 @@ impl<R> Settled<R> {
     }
 }
 
+impl Settled {
+    /// The archive entry of a conflict that a rule decided.
+    #[must_use]
+    pub fn automatic(&self) -> Option<Conflict> {
+        let archived = self.archived.as_ref().filter(|_| self.status == Outcome::Conflict)?;
+        Conflict::from_record(archived).ok().filter(|conflict| conflict.status == Status::Automatic)
+    }
+
+    /// What it means to the app: where a rule decided a conflict for the server's version, nothing waits.
+    #[must_use]
+    pub fn meaning(&self) -> Outcome {
+        if self.automatic().is_some() { Outcome::Superseded } else { self.status }
+    }
+}
+
 impl Response {
     /// Whether folding it would change nothing but the time of the last sync.
     #[must_use]
@@ -347,6 +370,7 @@ impl<R> Entry<R> {
             Entry::Write(changes) => Entry::Write(changes.into_iter().map(|c| c.try_map(f)).collect::<Result<_, E>>()?),
             Entry::Attempt(ids) => Entry::Attempt(ids),
             Entry::Forget => Entry::Forget,
+            Entry::Purge { before } => Entry::Purge { before },
             Entry::GiveUp { at, results } => {
                 Entry::GiveUp { at, results: results.into_iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()? }
             }

@@ -6,6 +6,7 @@
 use crate::core::error::{Code, Error};
 use crate::core::record::{Key, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -106,6 +107,9 @@ pub struct Mutation<R = Record> {
     /// JSON Pointers it changed against what its author saw (only where the policy merges fields).
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
+    /// What its author saw in the texts it changed, by pointer: those of typed fields merge against it.
+    #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, String>,
     /// Mutations of other records that must take effect first.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<MutationId>,
@@ -160,6 +164,7 @@ impl<R> Mutation<R> {
             base: None,
             on: None,
             changed: Vec::new(),
+            texts: BTreeMap::new(),
             depends_on: Vec::new(),
             imported: false,
             retry_of: None,
@@ -187,6 +192,7 @@ impl<R> Mutation<R> {
             base_rev: self.base_rev,
             on: self.on,
             changed: self.changed,
+            texts: self.texts,
             depends_on: self.depends_on,
             imported: self.imported,
             retry_of: self.retry_of,

@@ -89,6 +89,11 @@ pub enum Intent {
         /// What to keep.
         choice: Choice,
     },
+    /// The version that lost in a settled conflict, once more: on top of what is there now.
+    Reinstate {
+        /// Which conflict.
+        conflict: Arc<str>,
+    },
     /// A dead letter once more, edited or as it was.
     Retry {
         /// Which.
@@ -193,6 +198,7 @@ pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Pla
             enqueue::enqueue(replica, Op::Undelete, key, view.with(at, None, None)?, &view, context)
         }
         Intent::Resolve { conflict, choice } => resolve::resolve(replica, conflict, choice, context),
+        Intent::Reinstate { conflict } => resolve::reinstate(replica, conflict, context),
         Intent::Retry { id, edited } => letters::retry(replica, id, edited.as_deref(), context),
         Intent::DiscardDead { id, cascade } => letters::discard(replica, id, *cascade),
         Intent::Discard { id } => letters::discard_queued(replica, id),
@@ -249,7 +255,9 @@ fn own_fields(text: &str) -> Result<Fields<'_>> {
 fn first(replica: &Replica, key: &Key, text: &str, at: Stamp) -> Result<Record> {
     check(text)?;
     let record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(text)?);
-    match replica.policy(key) {
+    let rules = replica.rules(key);
+    let record = merge::first_types(record, rules.types)?;
+    match rules.policy {
         Policy::Fields => merge::stamp_fields(None, record, &[]),
         _ => Ok(record),
     }

@@ -4,7 +4,7 @@
 //! Not here: functions an app declares (`label` as a function, `validate`, `migrate`): they stay in JavaScript.
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::record::{ARCHIVE, ROW_PREFIX, SINGLETON};
+use crate::core::record::{ARCHIVE, RESERVED, ROW_PREFIX, SINGLETON};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,6 +23,57 @@ pub enum Policy {
     ServerWins,
     ClientWins,
     Manual,
+}
+
+/// How the values of one field become one, whatever the policy. See DESIGN §4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldType {
+    /// A number that several people move at once: all movements count.
+    Counter,
+    /// An array without order: what anybody added is there, unless it was taken away by somebody who had seen it.
+    Set,
+    /// A text: changes of different words are both kept.
+    Text,
+    /// The largest number or text.
+    Max,
+    /// The smallest number or text.
+    Min,
+}
+
+impl FieldType {
+    /// As the schema file names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::Text => "text",
+            Self::Max => "max",
+            Self::Min => "min",
+        }
+    }
+}
+
+/// Field → its type; fields that are not named are plain values.
+pub type Types = BTreeMap<String, FieldType>;
+
+/// How versions of one record merge: its policy, its typed fields, and fields that win or lose together.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// For everything that is not typed.
+    pub policy: Policy,
+    /// Typed fields.
+    pub types: &'a Types,
+    /// Groups of fields, for the policy `fields`.
+    pub groups: &'a [Vec<String>],
+}
+
+impl From<Policy> for Rules<'static> {
+    fn from(policy: Policy) -> Self {
+        static NONE: Types = Types::new();
+        Self { policy, types: &NONE, groups: &[] }
+    }
 }
 
 /// Who gives ids to new records.
@@ -48,6 +99,12 @@ pub struct Collection {
     /// Who gives ids.
     #[serde(skip_serializing_if = "is_client")]
     pub ids: Ids,
+    /// Fields with a type of their own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: Types,
+    /// Fields that win or lose together where the policy is `fields`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Vec<String>>,
     /// Field → collection it refers to.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, String>,
@@ -97,10 +154,31 @@ impl Schema {
     /// `invalid-record` naming what is wrong.
     pub fn parse(text: &str) -> Result<Self> {
         let schema: Self = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("schema: {e}")))?;
-        match schema.collections.keys().find(|name| check_name(name).is_err()) {
-            Some(name) => Err(Error::at(Code::InvalidRecord, format!("/collections/{name}"), "not a collection name")),
-            None => Ok(schema),
+        schema.check()?;
+        Ok(schema)
+    }
+
+    /// Refuses a declaration that cannot be followed.
+    ///
+    /// # Errors
+    /// `invalid-record` naming what is wrong.
+    pub fn check(&self) -> Result<()> {
+        for (name, declared) in &self.collections {
+            let refuse = |at: &str, why: String| Err(Error::at(Code::InvalidRecord, format!("/collections/{name}{at}"), why));
+            if check_name(name).is_err() {
+                return refuse("", "not a collection name".into());
+            }
+            let named = declared.fields.keys().chain(declared.groups.iter().flatten());
+            if let Some(field) = named.clone().find(|field| RESERVED.contains(&field.as_str())) {
+                return refuse("/fields", format!("{field} is Homing's own"));
+            }
+            let mut once = std::collections::HashSet::new();
+            if let Some(field) = declared.groups.iter().flatten().find(|field| !once.insert(*field) || declared.fields.contains_key(*field))
+            {
+                return refuse("/groups", format!("{field} is in two groups, or has a type of its own"));
+            }
         }
+        Ok(())
     }
 
     /// The declaration of a collection, if any.
@@ -122,6 +200,16 @@ impl Schema {
         }
     }
 
+    /// How versions of this record merge, typed fields included.
+    #[must_use]
+    pub fn rules(&self, collection: &str, id: &str) -> Rules<'_> {
+        let policy = self.policy(collection, id);
+        match self.collection(collection) {
+            Some(declared) if policy != Policy::AppendOnly => Rules { policy, types: &declared.fields, groups: &declared.groups },
+            _ => policy.into(),
+        }
+    }
+
     /// Whether the collection leaves the device.
     #[must_use]
     pub fn syncs(&self, collection: &str) -> bool {
@@ -136,11 +224,18 @@ impl Schema {
 }
 
 impl Collection {
-    /// Hash of the shared half: merge, singleton, ids, references.
+    /// Hash of the shared half: merge, singleton, ids, fields, groups, references.
     #[must_use]
     pub fn hash(&self) -> String {
-        let shared =
-            Self { merge: self.merge, singleton: self.singleton, ids: self.ids, references: self.references.clone(), ..Self::default() };
+        let shared = Self {
+            merge: self.merge,
+            singleton: self.singleton,
+            ids: self.ids,
+            fields: self.fields.clone(),
+            groups: self.groups.clone(),
+            references: self.references.clone(),
+            ..Self::default()
+        };
         digest(&[&serde_json_canonicalizer::to_string(&shared).unwrap_or_default()])
     }
 }

@@ -100,14 +100,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let size = bytes.len() as u64;
         match self.inner.journal.append(head, bytes).await? {
             Appended::At(new) => {
-                let now = self.inner.platform.now();
-                let mut memory = self.inner.memory.borrow_mut();
-                memory.collect(Source::Local);
-                memory.beneath(now, &self.inner.options, |m| m.replica.fold(entry))?;
-                (memory.head, memory.tail_bytes) = (new, memory.tail_bytes + size);
-                memory.tell();
-                memory.collect(source);
-                drop(memory);
+                self.folded(entry, source, new, size)?;
                 self.inner.platform.appended(new);
                 if let Entry::Response(response) = entry {
                     // What the page makes of it is a task of its own.
@@ -122,6 +115,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Ok(false)
             }
         }
+    }
+
+    /// The entry is durable at this head: now it is in memory, too.
+    fn folded(&self, entry: &Entry, source: Source, head: u64, size: u64) -> Result<()> {
+        let now = self.inner.platform.now();
+        let mut memory = self.inner.memory.borrow_mut();
+        memory.collect(Source::Local);
+        memory.beneath(now, &self.inner.options, |m| m.replica.fold(entry))?;
+        (memory.head, memory.tail_bytes) = (head, memory.tail_bytes + size);
+        memory.tell();
+        memory.collect(source);
+        Ok(())
     }
 
     /// Folds what other tabs appended.
@@ -270,6 +275,11 @@ impl Memory {
                     self.not_before.remove(&result.id);
                     let verdict = Verdict::of(&result);
                     self.report.settled.push((result.id, verdict));
+                }
+                Output::Resent { from, to } => {
+                    self.in_flight.remove(&from);
+                    self.attempts.remove(&from);
+                    self.report.resent.push((from, to));
                 }
                 Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),
                 Output::Renamed { from, to } => self.report.notices.push(super::Notice::Renamed { from, to }),

@@ -63,7 +63,7 @@ impl Verdict {
             let message = result.message.as_deref().unwrap_or("the server refused this write");
             return Self::refused(result.code.as_deref(), message, result.path.as_ref());
         }
-        Self::accepted(result.status, result.rev, result.archived.as_ref().map(|a| a.id().clone()))
+        Self::accepted(result.meaning(), result.rev, result.archived.as_ref().map(|a| a.id().clone()))
     }
 
     /// The verdict on a write that was settled before it was asked for again.
@@ -135,6 +135,8 @@ pub struct Drained {
     pub failed: Vec<Failed>,
     /// Mutations that left the queue.
     pub settled: Vec<(MutationId, Verdict)>,
+    /// Mutations that go again under another id: old, new.
+    pub resent: Vec<(MutationId, MutationId)>,
     /// Notices, in order.
     pub notices: Vec<Notice>,
     /// The status changed.
@@ -152,7 +154,12 @@ pub(super) type Buffer = Drained;
 impl Drained {
     fn is_durable_only(&self) -> bool {
         let told = self.everything || self.status || self.queue || self.dead || self.conflicts;
-        !told && self.changes.is_empty() && self.failed.is_empty() && self.settled.is_empty() && self.notices.is_empty()
+        !told
+            && self.changes.is_empty()
+            && self.failed.is_empty()
+            && self.settled.is_empty()
+            && self.resent.is_empty()
+            && self.notices.is_empty()
     }
 }
 

@@ -76,7 +76,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             match result.status {
                 Outcome::Rejected if result.code.as_deref() == Some("mutation-reuse") => reused = true,
                 Outcome::Rejected => report.rejected += 1,
-                Outcome::Conflict => report.conflicts += 1,
+                Outcome::Conflict if result.automatic().is_none() => report.conflicts += 1,
                 _ => {}
             }
             report.pushed += usize::from(result.status.is_final());
@@ -256,12 +256,11 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
     })
 }
 
-/// What the base had at each changed pointer: overwriting that loses nothing its author did not see.
+/// What the base had at each changed pointer: overwriting that loses nothing its author did not see. Of typed texts, what
+/// he saw, be it pending itself.
 fn was(m: &Mutation) -> Option<serde_json::Map<String, serde_json::Value>> {
-    if m.changed.is_empty() {
-        return None;
-    }
-    let base = serde_json::Value::Object(m.base.as_ref()?.value().ok()?);
-    let seen = |pointer: &String| base.pointer(pointer).map(|value| (pointer.clone(), value.clone()));
-    Some(m.changed.iter().filter_map(seen).collect())
+    let base = m.base.as_ref().filter(|_| !m.changed.is_empty()).and_then(|base| base.value().ok()).map(serde_json::Value::Object);
+    let seen = |pointer: &String| base.as_ref()?.pointer(pointer).map(|value| (pointer.clone(), value.clone()));
+    let texts = m.texts.iter().map(|(pointer, text)| (pointer.clone(), text.as_str().into()));
+    (base.is_some() || !m.texts.is_empty()).then(|| m.changed.iter().filter_map(seen).chain(texts).collect())
 }

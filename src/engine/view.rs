@@ -1,10 +1,11 @@
 //! What an app asks about: the state of a record, of the queue, of syncing.
 
 use super::{Engine, Memory, Progress, State};
-use crate::core::error::Error;
+use crate::core::error::{Error, Result};
+use crate::core::journal::Entry;
 use crate::core::metrics::Health;
 use crate::core::record::{ARCHIVE, Key};
-use crate::core::replica::server_now;
+use crate::core::replica::{Source, server_now};
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
@@ -125,6 +126,21 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     pub fn stands_at(&self) -> Option<crate::storage::Head> {
         let memory = self.inner.memory.borrow();
         memory.speculative.is_empty().then_some(memory.head)
+    }
+
+    /// Lets go of the settled archive entries last written before that moment, or now; how many. They stay away from this
+    /// device, whatever the server says.
+    ///
+    /// # Errors
+    /// `closed`, those of storage.
+    pub async fn purge(&self, before: Option<Stamp>) -> Result<usize> {
+        self.durable().await;
+        let now = self.read(|r| server_now(self.inner.platform.now(), r.standing().offset));
+        // Not what is still to come.
+        let before = before.unwrap_or(Stamp(i64::MAX)).min(Stamp(now.0.saturating_add(1)));
+        let gone = self.read(|r| r.settled_before(before).len());
+        while !self.append_entry(&Entry::Purge { before }, Source::Local).await? {}
+        Ok(gone)
     }
 
     /// Ids of the conflicts that wait for the user.

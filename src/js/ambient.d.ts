@@ -9,6 +9,28 @@ declare module '#wasm' {
   export function pendingOf(name: string, scope: string): Promise<number | undefined>
   /** Deletes a stored database. */
   export function deleteStored(name: string, scope: string): Promise<void>
+  /** A disk in memory, for `homing/testing`. `crash`: who has it open dies, its writes in flight land or not. */
+  export class Disk {
+    open(options: string, hooks: object): Promise<unknown>
+    crash(inFlightLands: boolean): void
+  }
+}
+
+/** The module of `homing/testing`: a server in memory. Errors are JSON texts. */
+declare module '#authority' {
+  export default function init(options: { module_or_path: BufferSource }): Promise<unknown>
+  export class Server {
+    constructor(schema: string, scope: string)
+    push(request: string, now: number): string
+    pull(request: string, now: number): string
+    refuse(mutation: string, message: string, path?: string): void
+    rows(collection: string): string
+    rev(): number
+  }
+}
+
+declare module 'homing:authority-bytes' {
+  export default function authorityBytes(): Uint8Array<ArrayBuffer>
 }
 
 declare module 'homing:wasm-bytes' {

@@ -36,6 +36,10 @@ export interface Engine {
   discardDead(id: string, cascade: boolean): string
   retryDead(id: string, edited: string | undefined): string
   resolve(conflictId: string, choice: string): string
+  reinstate(conflictId: string): string
+  /** Ids of the conflicts of this device that wait, a JSON array. */
+  ownConflicts(): string
+  purge(before: string | undefined): Promise<number>
   sync(options: string): Promise<string>
   pause(): void
   resume(): void
@@ -61,6 +65,8 @@ export interface Hooks {
   pull?(request: string, token: string | null, signal: AbortSignal): Promise<string>
   now?(): number
   random?(): number
+  uuid?(): string
+  sleep?(ms: number): Promise<void>
   log?(entry: string): void
 }
 
@@ -95,6 +101,8 @@ export interface Drained {
   readonly durable?: readonly { readonly ticket: number; readonly mutations: Spans }[]
   readonly failed?: readonly { readonly ticket: number; readonly error: ErrorDetail }[]
   readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict }[]
+  /** Old and new id of mutations that go again. */
+  readonly resent?: readonly (readonly [string, string])[]
   readonly events?: readonly { readonly type: string; readonly detail: unknown }[]
   readonly status?: boolean
   readonly queue?: boolean

@@ -2,7 +2,9 @@
 
 import wasmBytes from 'homing:wasm-bytes'
 import { list, remove } from './databases.js'
+import { Inside, type Surroundings } from './inside.js'
 import { open } from './opening.js'
+import type { AnyOptions } from './options.js'
 import type { Database, OpenOptions, Schema, StoredDatabase } from './types.js'
 
 export { HomingError } from './errors.js'
@@ -40,4 +42,9 @@ export function listDatabases(): Promise<readonly StoredDatabase[]> {
  */
 export function deleteDatabase(which: { name: string; scope: string; discardPending?: boolean }): Promise<void> {
   return remove(which, wasmBytes)
+}
+
+/** For `homing/testing` alone: it tests this very engine. @internal */
+export function openInside(options: AnyOptions, surroundings: Surroundings): Promise<Inside> {
+  return Inside.make(options, surroundings, wasmBytes)
 }

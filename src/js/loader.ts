@@ -15,17 +15,18 @@ let loading: Promise<void> | null = null
  * Loads and instantiates the module, unless that is done.
  *
  * @param source asked for only when the module is not there yet
+ * @param check whether it can be used here
  * @throws HomingError `unsupported-environment`, `wasm-load-failed`
  */
-export function loadWasm(source: () => WasmSource | Promise<WasmSource>): Promise<void> {
-  return loading ??= instantiate(source).catch((error: unknown) => {
+export function loadWasm(source: () => WasmSource | Promise<WasmSource>, check = checkEnvironment): Promise<void> {
+  return loading ??= instantiate(source, check).catch((error: unknown) => {
     loading = null
     throw error
   })
 }
 
-async function instantiate(source: () => WasmSource | Promise<WasmSource>): Promise<void> {
-  checkEnvironment()
+async function instantiate(source: () => WasmSource | Promise<WasmSource>, check: () => void): Promise<void> {
+  check()
   const module = await compile(await source())
   try {
     await init({ module_or_path: module })

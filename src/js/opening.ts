@@ -65,6 +65,7 @@ async function start(declaration: Declaration, options: AnyOptions, source: () =
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
   session.attach(await openEngine(declaration.text, hooks) as Engine)
   tabs.start()
+  session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
   if (declaration.durable) noteOpened(name, declaration.scope)
   return session

@@ -41,6 +41,10 @@ export function declare(options: AnyOptions): Declaration {
   if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
   if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
   if (maxQueue !== undefined && !(Number.isInteger(maxQueue) && maxQueue > 0)) throw refuse('/maxQueue', 'maxQueue is a whole number above 0')
+  for (const [collection, declared] of Object.entries(collections)) {
+    const given: unknown = declared?.onConflict
+    if (given !== undefined && typeof given !== 'function') throw refuse(`/collections/${collection}/onConflict`, 'onConflict is a function')
+  }
   const { maxAttempts } = sync ?? {}
   if (maxAttempts !== undefined && !(Number.isInteger(maxAttempts) && maxAttempts > 0)) throw refuse('/sync/maxAttempts', 'maxAttempts is a whole number above 0')
   if (sync !== undefined && sync.url === undefined && sync.transport === undefined) throw refuse('/sync', 'Sync needs a url or a transport')

@@ -1,11 +1,11 @@
 // What waits and what went wrong: the queue, dead letters and conflicts, as lists and as decisions about them.
 
 import type { Engine, OpResult } from './engine.js'
-import { toHomingError } from './errors.js'
+import { HomingError, type toHomingError } from './errors.js'
 import { Source } from './observable.js'
 import type { Choice, Conflict, Database, DeadLetter, Mutation, Write } from './types.js'
 import { encodeValue } from './validate.js'
-import { freeze } from './values.js'
+import { freeze, isObject } from './values.js'
 import { GroupTicket, RecordWrite, refuse, type Judge, type Ticket } from './writes.js'
 import type { Rows } from './rows.js'
 
@@ -15,6 +15,7 @@ interface Host extends Judge {
   readonly name: string
   readonly scope: string
   refresh(): void
+  open(phase: 'write'): Engine
   rows(collection: string): Rows
   order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[]) => T): T
   failure(thrown: unknown, phase: 'write'): ReturnType<typeof toHomingError>
@@ -95,12 +96,34 @@ class Conflicts extends Listing<Conflict> {
   resolve = (id: string, choice: Choice<Record<string, unknown>>): Write<unknown> => {
     const conflict = this.get(id)
     try {
-      const text = typeof choice === 'object' ? encodePatch(choice) : encodeValue(choice)
+      const text = isObject(choice) ? encodePatch(choice) : checkWord(choice)
       return decide(this.#host, conflict, (engine) => engine.resolve(String(id), text))
     } catch (error) {
       return refuse(this.#host.failure(error, 'write'), conflict?.recordId)
     }
   }
+
+  reinstate = (id: string): Write<unknown> => {
+    const conflict = this.get(id)
+    try {
+      return decide(this.#host, conflict, (engine) => engine.reinstate(String(id)))
+    } catch (error) {
+      return refuse(this.#host.failure(error, 'write'), conflict?.recordId)
+    }
+  }
+
+  purge = async ({ before }: { before?: string } = {}): Promise<number> => {
+    try {
+      return await this.#host.open('write').purge(before === undefined ? undefined : String(before))
+    } catch (error) {
+      throw this.#host.failure(error, 'write')
+    }
+  }
+}
+
+function checkWord(choice: unknown): string {
+  if (choice === 'mine' || choice === 'theirs' || choice === 'both') return choice
+  throw new HomingError({ code: 'invalid-record', message: "A decision is 'mine', 'theirs', 'both' or an object of fields.", phase: 'write', path: '' })
 }
 
 /** JSON has no `undefined`: fields to remove travel beside the others. */

@@ -1,6 +1,7 @@
 // One opened engine and everything of the page that hangs on it: what it says is taken in before the next read, and told to
 // listeners in a microtask. Not here: the public objects (`database.ts`, `collection.ts`), opening and counting (`opening.ts`).
 
+import { Asking, type AskingHost } from './asking.js'
 import { joinChanges } from './changes.js'
 import type { Change, Drained, Engine, ImportCounts, OpResult, Spans, Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
@@ -9,21 +10,22 @@ import { Rows } from './rows.js'
 import type { Declaration } from './options.js'
 import { StatusSource } from './status.js'
 import type { AnyRow } from './query.js'
-import type { EventMap, RecordState, Verdict } from './types.js'
+import type { Choice, Conflict, EventMap, RecordState, Verdict } from './types.js'
 import { Verdicts } from './verdicts.js'
-import { freeze } from './values.js'
+import { freeze, type Members } from './values.js'
 import type { Judge, Ticket } from './writes.js'
 
 const LOCAL: Verdict = Object.freeze({ status: 'local' })
 const NOTHING_TO_SEND: Verdict = Object.freeze({ status: 'cancelled', mutationId: null })
 
-export class Session implements Judge {
+export class Session implements Judge, AskingHost {
   readonly name: string
   readonly scope: string
   readonly declaration: Declaration
   readonly events = new EventTarget()
   readonly status: StatusSource
   readonly reports: Reports
+  readonly asking = new Asking(this)
   /** Ends when the session does: everything outside that was waited for. */
   readonly ended = new AbortController()
   #engine: Engine | null = null
@@ -76,6 +78,23 @@ export class Session implements Judge {
   /** How a collection was declared to merge. */
   policy(collection: string): string | undefined {
     return this.declaration.collections[collection]?.merge
+  }
+
+  ownConflicts(): readonly string[] {
+    this.refresh()
+    return this.#engine === null ? [] : JSON.parse(this.#engine.ownConflicts()) as string[]
+  }
+
+  conflict(id: string): Conflict | undefined {
+    return this.reports.conflicts.get(id)
+  }
+
+  resolve(id: string, choice: Choice<Members>): Promise<unknown> {
+    return this.reports.conflicts.resolve(id, choice)
+  }
+
+  async catchUp(): Promise<void> {
+    await this.#engine?.catchUp()
   }
 
   /** An id for a new record: for good, or until the server gives one. */
@@ -247,13 +266,19 @@ export class Session implements Judge {
     for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
+    for (const [from, to] of drained.resent ?? []) this.#verdicts.move(from, to)
     for (const { mutationId, verdict } of drained.settled ?? []) {
       const error = isErrorDetail(verdict.error) ? { error: toHomingError(JSON.stringify(verdict.error), 'push') } : {}
       this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict)
     }
     if (drained.status) this.#tell(() => this.status.changed())
     if (drained.deadLetters) this.#tell(() => this.reports.deadLetters.changed())
-    if (drained.conflicts) this.#tell(() => this.reports.conflicts.changed())
+    if (drained.conflicts) this.#tell(() => this.#conflictsChanged())
+  }
+
+  #conflictsChanged(): void {
+    this.reports.conflicts.changed()
+    this.asking.look()
   }
 
   #apply(change: Change): void {

@@ -145,6 +145,14 @@ export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | '
 /** The declaration of a collection: plain JSON, the same file that the server loads. @example { merge: 'append-only', label: 'date' } */
 export interface CollectionOptions<T> {
   merge?: Merge
+  /**
+   * Fields that join instead of one version winning, whatever `merge` says. `counter`: a number, all movements count. `set`: an
+   * array without order; what was added stays unless somebody who saw it took it away. `text`: changes of different words are
+   * both kept. `max`, `min`: the largest, smallest number or text. @example { eggs: 'counter', tags: 'set', notes: 'text' }
+   */
+  fields?: { readonly [K in Key<T>]?: 'counter' | 'set' | 'text' | 'max' | 'min' }
+  /** Fields that win or lose together where `merge` is `fields`. @example [['lat', 'lon']] */
+  groups?: readonly (readonly Key<T>[])[]
   singleton?: boolean
   /** `server`: new records have an `optimistic_…` id until the server gives theirs; then every reference is replaced. */
   ids?: 'client' | 'server'
@@ -156,6 +164,13 @@ export interface CollectionOptions<T> {
   label?: Key<T>
   /** What one record is called in conflict texts: `Flock`. */
   title?: string
+  /**
+   * Decides conflicts that this device runs into and that no rule decides (`manual`; deleted here, edited there). Called once for each,
+   * and again after the next opening where there was no answer; one tab asks. What throws or makes no sense is reported by the event
+   * `error`, and the conflict goes on waiting in `db.conflicts`.
+   * @example { merge: 'manual', onConflict: ({ mine, theirs }) => (mine && theirs ? { count: Math.min(mine.count, theirs.count) } : 'mine') }
+   */
+  onConflict?: (conflict: Conflict<T>) => Choice<T> | Promise<Choice<T>>
 }
 /** @example await openDatabase<Farm>({ name: 'farm', sync: { url: 'https://example.org', getToken } }) */
 export interface OpenOptions<S> {
@@ -216,7 +231,8 @@ export interface Database<S extends Schema> extends HomingEvents {
   batch<R>(work: (tx: Batch<S>) => R, options?: { atomic?: boolean }): Promise<R> & { readonly settled: Promise<readonly Verdict[]> }
   /**
    * Everything as one JSON tree, a fresh one, yours to change. It deep-equals what was imported; `reserved` adds Homing's own
-   * members (`_updatedAt`, `_rev`, ids that Homing gave to rows without one).
+   * members (`_updatedAt`, `_rev`, ids that Homing gave to rows without one). Where versions met, `_conflictArchive` lists them; nothing that
+   * reads a tree takes it in.
    */
   exportDocument<D extends object = Record<string, unknown>>(options?: { reserved?: boolean }): Promise<D>
   /**
@@ -265,7 +281,12 @@ export interface Database<S extends Schema> extends HomingEvents {
   readonly conflicts: Observable<readonly Conflict[]> & {
     list(filter?: { status?: Conflict['status']; collection?: string; recordId?: string; limit?: number }): readonly Conflict[]
     get(id: string): Conflict | undefined
+    /** Settles one that waits, on all devices. */
     resolve(id: string, choice: Choice<Record<string, unknown>>): Write<unknown>
+    /** Writes the version that lost again, on top of what is there now; brings a deleted record back. Not for one that waits. @example await db.conflicts.reinstate(entry.id) */
+    reinstate(id: string): Write<unknown>
+    /** Lets go of settled ones on this device, all or those settled before a time; how many. What waits is never let go. @example await db.conflicts.purge({ before: '2025-01-01' }) */
+    purge(filter?: { before?: string }): Promise<number>
   }
   /** Waits until everything written is durable, then lets go of it all. Safe to call twice. */
   close(): Promise<void>

@@ -64,6 +64,20 @@ export class Verdicts {
     }
   }
 
+  /** The mutation goes again under another id: who waited for the one waits for the other. */
+  move(from: string, to: string): void {
+    for (const place of this.#singles.get(from) ?? []) this.#add(to, place)
+    this.#singles.delete(from)
+    if (this.#runs.size === 0) return
+    const { client, from: number } = parse(from)
+    for (const run of this.#runs) {
+      const offset = number - run.from
+      if (client !== run.client || offset < 0 || offset >= run.count) continue
+      this.#add(to, { collector: run.collector, at: run.at + offset })
+      if (--run.left === 0) this.#runs.delete(run)
+    }
+  }
+
   /** Nobody will hear more: what is open is `closed`. */
   close(): void {
     this.#closed = true

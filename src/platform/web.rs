@@ -4,8 +4,9 @@ use super::{Log, Platform};
 use crate::core::stamp::Stamp;
 use futures_channel::oneshot;
 use futures_util::future::LocalBoxFuture;
-use js_sys::{Function, Reflect};
+use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{MessageChannel, MessagePort};
 
 /// Functions the page may hand in; a missing one means the ordinary way.
@@ -29,6 +30,9 @@ impl Hooks {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Function> {
         Reflect::get(&self.object, &name.into()).ok()?.dyn_into().ok()
+    }
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.call0(&JsValue::NULL).ok()?.as_string()
     }
 }
 
@@ -90,9 +94,14 @@ impl Platform for Web {
         number(self.hooks.get("random").as_ref()).filter(|n| (0.0..1.0).contains(n)).unwrap_or_else(js_sys::Math::random)
     }
     fn uuid(&self) -> String {
-        uuid::Uuid::new_v4().to_string()
+        self.hooks.text("uuid").unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
     }
     fn sleep(&self, ms: u64) -> LocalBoxFuture<'static, ()> {
+        if let Some(sleep) = self.hooks.get("sleep")
+            && let Ok(time) = sleep.call1(&JsValue::NULL, &JsValue::from_f64(ms as f64))
+        {
+            return Box::pin(async move { _ = JsFuture::from(Promise::resolve(&time)).await });
+        }
         if ms == 0 {
             return Box::pin(next_task());
         }

@@ -54,6 +54,11 @@ fn text<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// Names as a JSON array.
+pub(super) fn names(names: &[Arc<str>]) -> String {
+    text(&names)
+}
+
 /// Rows as a JSON array, bodies as they are stored, `null` where there is none.
 pub(super) fn rows<'r, I: Iterator<Item = Option<Cow<'r, Record>>>>(rows: impl Fn() -> I) -> String {
     let text = |row: &Option<Cow<'r, Record>>| row.as_ref().map_or(4, |row| row.text().len());
@@ -130,6 +135,8 @@ struct News<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     settled: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    resent: Vec<[String; 2]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<Value>,
     status: bool,
     queue: bool,
@@ -150,6 +157,7 @@ pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
         durable: d.durable.iter().map(ticket).collect(),
         failed: d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect(),
         settled: d.settled.iter().map(settle).collect(),
+        resent: d.resent.iter().map(|(from, to)| [from.to_string(), to.to_string()]).collect(),
         events: d.notices.iter().filter_map(|n| notice(n, engine)).collect(),
         status: d.status,
         queue: d.queue,

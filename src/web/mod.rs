@@ -4,6 +4,7 @@
 //! that the shell turns into `HomingError`. Nothing here calls the app while something is borrowed.
 
 mod decode;
+mod disk;
 mod encode;
 mod storage;
 
@@ -14,6 +15,7 @@ use crate::core::plan::Intent;
 use crate::core::record::{ARCHIVE, Key};
 use crate::core::remap::optimistic_id;
 use crate::core::schema::{Ids, Schema};
+use crate::core::stamp::Stamp;
 use crate::engine::{Engine, Options, Request, rehearse};
 use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
@@ -86,13 +88,21 @@ pub struct Handle {
 /// Opens a database; see the shell's `openDatabase`.
 #[wasm_bindgen(js_name = openEngine)]
 pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsValue> {
-    let o: OpenOptions =
-        serde_json::from_str(&options).map_err(|e| encode::error(&Error::new(Code::InvalidRecord, format!("options: {e}")), "open"))?;
-    let hooks = Hooks::new(hooks);
-    let platform = Web::new(hooks.clone());
+    let o = open_options(&options)?;
     let journal = WebJournal::open(&o.name, &o.scope, o.storage.as_deref(), o.durability.as_deref());
     let (journal, ()) = join(journal, async { rehearse() }).await;
-    let journal = journal.map_err(|e| encode::error(&e, "open"))?;
+    open_on(o, hooks, journal.map_err(|e| encode::error(&e, "open"))?).await
+}
+
+fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
+    let read = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("options: {e}")));
+    let checked = read.and_then(|options: OpenOptions| options.schema.check().map(|()| options));
+    checked.map_err(|e| encode::error(&e, "open"))
+}
+
+async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal) -> Result<Handle, JsValue> {
+    let hooks = Hooks::new(hooks);
+    let platform = Web::new(hooks.clone());
     let sync = o.sync.unwrap_or_default();
     let configured = sync.url.is_some() || hooks.get("push").is_some();
     let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);
@@ -309,6 +319,25 @@ impl Handle {
         let about = self.engine.read(|r| Conflict::from_record(&r.view(&key(ARCHIVE, conflict))?).ok().map(|c| c.collection));
         let choice = decode::choice(choice, || self.new_id(about.as_deref().unwrap_or_default()));
         self.one(choice.map(|choice| Intent::Resolve { conflict: conflict.into(), choice }))
+    }
+
+    /// Writes the version that lost again.
+    pub fn reinstate(&self, conflict: &str) -> Result<String, JsValue> {
+        self.one(Ok(Intent::Reinstate { conflict: conflict.into() }))
+    }
+
+    /// Ids of the conflicts that this device ran into and that wait for the user, a JSON array.
+    #[wasm_bindgen(js_name = ownConflicts)]
+    pub fn own_conflicts(&self) -> String {
+        encode::names(&self.engine.read(crate::core::replica::Replica::own_conflicts))
+    }
+
+    /// Lets go of settled conflicts; how many.
+    pub async fn purge(&self, before: Option<String>) -> Result<u32, JsValue> {
+        let before = before.map(|text| Stamp::parse(&text)).transpose().map_err(|e| encode::error(&e, "write"))?;
+        let engine = self.engine.clone();
+        let gone = engine.purge(before).await.map_err(|e| encode::error(&e, "write"))?;
+        Ok(u32::try_from(gone).unwrap_or(u32::MAX))
     }
 
     /// Runs a cycle.

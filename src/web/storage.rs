@@ -4,19 +4,20 @@ use crate::core::error::Result;
 use crate::storage::indexeddb::{Durability, IndexedDbJournal};
 use crate::storage::memory::MemoryJournal;
 use crate::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use std::rc::Rc;
 
 /// The storage chosen at run time.
 #[derive(Debug)]
 pub(super) enum WebJournal {
     IndexedDb(IndexedDbJournal),
-    Memory(MemoryJournal),
+    Memory(Rc<MemoryJournal>),
 }
 
 impl WebJournal {
     /// Opens the storage of that name and scope, creating it where there is none.
     pub(super) async fn open(name: &str, scope: &str, storage: Option<&str>, durability: Option<&str>) -> Result<Self> {
         if storage == Some("memory") {
-            return Ok(Self::Memory(MemoryJournal::new()));
+            return Ok(Self::Memory(Rc::default()));
         }
         let durability = if durability == Some("strict") { Durability::Strict } else { Durability::Relaxed };
         Ok(Self::IndexedDb(IndexedDbJournal::open(&stored_name(name, scope), durability).await?))

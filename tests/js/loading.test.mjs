@@ -85,3 +85,16 @@ test('a content security policy needs wasm-unsafe-eval and nothing else; without
   assert.equal(await outcome('/allowed'), 'outcome open')
   assert.match(await outcome('/strict'), /^outcome wasm-load-failed: .*'wasm-unsafe-eval'/)
 })
+
+test('a world for tests works in a page as it does in Node', async () => {
+  const seen = await page.evaluate(async () => {
+    const { createWorld } = await import('/dist/testing.js')
+    const world = await createWorld({ seed: 3, faults: { 'lost-answer': 0.5 } })
+    await world.device('a').collection('c').insert({ id: 'x' })
+    world.crash('a')
+    await world.reopen('a')
+    await world.settle()
+    return [world.device('b').collection('c').count(), Math.sign(world.network.injected['lost-answer'] ?? 0)]
+  })
+  assert.deepEqual(seen, [1, 1])
+})

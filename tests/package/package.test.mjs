@@ -43,6 +43,7 @@ for (const name of ['instantiate', 'instantiateStreaming', 'compile', 'compileSt
 const before = Object.getOwnPropertyNames(globalThis).join()
 const { openDatabase } = await import('homing')
 await import('homing/slim')
+await import('homing/testing')
 if (typeof openDatabase !== 'function') throw new Error('no openDatabase')
 if (Object.getOwnPropertyNames(globalThis).join() !== before) throw new Error('import added a global')
 `,
@@ -57,6 +58,7 @@ if (Object.getOwnPropertyNames(globalThis).join() !== before) throw new Error('i
 test('its types hold under strict, skipLibCheck off, with both ways to resolve modules', async () => {
   const project = await tarball.project('types', {
     'main.ts': `import { openDatabase, type Database } from 'homing'
+import { createWorld } from 'homing/testing'
 interface Farm { flocks: { name: string; count: number } }
 export async function use(): Promise<number> {
   const db: Database<Farm> = await openDatabase<Farm>({ name: 'types' })
@@ -67,6 +69,16 @@ export async function use(): Promise<number> {
   await db.collection('flocks').insert({ name: 'x', count: '5' })
   return row.count
 }
+export async function tested(): Promise<number | undefined> {
+  const world = await createWorld<Farm>({ collections: { flocks: { merge: 'fields' } }, seed: 7, faults: { late: 0.1 } })
+  const database: Database<Farm> = world.device('a')
+  // @ts-expect-error a typo does not compile
+  world.server.rows('flock')
+  // @ts-expect-error no such fault
+  world.network.next('earthquake')
+  await world.run(database.sync())
+  return world.server.rows('flocks')[0]?.count
+}
 `,
   })
   for (const [module, resolution] of [['esnext', 'bundler'], ['nodenext', 'nodenext']]) {
@@ -74,6 +86,21 @@ export async function use(): Promise<number> {
     const { code, stdout } = await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, 'main.ts'], { cwd: project, quiet: true, allowFailure: true })
     assert.equal(code, 0, `${resolution}:\n${stdout}`)
   }
+})
+
+test('an app is tested in Node with what it imports', async () => {
+  const project = await tarball.project('tested', {
+    'main.js': `import { HomingError } from 'homing'
+import { createWorld } from 'homing/testing'
+const world = await createWorld()
+await world.device('a').collection('c').insert({ id: 'x' })
+await world.settle()
+const error = await world.device('b').collection('c').insert({ id: 'x' }).catch((error) => error)
+console.log(world.server.rows('c').length, error instanceof HomingError, error.code)
+`,
+  })
+  const { stdout } = await run(process.execPath, ['--no-warnings', 'main.js'], { cwd: project, quiet: true })
+  assert.equal(stdout.trim(), '1 true duplicate-id')
 })
 
 test('a plain module page writes, is reloaded, and reads', async () => {

@@ -1,6 +1,7 @@
 //! Devices of one farm, a server in the same process, and a rule by which it refuses.
 
 use homing::core::authority::MemoryServer;
+use homing::core::conflict::Conflict;
 use homing::core::mutation::{MutationId, Op};
 use homing::core::plan::Intent;
 use homing::core::protocol::{Outcome, PullRequest, PushRequest, SyncResponse, WireMutation, WireResult};
@@ -24,7 +25,8 @@ pub(crate) const SCOPE: &str = "farm";
 const SCHEMA: &str = r#"{"collections":{
     "flocks":{"title":"Flock"}, "settings":{"singleton":true},
     "days":{"references":{"flockId":"flocks"}}, "eggs":{"references":{"dayId":"days"}}, "tags":{"references":{"flockIds":"flocks"}},
-    "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"}}}"#;
+    "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"},
+    "first":{"merge":"fww"}, "theirs":{"merge":"server-wins"}, "mine":{"merge":"client-wins"}, "asked":{"merge":"manual"}}}"#;
 
 /// Says why a mutation is refused, if it is.
 type Rule = Rc<RefCell<Option<Box<dyn Fn(&WireMutation) -> Option<String>>>>>;
@@ -259,6 +261,25 @@ impl Farm {
         }
         let twice: Vec<_> = self.network.server.borrow().effects().iter().filter(|(_, n)| **n > 1).map(|(id, _)| id.clone()).collect();
         assert_eq!(twice, [], "took effect more than once");
+    }
+
+    /// After a cycle of each, every device shows what the server has, archive and all, and nothing waits.
+    pub(crate) fn alike(&mut self) {
+        for _ in 0..2 {
+            for d in 0..self.devices.len() {
+                self.sync(d);
+            }
+        }
+        for d in 0..self.devices.len() {
+            self.check_fold(d);
+            assert_eq!((self.queue(d), self.letters(d)), (vec![], vec![]), "waiting on device {d}");
+            assert_eq!(self.local(d), self.server(), "on device {d}");
+        }
+    }
+
+    /// The conflicts and archive entries that a device knows.
+    pub(crate) fn archive(&self, d: usize) -> Vec<Conflict> {
+        self.tab(d).read(|r| r.archive().map(|row| Conflict::from_record(&row).unwrap()).collect())
     }
 
     /// [`Farm::agrees`], with records named by the ids they had on device `d`.

@@ -4,7 +4,9 @@
 
 use crate::core::authority::judge::{Arrival, Mismatches, judge, keep};
 use crate::core::authority::stage::Stage;
+use crate::core::conflict::{Conflict, Status, Winner};
 use crate::core::protocol::{Outcome, WireResult};
+use crate::core::record::Record;
 
 fn refused(result: &WireResult) -> bool {
     matches!(result.status, Outcome::Rejected | Outcome::Conflict)
@@ -14,15 +16,26 @@ fn waits(result: &WireResult) -> bool {
     matches!(result.status, Outcome::Blocked | Outcome::Retry)
 }
 
+/// Whether the client sends this member again by itself: under another id, or above the version it met (`client-wins`).
+fn comes_again(result: &WireResult) -> bool {
+    let entry = || Conflict::from_record(&Record::parse(result.archived.as_ref()?.get()).ok()?).ok();
+    match result.status {
+        Outcome::Rejected => result.code.as_deref() == Some("mutation-reuse"),
+        Outcome::Conflict => entry().is_some_and(|entry| entry.status == Status::Automatic && entry.winner == Winner::Mine),
+        _ => false,
+    }
+}
+
 /// Judges the members of a group, in order. If one is rejected or in conflict, it gets its own verdict and the
 /// others are `rejected` (`group-refused`); if one has to wait, all wait. Then none has an effect (R2).
 /// `broken`: a member was refused already because its id cannot be read.
 pub(super) fn judge_group(stage: &mut Stage<'_>, members: &[Arrival<'_>], mismatches: &Mismatches, broken: bool) -> Vec<WireResult> {
     let before = stage.clone();
     let results: Vec<WireResult> = members.iter().map(|m| judge(stage, m, mismatches)).collect();
-    let culprit = results.iter().find(|r| refused(r)).or_else(|| results.iter().find(|r| waits(r)).filter(|_| !broken)).cloned();
-    let (because, status, reused, retry_after_ms) = match culprit {
-        Some(c) => (c.id, c.status, c.code.as_deref() == Some("mutation-reuse"), c.retry_after_ms),
+    let for_good = results.iter().find(|r| refused(r) && !comes_again(r)).or_else(|| results.iter().find(|r| refused(r)));
+    let culprit = for_good.or_else(|| results.iter().find(|r| waits(r)).filter(|_| !broken));
+    let (because, status, again, retry_after_ms) = match culprit {
+        Some(c) => (c.id.clone(), c.status, comes_again(c), c.retry_after_ms),
         None if broken => ("a mutation without a usable id".to_owned(), Outcome::Rejected, false, None),
         None => return results,
     };
@@ -43,7 +56,7 @@ pub(super) fn judge_group(stage: &mut Stage<'_>, members: &[Arrival<'_>], mismat
             }
             *stage = alone;
         }
-        let outcome = if reused {
+        let outcome = if again {
             Outcome::Retry
         } else if status.is_final() {
             Outcome::Rejected

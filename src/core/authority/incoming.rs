@@ -5,7 +5,7 @@
 
 use crate::core::conflict::Conflict;
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::check_field_times;
+use crate::core::merge::{check_field_times, check_types};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::WireMutation;
 use crate::core::record::{self, Envelope, Fields, Key, ROW_PREFIX, Record, SINGLETON};
@@ -64,6 +64,8 @@ impl Incoming {
         let body = translate(&carried, ids)?;
         let translated = known.is_some() || body.is_some();
         let record = body.unwrap_or(carried);
+        check_types(&record, schema.rules(&wire.collection, &id).types)
+            .map_err(|e| Error { path: Some(format!("/record{}", e.path.unwrap_or_default())), ..e })?;
         Ok(Self {
             op: wire.op,
             key: Key::new(wire.collection.as_str(), id),

@@ -210,7 +210,7 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     let Verdict { outcome, put, archive, error } = if accepted {
         Verdict { outcome: Outcome::Applied, put: None, archive: None, error: None }
     } else {
-        decide(policy, m, &rec, row.as_ref().map(|r| &r.record))?
+        decide(stage.schema().rules(&m.key.collection, &m.key.id), m, &rec, row.as_ref().map(|r| &r.record))?
     };
     if let Some(error) = error {
         return Err(error);

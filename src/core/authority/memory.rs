@@ -6,6 +6,7 @@ use crate::core::authority::{
     Answer, Effects, Head, PagePlan, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, check_pull, check_request, evaluate,
     follow_up, needs, page, page_since, respond,
 };
+use crate::core::conflict::{beyond_retention, retained_since};
 use crate::core::error::Error;
 use crate::core::mutation::MutationId;
 use crate::core::protocol::{PullRequest, PushRequest, SyncResponse, WireResult};
@@ -101,6 +102,7 @@ impl Scope {
     }
 
     fn commit(&mut self, effects: Effects) {
+        let archived = effects.rows.iter().rev().find(|w| w.key.collection.as_ref() == ARCHIVE).map(|w| w.row.received_at);
         for RowWrite { key, row, unresolved_of } in effects.rows {
             if let Some(old) = self.rows.get(&key).and_then(|r| r.record.rev()) {
                 self.by_rev.remove(&old);
@@ -124,6 +126,19 @@ impl Scope {
             self.waiting.entry(id).or_default().insert(key);
         }
         self.head = effects.head;
+        if let Some(now) = archived {
+            self.retain_archive(now);
+        }
+    }
+
+    fn retain_archive(&mut self, now: Stamp) {
+        let waits: HashSet<&Key> = self.unresolved.values().collect();
+        let settled = self.rows.iter().filter(|(key, _)| key.collection.as_ref() == ARCHIVE && !waits.contains(key));
+        for id in beyond_retention(settled.map(|(key, row)| (&key.id, &row.record)).collect(), retained_since(now)) {
+            if let Some(row) = self.rows.remove(&Key::new(ARCHIVE, id)) {
+                self.by_rev.remove(&row.record.rev().unwrap_or(0));
+            }
+        }
     }
 
     fn read(&self, plan: &PagePlan) -> Vec<(Key, Record)> {

@@ -6,11 +6,11 @@
 use crate::core::authority::incoming::Incoming;
 use crate::core::conflict::{Kind, Status, Winner};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{Patch, changed_pointers, merge_patch};
+use crate::core::merge::{Patch, changed_pointers, is_plain, join_types, merge_patch, rest, same_types, written};
 use crate::core::mutation::Op;
 use crate::core::protocol::Outcome;
 use crate::core::record::Record;
-use crate::core::schema::Policy;
+use crate::core::schema::{Policy, Rules};
 
 /// Which of the two versions an archive entry is named after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,45 @@ impl Verdict {
 }
 
 /// Judges `rec` (the version `m` carries, clamped) against the row of the same record.
-pub(super) fn decide(policy: Policy, m: &Incoming, rec: &Record, row: Option<&Record>) -> Result<Verdict> {
+///
+/// Typed fields are joined first, whatever the policy: what is judged then are two versions that agree on them, and each
+/// of the two is stored with what the other one counted, added or wrote.
+pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&Record>) -> Result<Verdict> {
+    let Some(stored) = row.filter(|row| !rules.types.is_empty() && !rec.is_deleted() && !row.is_deleted()) else {
+        return judge(rules, m, rec, row);
+    };
+    let plain = is_plain(rec) && !is_plain(stored) && m.op != Op::Create;
+    // Somebody who knows nothing of counters and sets changed what he saw.
+    let by = m.by.as_deref().unwrap_or_default();
+    let rec = if plain { written(stored, rec, by, rules.types)? } else { rec.clone() };
+    let later = rest(&rec, rules.types)?.order(&rest(stored, rules.types)?).is_gt();
+    let (mine, theirs) =
+        (join_types(&rec, stored, later, m.was.as_ref(), rules.types)?, join_types(stored, &rec, !later, m.was.as_ref(), rules.types)?);
+    let (rec, own) = (mine.record, !mine.own.is_empty());
+    let lost: Vec<String> = mine.own.into_iter().chain(mine.lost).collect();
+    let moved = theirs.record.text() != stored.text();
+    let row = if moved { theirs.record.with(stored.updated_at(), None, stored.rev())? } else { stored.clone() };
+    let mut verdict = judge(rules, m, &rec, Some(&row))?;
+    if m.imported || !matches!(verdict.outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded) {
+        return Ok(verdict);
+    }
+    if moved && verdict.put.is_none() {
+        // The rest of it is nothing new, or lost.
+        verdict.put = Some(row.with(row.updated_at().max(rec.updated_at()), None, None)?);
+        verdict.outcome = Outcome::Applied;
+    }
+    if verdict.outcome == Outcome::Applied && verdict.put.as_ref().is_some_and(|put| !same_types(put, &m.record)) {
+        verdict.outcome = Outcome::Merged;
+    }
+    if !lost.is_empty() && verdict.archive.is_none() {
+        let meeting = Meeting { m, rec: &rec, row: &row, current: false, groups: rules.groups };
+        verdict.archive = Some(Entry { paths: lost, ..meeting.entry(if own { Winner::Theirs } else { Winner::Mine }, Status::Automatic) });
+    }
+    Ok(verdict)
+}
+
+fn judge(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&Record>) -> Result<Verdict> {
+    let Rules { policy, groups, .. } = rules;
     if policy == Policy::AppendOnly && m.op != Op::Create {
         let error = Error::at(Code::AppendOnly, "/op", "rows of this collection are never changed or deleted");
         return Ok(Verdict { error: Some(error), ..Verdict::plain(Outcome::Rejected) });
@@ -61,7 +99,7 @@ pub(super) fn decide(policy: Policy, m: &Incoming, rec: &Record, row: Option<&Re
     if equal {
         return Ok(Verdict::plain(Outcome::Applied));
     }
-    let meeting = Meeting { m, rec, row, current };
+    let meeting = Meeting { m, rec, row, current, groups };
     if m.imported && !current {
         return Ok(meeting.superseded());
     }
@@ -112,6 +150,7 @@ struct Meeting<'a> {
     row: &'a Record,
     /// The newcomer was made from exactly this row.
     current: bool,
+    groups: &'a [Vec<String>],
 }
 
 impl Meeting<'_> {
@@ -166,8 +205,8 @@ impl Meeting<'_> {
             }
             (None, _) => None,
         };
-        let patch = Patch::of(self.rec, changed)?;
-        let out = merge_patch(self.row, self.rec, &patch, self.m.was.as_ref())?;
+        let patch = Patch::of(self.rec, changed, self.groups)?;
+        let out = merge_patch(self.row, self.rec, &patch, self.m.was.as_ref(), self.groups)?;
         let whole = self.current && out.record.same_content(self.rec);
         let outcome = if whole { Outcome::Applied } else { Outcome::Merged };
         let loser = if out.lost.is_empty() { Loser::Theirs } else { Loser::Mine };

@@ -117,7 +117,8 @@ fn two_versions_meet() {
         assert_eq!(merged.winner.updated_at(), Stamp::parse(&at(6)).unwrap());
         assert_eq!(merged.archived.len(), archived, "{what}: {:?}", merged.archived);
         assert_eq!(merged.paths.is_empty(), archived == 0, "{what}");
-        let stored = merge_patch(&theirs, &mine, &Patch::of(&mine, Some(&changed_pointers(Some(&start), &mine))).unwrap(), None).unwrap();
+        let stored =
+            merge_patch(&theirs, &mine, &Patch::of(&mine, Some(&changed_pointers(Some(&start), &mine)), &[]).unwrap(), None, &[]).unwrap();
         assert_eq!(body(&stored.record), want, "{what}: the server merging only the changed pointers");
     }
 }
@@ -138,7 +139,7 @@ fn pointers_of_strangers_are_understood() {
     let row = record(1, json!({"a": 0, "n": {"x": 1, "z": 1}, "tags": [1], "gone": 1}));
     let patch = |changed: &[&str]| {
         let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
-        body(&merge_patch(&row, &rec, &Patch::of(&rec, Some(&changed)).unwrap(), None).unwrap().record)
+        body(&merge_patch(&row, &rec, &Patch::of(&rec, Some(&changed), &[]).unwrap(), None, &[]).unwrap().record)
     };
     assert_eq!(patch(&["/tags/1"]), json!({"a": 0, "n": {"x": 1, "z": 1}, "tags": [1, 2], "gone": 1}), "inside an array: the array");
     assert_eq!(patch(&["/n"]), json!({"a": 0, "n": {"x": 2}, "tags": [1], "gone": 1}), "an object: replaced");
@@ -150,10 +151,10 @@ fn pointers_of_strangers_are_understood() {
 fn a_value_the_author_had_seen_is_no_loss() {
     let row = start();
     let rec = edit(&row, 5, json!({"a": 2, "n": {"x": 1, "y": 1}, "tags": [1]}));
-    let patch = Patch::of(&rec, Some(&["/a".to_owned()])).unwrap();
+    let patch = Patch::of(&rec, Some(&["/a".to_owned()]), &[]).unwrap();
     let lost = |was: Option<Value>| {
         let was = was.map(|w| w.as_object().unwrap().clone());
-        merge_patch(&row, &rec, &patch, was.as_ref()).unwrap().overwritten
+        merge_patch(&row, &rec, &patch, was.as_ref(), &[]).unwrap().overwritten
     };
     assert_eq!(lost(None), ["/a"]);
     assert_eq!(lost(Some(json!({"/a": 0}))), ["/a"]);

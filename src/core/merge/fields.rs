@@ -8,10 +8,10 @@
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::merge::tree::{Leaves, ancestors, below, flatten, unflatten};
-use crate::core::merge::{Merged, lww};
+use crate::core::merge::{Merged, join_types, lww, pointer, typed};
 use crate::core::mutation::Op;
 use crate::core::record::{Envelope, Fields, RESERVED, Record};
-use crate::core::schema::Policy;
+use crate::core::schema::{Policy, Rules};
 use crate::core::stamp::Stamp;
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
@@ -91,8 +91,47 @@ fn canonical(value: &Value) -> String {
     serde_json_canonicalizer::to_string(value).unwrap_or_default()
 }
 
+/// The two states with every group of fields as the side has it whose write of any of them is the later one.
+fn even(first: &State, second: &State, groups: &[Vec<String>]) -> Option<(State, State)> {
+    if groups.is_empty() {
+        return None;
+    }
+    let (mut first, mut second) = (first.clone(), second.clone());
+    for group in groups {
+        let inside: Vec<String> = group.iter().map(|name| pointer(name)).collect();
+        let part = |p: &str| inside.iter().any(|of| of == p || below(of, p));
+        let rank = |s: &State| {
+            let leaves: BTreeMap<&str, String> =
+                s.leaves.iter().filter(|(p, _)| part(p)).map(|(p, v)| (p.as_str(), canonical(v))).collect();
+            let listed = s.times.keys().map(String::as_str).filter(|p| part(p));
+            (leaves.keys().copied().chain(listed).filter_map(|p| s.time(p)).max(), format!("{leaves:?}"))
+        };
+        let (one, two) = (rank(&first), rank(&second));
+        if one.0.is_none() && two.0.is_none() {
+            continue;
+        }
+        let (from, to) = if one >= two { (&first, &mut second) } else { (&second, &mut first) };
+        let take = from.clone();
+        to.leaves.retain(|p, _| !part(p));
+        to.times.retain(|p, _| !part(p));
+        for (p, value) in take.leaves.iter().filter(|(p, _)| part(p)) {
+            to.leaves.insert(p.clone(), value.clone());
+            to.times.extend(take.time(p).map(|at| (p.clone(), at)));
+        }
+        to.times.extend(take.times.iter().filter(|(p, _)| part(p)).map(|(p, at)| (p.clone(), *at)));
+    }
+    Some((first, second))
+}
+
 /// The join of two states; leaves in the order of `first`.
-fn join(first: &State, second: &State) -> State {
+fn join(first: &State, second: &State, groups: &[Vec<String>]) -> State {
+    match even(first, second, groups) {
+        Some((one, two)) => join_leaves(&one, &two),
+        None => join_leaves(first, second),
+    }
+}
+
+fn join_leaves(first: &State, second: &State) -> State {
     let mut pointers: IndexSet<&str> = first.leaves.keys().chain(second.leaves.keys()).map(String::as_str).collect();
     pointers.extend(first.times.keys().chain(second.times.keys()).map(String::as_str));
     let mut times: BTreeMap<String, Stamp> = BTreeMap::new();
@@ -134,10 +173,10 @@ fn join(first: &State, second: &State) -> State {
     State { leaves, times, root: first.root.max(second.root), kept }.tidy()
 }
 
-pub(super) fn merge(a: &Record, b: &Record) -> Result<Merged> {
+pub(super) fn merge(a: &Record, b: &Record, groups: &[Vec<String>]) -> Result<Merged> {
     let (a, b) = if lww::total(a, b).is_lt() { (b, a) } else { (a, b) };
     let (first, second) = (State::of(a)?, State::of(b)?);
-    let joined = join(&first, &second);
+    let joined = join(&first, &second, groups);
     // Deletion is a field of its own, stamped with the version; at one instant the tombstone wins.
     let (updated_at, deleted_at) = (a.updated_at(), a.deleted_at()).max((b.updated_at(), b.deleted_at()));
     let whole = |r: &Record, s: State| r.updated_at() == updated_at && r.deleted_at() == deleted_at && s.tidy() == joined;
@@ -225,16 +264,22 @@ pub fn stamp_fields(previous: Option<&Record>, new: Record, changed: &[String]) 
 ///
 /// # Errors
 /// `invalid-record` when a text is broken.
-pub fn overlay(confirmed: Option<&Record>, op: Op, record: &Record, changed: &[String], policy: Policy) -> Result<Record> {
-    let Some(below) = confirmed.filter(|c| !c.is_deleted() && !record.is_deleted()) else {
+pub fn overlay<'a>(confirmed: Option<&Record>, op: Op, record: &Record, changed: &[String], rules: impl Into<Rules<'a>>) -> Result<Record> {
+    let rules: Rules<'_> = rules.into();
+    let Some(below) = confirmed.filter(|c| !c.is_deleted() && !record.is_deleted() && matches!(op, Op::Create | Op::Update)) else {
         return Ok(record.clone());
     };
-    if policy != Policy::Fields || !matches!(op, Op::Create | Op::Update) {
-        return Ok(record.clone());
+    let shown = if rules.policy == Policy::Fields { laid_over(below, op, record, changed, rules.groups)? } else { record.clone() };
+    if rules.types.is_empty() {
+        return Ok(shown);
     }
+    typed::carry(&shown, &join_types(record, below, true, None, rules.types)?, rules.types)
+}
+
+fn laid_over(below: &Record, op: Op, record: &Record, changed: &[String], groups: &[Vec<String>]) -> Result<Record> {
     let mut state = State::of(below)?;
     // A new record is written whole, also where somebody else's arrived below it meanwhile.
-    let patch = Patch::of(record, (op != Op::Create).then_some(changed))?;
+    let patch = Patch::of(record, (op != Op::Create).then_some(changed), groups)?;
     for pointer in patch.pointers.iter().filter(|p| !patch.opened(p)) {
         state.clear(pointer);
     }
@@ -298,7 +343,7 @@ pub(crate) struct Patch {
 impl Patch {
     /// `changed` of `None`: every leaf the record has. Pointers into arrays mean the array, pointers to objects
     /// everything below.
-    pub(crate) fn of(record: &Record, changed: Option<&[String]>) -> Result<Self> {
+    pub(crate) fn of(record: &Record, changed: Option<&[String]>, groups: &[Vec<String>]) -> Result<Self> {
         let full = State::of(record)?;
         let mut patch = Self {
             pointers: BTreeSet::new(),
@@ -307,7 +352,17 @@ impl Patch {
         };
         match changed {
             None => full.leaves.keys().for_each(|p| patch.take(&full, p, record.updated_at())),
-            Some(changed) => changed.iter().filter(|p| is_content(p)).for_each(|p| patch.take(&full, p, record.updated_at())),
+            Some(changed) => {
+                changed.iter().filter(|p| is_content(p)).for_each(|p| patch.take(&full, p, record.updated_at()));
+                // Who changes one of a group brings all of it.
+                for group in groups {
+                    let members: Vec<String> = group.iter().map(|name| pointer(name)).collect();
+                    if patch.pointers.iter().any(|p| members.iter().any(|m| m == p || below(m, p))) {
+                        let absent = |m: &String| !full.leaves.keys().any(|p| p == m || below(m, p)) && full.time(m).is_none();
+                        members.iter().filter(|m| !absent(m)).for_each(|m| patch.take(&full, m, record.updated_at()));
+                    }
+                }
+            }
         }
         Ok(patch)
     }
@@ -345,9 +400,15 @@ pub(crate) struct Patched {
 }
 
 /// Merges what `patch` changed into `row`, both live. `was`: what its author had seen at the changed pointers.
-pub(crate) fn merge_patch(row: &Record, rec: &Record, patch: &Patch, was: Option<&Map<String, Value>>) -> Result<Patched> {
+pub(crate) fn merge_patch(
+    row: &Record,
+    rec: &Record,
+    patch: &Patch,
+    was: Option<&Map<String, Value>>,
+    groups: &[Vec<String>],
+) -> Result<Patched> {
     let stored = State::of(row)?;
-    let joined = join(&stored, &patch.state);
+    let joined = join(&stored, &patch.state, groups);
     let differs = |p: &String, in_whole: Option<&Value>| joined.leaves.get(p) != in_whole;
     let lost = patch.pointers.iter().filter(|p| differs(p, patch.whole.get(*p))).cloned().collect();
     let seen = |p: &String, v: &Value| was.is_some_and(|was| was.get(p) == Some(v));

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-const CASES: u32 = 2_000;
+const CASES: u32 = 10_000;
 
 type Merge = fn(&Record, &Record) -> Merged;
 
@@ -115,7 +115,7 @@ fn devices(fields: bool, deletes: bool) -> impl Strategy<Value = Vec<Record>> {
                     version = apply(&version, edit, fields);
                 }
                 if at > 0 && met[at - 1] && fields {
-                    version = apply(&fields::merge(&version, &out[at - 1]).unwrap().winner, &last, true);
+                    version = apply(&fields::merge(&version, &out[at - 1], &[]).unwrap().winner, &last, true);
                 }
                 out.push(version);
             }
@@ -308,7 +308,7 @@ proptest! {
         let changed = changed_pointers(Some(seen), &wrote);
         let shown = overlay(Some(seen), Op::Update, &wrote, &changed, Policy::Fields).unwrap();
         prop_assert!(shown.same(&wrote) && same_times(&shown, &wrote), "{shown:?}\n{wrote:?}");
-        let stored = merge_patch(seen, &wrote, &Patch::of(&wrote, Some(&changed)).unwrap(), None).unwrap();
+        let stored = merge_patch(seen, &wrote, &Patch::of(&wrote, Some(&changed), &[]).unwrap(), None, &[]).unwrap();
         prop_assert!(stored.lost.is_empty(), "{:?}", stored.lost);
         prop_assert!(stored.record.same(&wrote) && same_times(&stored.record, &wrote), "{:?}\n{wrote:?}", stored.record);
     }
@@ -320,7 +320,7 @@ proptest! {
         let before = with(Policy::Fields)(row, seen).winner;
         let wrote = apply(seen, &last, true);
         let changed = changed_pointers(Some(seen), &wrote);
-        let patched = merge_patch(&before, &wrote, &Patch::of(&wrote, Some(&changed)).unwrap(), None).unwrap().record;
+        let patched = merge_patch(&before, &wrote, &Patch::of(&wrote, Some(&changed), &[]).unwrap(), None, &[]).unwrap().record;
         let merged = with(Policy::Fields)(&before, &wrote).winner;
         prop_assert!(patched.same(&merged) && same_times(&patched, &merged), "{patched:?}\n{merged:?}");
     }

@@ -51,6 +51,6 @@ fn names_any(intent: &Intent) -> bool {
         Intent::Delete { key } | Intent::Undelete { key } => key.id.starts_with(OPTIMISTIC_PREFIX),
         Intent::Retry { edited, .. } => edited.as_ref().is_some_and(|text| may_hold(text)),
         Intent::Resolve { choice: Choice::Patch { set, .. }, .. } => values(set),
-        Intent::Resolve { .. } | Intent::DiscardDead { .. } | Intent::Discard { .. } => false,
+        Intent::Resolve { .. } | Intent::Reinstate { .. } | Intent::DiscardDead { .. } | Intent::Discard { .. } => false,
     }
 }

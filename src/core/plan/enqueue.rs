@@ -11,6 +11,7 @@ use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A run of plain creates.
@@ -59,6 +60,7 @@ fn waits_for(replica: &Replica, key: &Key, record: &Record, context: &Context, s
 /// A new version made on what the app sees now.
 pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, context: &Context) -> Result<Plan> {
     let (record, changed) = stamped(replica, key, record, view)?;
+    let texts = merge::seen_texts(view, &record, replica.rules(key).types);
     let mut plan = Plan { ids: vec![key.id.clone()], ..Plan::default() };
     if !replica.schema().syncs(&key.collection) {
         plan.changes.push(Change::Local { collection: key.collection.clone(), record });
@@ -90,7 +92,7 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
     }
     let waits = waits_for(replica, key, &record, context, &Siblings::new());
     let mut plan = match last.filter(|l| coalesces(l, &waits, context)) {
-        Some(last) => coalesce(replica, last, op, record, changed, waits, context, plan),
+        Some(last) => coalesce(replica, last, op, (record, changed, texts), waits, context, plan),
         None => {
             check_room(replica, 1, context)?;
             let mut m = Mutation::new(MutationId::new(replica.client().clone(), replica.seq() + 1), op, key.clone(), record);
@@ -99,7 +101,7 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
                 Some(last) => (m.base_rev, m.base, m.on) = (last.base_rev, last.base.clone(), Some(last.id.clone())),
                 None => (m.base_rev, m.base) = (replica.confirmed(key).and_then(Record::rev), replica.confirmed(key).cloned()),
             }
-            (m.changed, m.group, m.depends_on) = (changed, context.group.clone(), waits);
+            (m.changed, m.texts, m.group, m.depends_on) = (changed, texts, context.group.clone(), waits);
             if let Some(dead) = letter {
                 // Its content is made on the refused one.
                 if last.is_none() {
@@ -131,10 +133,11 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
         return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
     }
     let mut plan = enqueue(replica, op, key, record, view, context)?;
-    let mut lost = None;
+    let (mut lost, types) = (None, replica.rules(key).types);
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
             (m.base_rev, m.base, m.on) = (seen.rev, None, None);
+            m.texts = seen_version(replica, key, seen).map_or_else(BTreeMap::new, |was| merge::seen_texts(was, &m.record, types));
         }
         lost = match change {
             Change::Swap(m) => replica.pending(&m.id).map(|m| m.record.clone()),
@@ -153,9 +156,7 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
 /// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record
 /// lacks counts as never seen, not as removed.
 fn on_top(replica: &Replica, key: &Key, record: &Record, view: &Record, seen: Seen) -> Result<Record> {
-    let is_seen = |r: &&Record| seen.rev.is_some() && seen.rev == r.rev() && seen.stamp == Some(r.updated_at());
-    let bases = replica.pending_of(key).filter_map(|m| m.base.as_ref());
-    let changed = match replica.confirmed(key).into_iter().chain(bases).find(is_seen) {
+    let changed = match seen_version(replica, key, seen) {
         Some(seen) => merge::changed_pointers(Some(seen), record),
         None => {
             let there = Value::Object(record.value()?);
@@ -167,9 +168,19 @@ fn on_top(replica: &Replica, key: &Key, record: &Record, view: &Record, seen: Se
     merge::overlay(Some(view), Op::Update, record, &changed, Policy::Fields)
 }
 
-/// Field stamps and changed pointers, where the policy wants them.
+/// The version its editor saw, where it is still here.
+fn seen_version<'r>(replica: &'r Replica, key: &'r Key, seen: Seen) -> Option<&'r Record> {
+    let is_seen = |r: &&Record| seen.rev.is_some() && seen.rev == r.rev() && seen.stamp == Some(r.updated_at());
+    let bases = replica.pending_of(key).filter_map(|m| m.base.as_ref());
+    replica.confirmed(key).into_iter().chain(bases).find(is_seen)
+}
+
+/// What the write does to typed fields; field stamps and changed pointers, where the policy wants them.
 pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Record) -> Result<(Record, Vec<String>)> {
-    if replica.policy(key) != Policy::Fields {
+    let rules = replica.rules(key);
+    merge::check_types(&record, rules.types)?;
+    let record = merge::written(view, &record, replica.client(), rules.types)?;
+    if rules.policy != Policy::Fields {
         return Ok((record, Vec::new()));
     }
     let changed = merge::changed_pointers(Some(view), &record);
@@ -184,13 +195,11 @@ fn coalesces(last: &Mutation, waits: &[MutationId], context: &Context) -> bool {
     !last.attempted && !last.imported && last.resolves.is_none() && last.group == context.group && (own_group || !adds)
 }
 
-#[allow(clippy::too_many_arguments, reason = "one step of `enqueue`")]
 fn coalesce(
     replica: &Replica,
     last: &Mutation,
     op: Op,
-    record: Record,
-    changed: Vec<String>,
+    (record, changed, texts): (Record, Vec<String>, BTreeMap<String, String>),
     waits: Vec<MutationId>,
     context: &Context,
     mut plan: Plan,
@@ -216,6 +225,10 @@ fn coalesce(
     let once = last.once.iter().chain(&context.once).cloned().collect();
     let mut m = Mutation { op: merged, record, depends_on, once, ..last.clone() };
     add_pointers(&mut m.changed, &changed);
+    // What the first of them saw is what all of them were made on.
+    for (pointer, seen) in texts {
+        m.texts.entry(pointer).or_insert(seen);
+    }
     plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Swap(m));
     plan

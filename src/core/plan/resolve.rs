@@ -1,6 +1,6 @@
-//! Resolving a conflict: a mutation of the record, based on the server's version (R8, R9).
+//! Resolving a conflict: a mutation of the record, based on the server's version (R8, R9). And taking the loser back.
 
-use super::{Choice, Context, Plan, check_key, enqueue, patched};
+use super::{Choice, Context, Intent, Plan, Seen, check_key, enqueue, patched, plan, put};
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
@@ -10,9 +10,31 @@ use crate::core::replica::Replica;
 use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
-pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context: &Context) -> Result<Plan> {
+fn entry(replica: &Replica, id: &Arc<str>) -> Result<Conflict> {
     let row = replica.view(&Key::new(ARCHIVE, id.clone())).ok_or_else(|| Error::new(Code::NotFound, format!("no conflict '{id}'")))?;
-    let conflict = Conflict::from_record(&row)?;
+    Conflict::from_record(&row)
+}
+
+/// An ordinary write of the version that lost: a new version on what is there now, whatever happened since.
+pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> Result<Plan> {
+    let conflict = entry(replica, id)?;
+    if conflict.status == Status::Unresolved {
+        return Err(Error::new(Code::Blocked, format!("conflict '{id}' waits for a decision; resolve it")));
+    }
+    let key = conflict.about();
+    let key = Key { id: replica.current_id(&key.id).clone(), ..key };
+    let lost = conflict.loser().ok_or_else(|| Error::new(Code::NotFound, format!("conflict '{id}' holds no version that lost")))?;
+    if !lost.is_deleted() {
+        return put(replica, &key, &Arc::from(lost.text()), Seen::default(), context);
+    }
+    match replica.view(&key).filter(|r| !r.is_deleted()) {
+        Some(_) => plan(replica, &Intent::Delete { key }, context),
+        None => Ok(Plan { ids: vec![key.id], ..Plan::default() }),
+    }
+}
+
+pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context: &Context) -> Result<Plan> {
+    let conflict = entry(replica, id)?;
     if conflict.status != Status::Unresolved {
         return Err(Error::new(Code::NotFound, format!("conflict '{id}' is already settled")));
     }

@@ -38,6 +38,10 @@ impl Replica {
                 }
             }
             Entry::Forget => self.standing.cursor = None,
+            Entry::Purge { before } => {
+                self.standing.purged = self.standing.purged.max(Some(*before));
+                self.retain_archive(*before);
+            }
             Entry::Response(response) => self.answer(response),
             Entry::GiveUp { at, results } => results.iter().for_each(|result| self.settle(result, *at)),
         }

@@ -5,7 +5,9 @@
 //! (`plan`), I/O (`engine`). Invariant: state changes only by folding an [`Entry`] (`fold`) or by taking
 //! a not yet durable write back ([`Undo`]).
 
+mod archive;
 mod fold;
+mod overrule;
 mod ready;
 mod remap;
 mod response;
@@ -24,7 +26,7 @@ use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Once, Op};
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
-use crate::core::schema::{Policy, Schema};
+use crate::core::schema::{Policy, Rules, Schema};
 use crate::core::stamp::Stamp;
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
@@ -140,6 +142,8 @@ pub struct Standing {
     pub offset: Option<i64>,
     /// When the last answer was folded, on the server's clock.
     pub synced_at: Option<Stamp>,
+    /// Settled archive entries last written before that moment were purged here.
+    pub purged: Option<Stamp>,
     pub(crate) sweep: Option<Sweep>,
 }
 
@@ -148,6 +152,13 @@ pub struct Standing {
 pub enum Output {
     /// A mutation left the queue with this result.
     Settled(Box<crate::core::journal::Settled>),
+    /// A mutation goes again under another id.
+    Resent {
+        /// The old one.
+        from: MutationId,
+        /// The new one.
+        to: MutationId,
+    },
     /// A conflict waits for the user.
     Conflict(Arc<str>),
     /// A dead letter came.
@@ -311,6 +322,12 @@ impl Replica {
         self.schema.policy(&key.collection, &key.id)
     }
 
+    /// The same, typed fields included.
+    #[must_use]
+    pub fn rules(&self, key: &Key) -> Rules<'_> {
+        self.schema.rules(&key.collection, &key.id)
+    }
+
     pub(crate) fn slot(&self, key: &Key) -> Option<&Slot> {
         let table = self.tables.get(&key.collection)?;
         // Old ids stay valid.
@@ -338,11 +355,12 @@ impl Replica {
         let mut pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
         let alone = slot.pending.len() == 1 && dead.is_none() && slot.known().is_none();
         // Each version is whole, or there is none below it: the newest one covers the others.
-        if alone || self.schema.policy(collection, id) != Policy::Fields {
+        let rules = self.schema.rules(collection, id);
+        if alone || rules.policy != Policy::Fields && rules.types.is_empty() {
             return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).map(Cow::Borrowed);
         }
         let known = slot.known().map(Cow::Borrowed);
-        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, Policy::Fields))))
+        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, rules))))
     }
 
     /// What the app sees of every record of a collection, in order of arrival, tombstones included.
@@ -392,7 +410,7 @@ impl Replica {
                 "sweep {:?}",
                 self.standing.sweep.as_ref().map(|s| (s.epoch, s.first, s.remaining.iter().collect::<std::collections::BTreeSet<_>>()))
             ),
-            format!("quarantined {:?}", self.quarantined),
+            format!("purged {:?} quarantined {:?}", self.standing.purged, self.quarantined),
             format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
             format!("answered {:?}", self.answered.values().collect::<Vec<_>>()),
         ];
@@ -413,11 +431,11 @@ impl Replica {
 }
 
 /// A pending version on top of what is below it. A broken body (which no write can make) shows as it is.
-pub(crate) fn overlay(below: Option<&Record>, m: &Mutation, policy: Policy) -> Record {
-    if policy != Policy::Fields || below.is_none() || matches!(m.op, Op::Delete | Op::Undelete) {
+pub(crate) fn overlay(below: Option<&Record>, m: &Mutation, rules: Rules<'_>) -> Record {
+    if below.is_none() || matches!(m.op, Op::Delete | Op::Undelete) {
         return m.record.clone();
     }
-    merge::overlay(below, m.op, &m.record, &m.changed, policy).unwrap_or_else(|_| m.record.clone())
+    merge::overlay(below, m.op, &m.record, &m.changed, rules).unwrap_or_else(|_| m.record.clone())
 }
 
 /// The clock of a write: local time moved by the learned offset.

@@ -3,7 +3,7 @@
 //! Rules by name from DESIGN §8: *cas*, *reset*, *through*, *ontop*, *oneflight*, *dlorder*, *delserver*.
 
 use super::{Answered, DeadLetter, Hold, Output, REMEMBERED, Replica, Sweep, overlay};
-use crate::core::conflict::{Conflict, Kind, Status};
+use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::journal::{Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::protocol::Outcome;
@@ -31,6 +31,10 @@ impl Replica {
             if slot.confirmed.as_ref().and_then(Record::rev) >= rev || delivered && rev.is_some_and(|r| r <= response.rev) {
                 self.set_provisional(&key, None);
             }
+        }
+        let archived = |r: &Settled| r.archived.is_some();
+        if response.changes.iter().any(|p| p.collection.as_ref() == ARCHIVE) || response.results.iter().any(archived) {
+            self.retain_archive(response.at);
         }
         if response.offset.is_some() {
             self.standing.offset = response.offset;
@@ -169,8 +173,11 @@ impl Replica {
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }
-        let Some(m) = self.places.get(&result.id).copied().and_then(|place| self.queue_remove(place)) else { return };
+        let Some(place) = self.places.get(&result.id).copied() else { return };
+        let Some(m) = self.queue_remove(place) else { return };
         let key = m.key.clone();
+        let automatic = result.automatic();
+        let again = automatic.as_ref().is_some_and(|conflict| conflict.winner == Winner::Mine);
         if let Some(conflict) =
             m.resolves.as_ref().filter(|_| matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded))
         {
@@ -179,11 +186,15 @@ impl Replica {
         if let Some(row) = &result.archived {
             self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
         }
-        self.outputs.push(Output::Settled(Box::new(result.clone())));
+        if !again {
+            self.outputs.push(Output::Settled(Box::new(result.clone())));
+        }
         if result.status == Outcome::Rejected {
             return self.bury(m, result, at);
         }
-        self.remember(&m, result);
+        if !again {
+            self.remember(&m, result);
+        }
         let row = result.record.as_ref().map(|row| self.translated(row)).or_else(|| match (result.status, result.rev) {
             (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
             _ => None,
@@ -209,7 +220,10 @@ impl Replica {
             // Only what was made on this very content stands on the acknowledged version: an accepted decision, for
             // one, is answered with a row its author may not have seen (seed 67).
             Outcome::Applied if row.as_ref().is_none_or(|row| row.same_content(&m.record)) => self.rebase(&m.id, &key, row.as_ref()),
-            Outcome::Conflict => self.collide(m, result, row, at),
+            Outcome::Conflict => match &automatic {
+                Some(conflict) => self.overrule(place, m, conflict, at),
+                None => self.collide(m, result, row, at),
+            },
             Outcome::Expired if !row.as_ref().is_some_and(|r| r.same_content(&m.record)) => self.collide(m, result, row, at),
             _ => {}
         }
@@ -223,7 +237,7 @@ impl Replica {
                 once: once.clone(),
                 id: m.id.clone(),
                 record: m.key.id.clone(),
-                status: result.status,
+                status: result.meaning(),
                 rev: result.rev,
                 conflict: result.archived.as_ref().map(|row| row.id().clone()),
             };
@@ -318,11 +332,12 @@ impl Replica {
     /// The local version and everything written on top of it wait for the user, visible, unsent.
     fn collide(&mut self, m: Mutation, result: &Settled, theirs: Option<Record>, at: Stamp) {
         let key = m.key.clone();
-        let policy = self.policy(&key);
+        let rules = self.schema.clone();
+        let rules = rules.rules(&key.collection, &key.id);
         let (mut mine, mut below) = (m.record.clone(), m.id.clone());
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
-                let next = overlay(Some(&mine), &later, policy);
+                let next = overlay(Some(&mine), &later, rules);
                 if later.on.as_ref() != Some(&below) {
                     // Saved whole by somebody who had not seen what was below it (seed 7195).
                     self.keep_replaced(&key, &mine, at);

@@ -61,6 +61,8 @@ struct Index {
     scope: Option<Arc<str>>,
     offset: Option<i64>,
     synced_at: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    purged: Option<Stamp>,
     sweep: Option<(bool, bool, Vec<Key>)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ids: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
@@ -314,6 +316,7 @@ impl Replica {
             scope: s.scope.clone(),
             offset: s.offset,
             synced_at: s.synced_at,
+            purged: s.purged,
             sweep: s.sweep.as_ref().map(|w| (w.epoch, w.first, w.remaining.iter().cloned().collect())),
             ids: self.ids.iter().map(|(c, from, to)| (c.clone(), from.clone(), to.clone())).collect(),
             answered: self.answered.values().cloned().collect(),
@@ -404,6 +407,7 @@ impl Replica {
             scope: index.scope,
             offset: index.offset,
             synced_at: index.synced_at,
+            purged: index.purged,
             sweep: index.sweep.map(|(epoch, first, keys)| Sweep { epoch, first, remaining: keys.into_iter().collect() }),
         };
         replica.quarantined = index.quarantined;

@@ -2,7 +2,7 @@
 
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
-import { SINGLETON, copy, isReserved, type Members } from '../values.js'
+import { ARCHIVE, SINGLETON, copy, isReserved, type Members } from '../values.js'
 import { ROOT, join, restOf } from './mapping.js'
 import { shownId } from './matching.js'
 import { Baseline, Store } from './store.js'
@@ -21,7 +21,10 @@ export function exportTree(session: Session, reserved: boolean): { tree: Members
     else ones.set(name, shownRow(one, reserved))
   }
   if (store.root !== undefined) baseline.see(ROOT, [store.root])
-  return { tree: join({ shape: store.shape, rows, ones, rest: restOf(store.root) }), baseline }
+  const tree = join({ shape: store.shape, rows, ones, rest: restOf(store.root) })
+  const archive = session.reports.conflicts.list()
+  if (archive.length > 0) tree[ARCHIVE] = copy(archive)
+  return { tree, baseline }
 }
 
 /** A stored row as a tree shows it. `reserved` adds the stamps, and the ids that Homing gave. */

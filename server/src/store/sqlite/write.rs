@@ -1,11 +1,14 @@
 //! Writing the effects of one request, many rows to a statement.
 
 use crate::store::StoreError;
-use homing::core::authority::{Effects, Head};
+use homing::core::authority::{Effects, Head, RowWrite};
+use homing::core::conflict::{ARCHIVE_KEPT, collection_of, retained_since};
 use homing::core::record::ARCHIVE;
+use homing::core::stamp::Stamp;
 use sqlx::{QueryBuilder, SqliteConnection};
+use std::collections::BTreeMap;
 
-/// Rows in one statement; nine values each stay far below SQLite's limit of 32,766.
+/// Rows in one statement; ten values each stay far below SQLite's limit of 32,766.
 const CHUNK: usize = 250;
 
 type Sql = QueryBuilder<sqlx::Sqlite>;
@@ -22,12 +25,13 @@ pub(super) async fn head(db: &mut SqliteConnection, scope: &str, head: &Head) ->
 /// Everything a request changed. `before` is the head it was evaluated against.
 pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Head, effects: &Effects) -> Result<(), StoreError> {
     for chunk in effects.rows.chunks(CHUNK) {
-        let mut sql = Sql::new("INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body) ");
+        let mut sql = Sql::new("INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) ");
         sql.push_values(chunk, |mut tuple, write| {
             let record = &write.row.record;
             tuple.push_bind(scope).push_bind(write.key.collection.as_ref()).push_bind(write.key.id.as_ref());
             tuple.push_bind(record.rev().map(u64::cast_signed)).push_bind(write.row.received_at.0).push_bind(record.is_deleted());
             tuple.push_bind(write.row.by.as_deref()).push_bind(record.text());
+            tuple.push_bind(about(write));
         });
         sql.push(
             " ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
@@ -36,6 +40,7 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
         sql.build().execute(&mut *db).await?;
     }
     index_unresolved(db, scope, effects).await?;
+    retain_archive(db, scope, effects).await?;
 
     for chunk in effects.receipts.chunks(CHUNK) {
         let mut sql = Sql::new("INSERT INTO receipts (scope, client, seq, payload, result) ");
@@ -80,6 +85,27 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
     }
     if effects.head != *before {
         head(db, scope, &effects.head).await?;
+    }
+    Ok(())
+}
+
+/// The collection a row of the archive is about.
+fn about(write: &RowWrite) -> Option<String> {
+    (write.key.collection.as_ref() == ARCHIVE).then(|| collection_of(&write.row.record))
+}
+
+/// Where entries came in, the oldest settled ones go: those beyond the number and the days that are kept.
+async fn retain_archive(db: &mut SqliteConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    let written: BTreeMap<String, Stamp> = effects.rows.iter().filter_map(|w| Some((about(w)?, w.row.received_at))).collect();
+    for (about, now) in written {
+        let settled = "id NOT IN (SELECT conflict_id FROM unresolved WHERE scope = ";
+        let mut sql = Sql::new("DELETE FROM rows WHERE scope = ");
+        sql.push_bind(scope).push(" AND about = ").push_bind(about.as_str());
+        sql.push(" AND ").push(settled).push_bind(scope).push(") AND (received_at < ").push_bind(retained_since(now).0);
+        sql.push(" OR rev <= (SELECT rev FROM rows WHERE scope = ").push_bind(scope).push(" AND about = ").push_bind(about.as_str());
+        sql.push(" AND ").push(settled).push_bind(scope).push(") ORDER BY rev DESC LIMIT 1 OFFSET ");
+        sql.push_bind(i64::try_from(ARCHIVE_KEPT).unwrap_or(i64::MAX)).push("))");
+        sql.build().execute(&mut *db).await?;
     }
     Ok(())
 }

@@ -1,0 +1,117 @@
+//! A counter that several people move at once: what each added and took away, by client (a PN-counter).
+//!
+//! `{"b": 10, "p": {"<client>": 3}, "n": {"<client>": 1}, "e": 0}` is 12. Writing no number over a number begins a new
+//! epoch: the later one wins whole. Not here: where it is kept (`typed`).
+
+use serde_json::{Map, Number, Value};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// Fractions are kept to so many parts: sums of decimals come out as people wrote them.
+const PARTS: f64 = 1e9;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Counter {
+    epoch: u64,
+    base: Option<f64>,
+    up: BTreeMap<String, f64>,
+    down: BTreeMap<String, f64>,
+}
+
+impl Counter {
+    /// What a version says. A value that its state does not explain was written by somebody who knows nothing of states:
+    /// it is the base of a new epoch.
+    pub(super) fn of(value: Option<&Value>, state: Option<&Value>) -> Self {
+        let value = value.and_then(Value::as_f64);
+        let plain = |epoch| Self { epoch, base: value, up: BTreeMap::new(), down: BTreeMap::new() };
+        let Some(state) = state.and_then(Value::as_object) else { return plain(0) };
+        let amounts = |name: &str| match state.get(name).and_then(Value::as_object) {
+            Some(by) => by.iter().filter_map(|(who, n)| Some((who.clone(), n.as_f64().filter(|n| *n >= 0.0)?))).collect(),
+            None => BTreeMap::new(),
+        };
+        let epoch = state.get("e").and_then(Value::as_u64).unwrap_or(0);
+        let counter = Self { epoch, base: state.get("b").and_then(Value::as_f64), up: amounts("p"), down: amounts("n") };
+        if counter.total() == value { counter } else { plain(epoch.saturating_add(1)) }
+    }
+
+    fn total(&self) -> Option<f64> {
+        if self.base.is_none() && self.up.is_empty() && self.down.is_empty() {
+            return None;
+        }
+        let sum = self.base.unwrap_or(0.0) + self.up.values().sum::<f64>() - self.down.values().sum::<f64>();
+        Some(round(sum))
+    }
+
+    pub(super) fn value(&self) -> Option<Value> {
+        self.total().map(number)
+    }
+
+    /// Nothing where the value says it all.
+    pub(super) fn state(&self) -> Option<Value> {
+        if self.epoch == 0 && self.up.is_empty() && self.down.is_empty() {
+            return None;
+        }
+        let amounts = |by: &BTreeMap<String, f64>| Value::Object(by.iter().map(|(who, n)| (who.clone(), number(*n))).collect());
+        let mut state = Map::new();
+        state.insert("b".into(), self.base.map_or(Value::Null, number));
+        state.insert("p".into(), amounts(&self.up));
+        state.insert("n".into(), amounts(&self.down));
+        if self.epoch > 0 {
+            state.insert("e".into(), self.epoch.into());
+        }
+        Some(Value::Object(state))
+    }
+
+    /// Set to another value by `actor`.
+    pub(super) fn moved(mut self, to: Option<&Value>, actor: &str) -> Self {
+        match (self.total(), to.and_then(Value::as_f64)) {
+            (Some(_), None) => Self { epoch: self.epoch.saturating_add(1), base: None, up: BTreeMap::new(), down: BTreeMap::new() },
+            (before, Some(to)) => {
+                let by = round(to - before.unwrap_or(0.0));
+                let side = if by > 0.0 { &mut self.up } else { &mut self.down };
+                if by != 0.0 || before.is_none() {
+                    let sum = side.entry(actor.to_owned()).or_default();
+                    *sum = round(*sum + by.abs());
+                }
+                self
+            }
+            (None, None) => self,
+        }
+    }
+
+    pub(super) fn join(self, other: Self) -> Self {
+        let (mut one, two) = match self.rank(&other) {
+            Ordering::Less => return other,
+            Ordering::Greater => return self,
+            Ordering::Equal => (self, other),
+        };
+        for (mine, theirs) in [(&mut one.up, two.up), (&mut one.down, two.down)] {
+            for (who, n) in theirs {
+                let most = mine.entry(who).or_default();
+                *most = most.max(n);
+            }
+        }
+        one
+    }
+
+    /// Which of the two is dropped by the other, where they do not add up: of another epoch, or of another base.
+    pub(super) fn dropped(&self, other: &Self) -> Option<Ordering> {
+        Some(self.rank(other)).filter(|order| order.is_ne() && self.total() != other.total())
+    }
+
+    fn rank(&self, other: &Self) -> Ordering {
+        self.epoch.cmp(&other.epoch).then_with(|| self.base.partial_cmp(&other.base).unwrap_or(Ordering::Equal))
+    }
+}
+
+fn round(n: f64) -> f64 {
+    let parts = n * PARTS;
+    if parts.abs() < 9e15 { parts.round() / PARTS } else { n }
+}
+
+fn number(n: f64) -> Value {
+    if n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_991.0 {
+        return Value::from(n as i64);
+    }
+    Number::from_f64(n).map_or(Value::Null, Value::Number)
+}

@@ -1,0 +1,311 @@
+//! The laws of merging for typed fields and groups, on generated versions, under `lww` and `fields`.
+
+use super::{Counter, Set, check, rest, written};
+use crate::core::error::Code;
+use crate::core::merge::{changed_pointers, merge, stamp_fields};
+use crate::core::record::{Envelope, Fields, Record};
+use crate::core::schema::{FieldType, Policy, Rules, Types};
+use crate::core::stamp::Stamp;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use serde_json::{Map, Value, json};
+
+const CASES: u32 = 10_000;
+const ACTORS: [&str; 3] = ["a", "b", "c"];
+
+fn types() -> Types {
+    let typed = [
+        ("eggs", FieldType::Counter),
+        ("tags", FieldType::Set),
+        ("größe ✓", FieldType::Max),
+        ("low", FieldType::Min),
+        ("kg", FieldType::Counter),
+    ];
+    typed.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect()
+}
+
+fn groups() -> Vec<Vec<String>> {
+    vec![vec!["lat".to_owned(), "lon".to_owned()], vec!["from".to_owned(), "to".to_owned(), "at".to_owned()]]
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Move(&'static str, i64),
+    Clear(&'static str),
+    Tag(&'static str),
+    Untag(&'static str),
+    Set(&'static str, Value),
+    Remove(&'static str),
+    Delete,
+    /// Somebody's whole record, without `_crdt`.
+    Foreign(i64),
+}
+
+fn edit() -> impl Strategy<Value = (Edit, i64)> {
+    let tag = || prop::sample::select(&["x", "ÿ🐔", "z"][..]);
+    let plain = || prop::sample::select(&["name", "lat", "lon", "from", "to", "at", "n"][..]);
+    let value = prop_oneof![3 => (0..4i64).prop_map(|n| json!(n)), 1 => Just(json!({"u": 1})), 1 => Just(json!(null))];
+    let what = prop_oneof![
+        5 => (prop::sample::select(&["eggs", "kg"][..]), -3..6i64).prop_map(|(f, n)| Edit::Move(f, n)),
+        1 => prop::sample::select(&["eggs", "tags", "low"][..]).prop_map(Edit::Clear),
+        5 => tag().prop_map(Edit::Tag),
+        3 => tag().prop_map(Edit::Untag),
+        3 => (prop::sample::select(&["größe ✓", "low"][..]), 0..9i64).prop_map(|(f, n)| Edit::Set(f, json!(n))),
+        8 => (plain(), value).prop_map(|(f, v)| Edit::Set(f, v)),
+        2 => plain().prop_map(Edit::Remove),
+        2 => Just(Edit::Delete),
+        1 => (0..20i64).prop_map(Edit::Foreign),
+    ];
+    (what, 1..3i64)
+}
+
+fn record(at: i64, deleted: bool, body: &Map<String, Value>) -> Record {
+    let text = Value::Object(body.clone()).to_string();
+    let at = Stamp(at);
+    Record::build(Envelope { id: "r", updated_at: at, deleted_at: deleted.then_some(at), rev: None }, &Fields::split(&text).unwrap())
+}
+
+fn apply(previous: &Record, (what, later): &(Edit, i64), actor: &str, policy: Policy) -> Record {
+    let mut body = previous.value().unwrap();
+    let number = |body: &Map<String, Value>, f: &str| body.get(f).and_then(Value::as_f64).unwrap_or(0.0);
+    let mut tags: Vec<Value> = body.get("tags").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut deleted = previous.is_deleted();
+    match what {
+        // Fractions, too.
+        Edit::Move(f, n) => _ = body.insert((*f).into(), json!(number(&body, f) + *n as f64 * if *f == "kg" { 0.1 } else { 1.0 })),
+        Edit::Clear(f) => _ = body.insert((*f).into(), Value::Null),
+        Edit::Tag(t) => {
+            tags.insert(0, json!(t));
+            body.insert("tags".into(), tags.into());
+        }
+        Edit::Untag(t) => {
+            tags.retain(|tag| tag != t);
+            body.insert("tags".into(), tags.into());
+        }
+        Edit::Set(f, v) => _ = body.insert((*f).into(), v.clone()),
+        Edit::Remove(f) => _ = body.shift_remove(*f),
+        Edit::Delete => deleted = !deleted,
+        Edit::Foreign(n) => {
+            body.shift_remove("_crdt");
+            body.insert("eggs".into(), json!(n));
+            return record(previous.updated_at().0 + later, deleted, &body);
+        }
+    }
+    let new = record(previous.updated_at().0 + later, deleted, &body);
+    let new = written(previous, &new, actor, &types()).unwrap();
+    match policy {
+        Policy::Fields => stamp_fields(Some(previous), new.clone(), &changed_pointers(Some(previous), &new)).unwrap(),
+        _ => new,
+    }
+}
+
+/// Three versions of one start, on three devices that may have met on the way.
+fn versions(policy: Policy) -> impl Strategy<Value = Vec<Record>> {
+    let chains = prop::array::uniform3(prop::collection::vec(edit(), 1..5));
+    (chains, prop::array::uniform3(prop::bool::weighted(0.25)), edit()).prop_map(move |(chains, met, last)| {
+        let start = record(1_000, false, json!({"name": "Ä", "eggs": 10, "tags": ["x"], "low": 5}).as_object().unwrap());
+        let start = if policy == Policy::Fields { stamp_fields(None, start, &[]).unwrap() } else { start };
+        let mut out: Vec<Record> = Vec::new();
+        for (n, chain) in chains.iter().enumerate() {
+            let mut version = start.clone();
+            for edit in chain {
+                version = apply(&version, edit, ACTORS[n], policy);
+            }
+            if n > 0 && met[n - 1] {
+                version = apply(&joined(&version, &out[n - 1], policy), &last, ACTORS[n], policy);
+            }
+            out.push(version);
+        }
+        out
+    })
+}
+
+fn joined(a: &Record, b: &Record, policy: Policy) -> Record {
+    let (types, groups) = (types(), groups());
+    merge(None, a, b, Rules { policy, types: &types, groups: &groups }).unwrap().winner
+}
+
+fn shape(r: &Record) -> String {
+    let mut body = r.value().unwrap();
+    body.shift_remove("_rev");
+    serde_json_canonicalizer::to_string(&body).unwrap()
+}
+
+fn law(holds: bool, name: &str) -> Result<(), TestCaseError> {
+    if holds { Ok(()) } else { Err(TestCaseError::fail(name.to_owned())) }
+}
+
+fn laws(vs: &[Record], join: &impl Fn(&Record, &Record) -> Record, policy: Policy) -> Result<(), TestCaseError> {
+    let [a, b, c] = vs else { return law(false, "three versions") };
+    law(shape(&join(a, b)) == shape(&join(b, a)), "commutative")?;
+    law(shape(&join(&join(a, b), c)) == shape(&join(a, &join(b, c))), "associative")?;
+    law(shape(&join(a, a)) == shape(a), "idempotent")?;
+    law(shape(&join(&join(a, b), b)) == shape(&join(a, b)), "idempotent after merging")?;
+    let (types, groups) = (types(), groups());
+    let merged = merge(None, a, b, Rules { policy, types: &types, groups: &groups }).unwrap();
+    law(merged.archived.iter().all(|r| r == a || r == b), "only inputs are archived")?;
+    // What can be lost is in the winner or in the archive.
+    let held: Vec<Map<String, Value>> =
+        std::iter::once(&merged.winner).chain(&merged.archived).map(|r| rest(r, &types).unwrap().value().unwrap()).collect();
+    for (name, value) in [a, b].into_iter().flat_map(|r| rest(r, &types).unwrap().value().unwrap()) {
+        let reserved = name.starts_with('_') || value.is_object();
+        law(reserved || held.iter().any(|h| h.get(&name) == Some(&value)), "winner and archive hold both inputs")?;
+    }
+    let (one, two, both) = (a.value().unwrap(), b.value().unwrap(), join(a, b).value().unwrap());
+    let low = |m: &Map<String, Value>| m.get("low").and_then(Value::as_i64).unwrap_or(i64::MAX);
+    law(low(&both) == low(&one).min(low(&two)), "the smallest")
+}
+
+fn run(policy: Policy, join: impl Fn(&Record, &Record) -> Record) -> Result<(), String> {
+    let config = Config { cases: CASES, max_shrink_iters: 500, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[9; 32]);
+    TestRunner::new_with_rng(config, rng).run(&versions(policy), |vs| laws(&vs, &join, policy)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn typed_fields_obey_under_every_merging_policy() {
+    for policy in [Policy::Lww, Policy::Fields] {
+        run(policy, |a, b| joined(a, b, policy)).unwrap();
+    }
+}
+
+#[test]
+fn wrong_joins_are_caught() {
+    let typed = types();
+    // Last write wins on what should join; sums of sums instead of the most that each counted.
+    let forgets = |a: &Record, b: &Record| merge(None, a, b, Policy::Fields).unwrap().winner;
+    assert!(run(Policy::Fields, forgets).is_err());
+    let adds = |a: &Record, b: &Record| {
+        let out = joined(a, b, Policy::Lww);
+        let mut body = out.value().unwrap();
+        let sum = [a, b].iter().filter_map(|r| r.value().unwrap().get("eggs").and_then(Value::as_f64)).sum::<f64>();
+        body.insert("eggs".into(), json!(sum));
+        written(&out, &record(out.updated_at().0, out.is_deleted(), &body), "x", &typed).unwrap()
+    };
+    assert!(run(Policy::Lww, adds).unwrap_err().contains("idempotent"));
+}
+
+#[test]
+fn the_generator_reaches_the_hard_cases() {
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[9; 32]));
+    let start = json!({"name": "Ä", "eggs": 10, "tags": ["x"], "low": 5});
+    let (mut equal, mut same, mut dead, mut unicode, mut nested) = (0, 0, 0, 0, 0);
+    for _ in 0..CASES {
+        let vs = versions(Policy::Fields).new_tree(&mut runner).unwrap().current();
+        let changed = |r: &Record| -> Vec<String> {
+            let now = r.value().unwrap();
+            now.iter()
+                .filter(|(name, v)| !name.starts_with('_') && *name != "id" && start.get(name) != Some(v))
+                .map(|(n, _)| n.clone())
+                .collect()
+        };
+        let (x, y) = (changed(&vs[0]), changed(&vs[1]));
+        equal += u32::from(vs[0].updated_at() == vs[1].updated_at() && vs[0] != vs[1]);
+        same += u32::from(x.iter().any(|f| y.contains(f)));
+        dead += u32::from(vs.iter().any(Record::is_deleted));
+        unicode += u32::from(vs.iter().any(|r| r.text().contains('🐔') || r.text().contains('ß')));
+        nested += u32::from(vs.iter().any(|r| r.text().contains("{\"u\":1}")));
+    }
+    let share = |n: u32| n * 100 / CASES;
+    println!(
+        "typed: equal stamps {}%, same field {}%, tombstones {}%, unicode {}%, nested {}%",
+        share(equal),
+        share(same),
+        share(dead),
+        share(unicode),
+        share(nested)
+    );
+    assert!(share(equal) >= 10 && share(same) >= 30 && share(dead) >= 10 && share(unicode) >= 10 && share(nested) >= 10);
+}
+
+#[test]
+fn five_clients_count_a_hundred_each() {
+    let start = record(1_000, false, json!({"eggs": 7}).as_object().unwrap());
+    let versions: Vec<Record> = (0..5)
+        .map(|n| (0..100).fold(start.clone(), |v, _| apply(&v, &(Edit::Move("eggs", 1), 1), &format!("client{n}"), Policy::Lww)))
+        .collect();
+    for turn in 0..5 {
+        let mut order = versions.clone();
+        order.rotate_left(turn);
+        let all = order.iter().skip(1).fold(order[0].clone(), |all, v| joined(&all, v, Policy::Lww));
+        assert_eq!(all.value().unwrap().get("eggs"), Some(&json!(507)));
+    }
+}
+
+#[test]
+fn a_concurrent_add_outlives_a_removal_and_a_seen_one_does_not() {
+    let start = record(1_000, false, json!({"tags": ["x"]}).as_object().unwrap());
+    let removed = apply(&start, &(Edit::Untag("x"), 5), "a", Policy::Lww);
+    let readded = apply(&apply(&start, &(Edit::Untag("x"), 1), "b", Policy::Lww), &(Edit::Tag("x"), 1), "b", Policy::Lww);
+    let tags = |r: &Record| r.value().unwrap().get("tags").cloned().unwrap();
+    assert_eq!(tags(&joined(&removed, &readded, Policy::Lww)), json!(["x"]), "added meanwhile");
+    assert_eq!(tags(&joined(&removed, &start, Policy::Lww)), json!([]), "seen and removed");
+    let (one, two) = (apply(&start, &(Edit::Tag("z"), 1), "a", Policy::Lww), apply(&start, &(Edit::Tag("ÿ🐔"), 1), "b", Policy::Lww));
+    assert_eq!(tags(&joined(&one, &two, Policy::Lww)), json!(["x", "z", "ÿ🐔"]));
+}
+
+#[test]
+fn decimals_come_out_as_people_wrote_them() {
+    let start = record(1_000, false, json!({"kg": 0.1}).as_object().unwrap());
+    let mut body = start.value().unwrap();
+    body.insert("kg".into(), json!(0.3));
+    let more = written(&start, &record(1_001, false, &body), "a", &types()).unwrap();
+    assert_eq!(more.value().unwrap().get("kg"), Some(&json!(0.3)));
+}
+
+#[test]
+fn members_of_a_group_win_or_lose_together() {
+    let start = record(1_000, false, json!({"lat": 1, "lon": 1, "name": "Ä"}).as_object().unwrap());
+    let start = stamp_fields(None, start, &[]).unwrap();
+    let north = apply(&start, &(Edit::Set("lat", json!(2)), 1), "a", Policy::Fields);
+    let east = apply(
+        &apply(&start, &(Edit::Set("name", json!("B")), 1), "b", Policy::Fields),
+        &(Edit::Set("lon", json!(3)), 1),
+        "b",
+        Policy::Fields,
+    );
+    let (types, groups) = (types(), groups());
+    let both = merge(None, &north, &east, Rules { policy: Policy::Fields, types: &types, groups: &groups }).unwrap();
+    let body = both.winner.value().unwrap();
+    assert_eq!((body.get("lat"), body.get("lon"), body.get("name")), (Some(&json!(1)), Some(&json!(3)), Some(&json!("B"))));
+    assert!(both.archived == [north.clone()] && both.paths.contains(&"/lat".to_owned()), "{:?}", both.paths);
+    let apart = merge(None, &north, &east, Policy::Fields).unwrap().winner.value().unwrap();
+    assert_eq!((apart.get("lat"), apart.get("lon")), (Some(&json!(2)), Some(&json!(3))), "without the group each for itself");
+}
+
+#[test]
+fn values_that_do_not_fit_are_refused_with_their_path() {
+    let typed = types();
+    for (body, path) in [
+        (json!({"eggs": "7"}), "/eggs"),
+        (json!({"tags": {"a": 1}}), "/tags"),
+        (json!({"low": [1]}), "/low"),
+        (json!({"größe ✓": true}), "/größe ✓"),
+    ] {
+        let error = check(&record(1, false, body.as_object().unwrap()), &typed).unwrap_err();
+        assert_eq!((error.code, error.path.as_deref()), (Code::InvalidRecord, Some(path)));
+    }
+    for body in [json!({"eggs": null, "tags": []}), json!({"eggs": 1.5, "low": "2024-01-01"}), json!({})] {
+        check(&record(1, false, body.as_object().unwrap()), &typed).unwrap();
+    }
+}
+
+#[test]
+fn hostile_states_are_values_without_a_history() {
+    let states = [
+        json!(7),
+        json!({"b": "x", "p": [1], "n": {"a": -5}}),
+        json!({"e": u64::MAX}),
+        json!({"p": {"a": 1e308, "b": 1e308}}),
+        json!({"v": {"a": -1}, "e": {"no json": {"a": 1}}}),
+    ];
+    for state in states {
+        let counter = Counter::of(Some(&json!(3)), Some(&state));
+        assert_eq!(counter.value(), Some(json!(3)), "{state}");
+        assert_eq!(counter.clone().join(counter.moved(Some(&json!(5)), "me")).value(), Some(json!(5)), "{state}");
+        let set = Set::of(Some(&json!(["x"])), Some(&state));
+        assert_eq!(set.value(None), Some(json!(["x"])), "{state}");
+        assert_eq!(set.clone().join(set.rewritten(Some(&json!(["x", "y"])), "me")).value(None), Some(json!(["x", "y"])), "{state}");
+    }
+}

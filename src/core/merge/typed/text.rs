@@ -1,0 +1,262 @@
+//! Texts that two people edited: what each changed against the version both had seen, word by word.
+//!
+//! The same as transforming one's changes over the other's, in words instead of letters: where both changed the same words,
+//! letters of both would make a third word that nobody wrote. There the later version's words stand, and the caller hears
+//! of it. Insertions at one place are both kept. Not here: which version is the later one.
+
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+use std::ops::Range;
+
+/// More words than this (after what both ends have in common) are compared line by line.
+const MOST_WORDS: usize = 3_000;
+/// More lines than this are not compared: the later text stands.
+const MOST_LINES: usize = 3_000;
+
+/// What became of two texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::core::merge) struct Merged {
+    pub(in crate::core::merge) text: String,
+    /// Something that only the earlier version says is not in it.
+    pub(in crate::core::merge) lost: bool,
+}
+
+/// Merges two versions of `base`.
+pub(in crate::core::merge) fn merge(base: &str, later: &str, earlier: &str) -> Merged {
+    let plain = |text: &str, lost| Merged { text: text.to_owned(), lost };
+    if later == earlier || earlier == base {
+        return plain(later, false);
+    }
+    if later == base {
+        return plain(earlier, false);
+    }
+    for (split, most) in [(words as fn(&str) -> Vec<&str>, MOST_WORDS), (lines, MOST_LINES)] {
+        let (old, late, early) = (split(base), split(later), split(earlier));
+        if let (Some(mine), Some(theirs)) = (changes(&old, &late, most), changes(&old, &early, most)) {
+            return weave(&old, &mine, &theirs);
+        }
+    }
+    plain(later, true)
+}
+
+/// Runs of letters and digits, runs of white space, everything else one by one.
+fn words(text: &str) -> Vec<&str> {
+    let kind = |c: char| {
+        if c.is_alphanumeric() {
+            0
+        } else if c.is_whitespace() {
+            1
+        } else {
+            2
+        }
+    };
+    let mut out = Vec::new();
+    let mut from = 0;
+    let mut before = None;
+    for (at, c) in text.char_indices() {
+        let now = kind(c);
+        if before.is_some_and(|before| before != now || now == 2) {
+            out.extend(text.get(from..at));
+            from = at;
+        }
+        before = Some(now);
+    }
+    out.extend(text.get(from..).filter(|last| !last.is_empty()));
+    out
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
+
+/// One side's replacement of a run of the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Change<'t> {
+    old: Range<usize>,
+    new: Vec<&'t str>,
+}
+
+/// What turns `old` into `new`; nothing where there is too much to compare.
+fn changes<'t>(old: &[&'t str], new: &[&'t str], most: usize) -> Option<Vec<Change<'t>>> {
+    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let (old, new) = (old.get(head..)?, new.get(head..)?);
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let (old, new) = (old.get(..old.len() - tail)?, new.get(..new.len() - tail)?);
+    if old.len().max(new.len()) > most {
+        return None;
+    }
+    let mut out: Vec<Change<'t>> = Vec::new();
+    for op in capture_diff_slices(Algorithm::Myers, old, new) {
+        if matches!(op, DiffOp::Equal { .. }) {
+            continue;
+        }
+        let (range, words) = (op.old_range(), new.get(op.new_range())?.to_vec());
+        let range = range.start + head..range.end + head;
+        match out.last_mut().filter(|last| last.old.end == range.start) {
+            Some(last) => {
+                last.old.end = range.end;
+                last.new.extend(words);
+            }
+            None => out.push(Change { old: range, new: words }),
+        }
+    }
+    Some(out)
+}
+
+/// Whether two changes touch the same words. Two insertions at one place do not: both can stand there.
+fn meet(a: &Range<usize>, b: &Range<usize>) -> bool {
+    if a.is_empty() || b.is_empty() {
+        // Inside of what the other one replaces; at its edge there is room.
+        return a.start > b.start && a.start < b.end || b.start > a.start && b.start < a.end;
+    }
+    a.start < b.end && b.start < a.end
+}
+
+fn weave(old: &[&str], later: &[Change<'_>], earlier: &[Change<'_>]) -> Merged {
+    let mut out = String::new();
+    let mut lost = false;
+    let (mut at, mut mine, mut theirs) = (0, later.iter().peekable(), earlier.iter().peekable());
+    loop {
+        let (m, t) = (mine.peek().copied(), theirs.peek().copied());
+        let first = match (m, t) {
+            (None, None) => break,
+            (Some(m), Some(t)) if meet(&m.old, &t.old) => {
+                // All that hangs together by touching; the later version's side of it stands.
+                let mut run = m.old.start.min(t.old.start)..m.old.end.max(t.old.end);
+                let (mut ours, mut others) = (Vec::new(), Vec::new());
+                loop {
+                    let touches = |c: &&&Change<'_>| meet(&c.old, &run) || c.old.start >= run.start && c.old.end <= run.end;
+                    if let Some(c) = mine.next_if(|c| touches(&c)) {
+                        run.end = run.end.max(c.old.end);
+                        ours.push(c);
+                    } else if let Some(c) = theirs.next_if(|c| touches(&c)) {
+                        run.end = run.end.max(c.old.end);
+                        others.push(c);
+                    } else {
+                        break;
+                    }
+                }
+                push(&mut out, old.get(at..run.start).unwrap_or_default());
+                let (kept, dropped) = (side(old, &run, &ours), side(old, &run, &others));
+                lost |= kept != dropped;
+                out.push_str(&kept);
+                at = run.end;
+                continue;
+            }
+            (Some(m), Some(t)) if m.old == t.old => {
+                // At one place: the same once, otherwise in an order that does not depend on who merges.
+                let (a, b) = (m.new.concat(), t.new.concat());
+                push(&mut out, old.get(at..m.old.start).unwrap_or_default());
+                out.push_str(if a == b { &a } else { "" });
+                if a != b {
+                    let (one, two) = if a < b { (&a, &b) } else { (&b, &a) };
+                    out.push_str(one);
+                    out.push_str(two);
+                }
+                at = m.old.end;
+                mine.next();
+                theirs.next();
+                continue;
+            }
+            (Some(m), Some(t)) if (m.old.start, m.old.end) < (t.old.start, t.old.end) => mine.next(),
+            (Some(_), None) => mine.next(),
+            _ => theirs.next(),
+        };
+        if let Some(change) = first {
+            push(&mut out, old.get(at..change.old.start).unwrap_or_default());
+            push(&mut out, &change.new);
+            at = change.old.end;
+        }
+    }
+    push(&mut out, old.get(at..).unwrap_or_default());
+    Merged { text: out, lost }
+}
+
+/// One version's text of a run of the base.
+fn side(old: &[&str], run: &Range<usize>, changes: &[&Change<'_>]) -> String {
+    let (mut out, mut at) = (String::new(), run.start);
+    for change in changes {
+        push(&mut out, old.get(at..change.old.start).unwrap_or_default());
+        push(&mut out, &change.new);
+        at = change.old.end;
+    }
+    push(&mut out, old.get(at..run.end).unwrap_or_default());
+    out
+}
+
+fn push(out: &mut String, words: &[&str]) {
+    words.iter().for_each(|word| out.push_str(word));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn merged(base: &str, later: &str, earlier: &str) -> (String, bool) {
+        let merged = merge(base, later, earlier);
+        (merged.text, merged.lost)
+    }
+
+    #[test]
+    fn edits_of_different_paragraphs_are_both_there() {
+        let base = "Nest boxes emptied.\n\nFan runs hot.\n\nFeed low.";
+        let a = "Nest boxes emptied twice.\n\nFan runs hot.\n\nFeed low.";
+        let b = "Nest boxes emptied.\n\nFan runs hot.\n\nFeed is low, ordered more.";
+        let both = "Nest boxes emptied twice.\n\nFan runs hot.\n\nFeed is low, ordered more.";
+        assert_eq!(merged(base, a, b), (both.into(), false));
+        assert_eq!(merged(base, b, a), (both.into(), false));
+    }
+
+    #[test]
+    fn the_same_word_is_the_later_ones_and_that_is_told() {
+        let (base, a, b) = ("the hens are calm today", "the hens are loud today", "the hens are ill today, vet called");
+        assert_eq!(merged(base, a, b), ("the hens are loud today, vet called".into(), true));
+        assert_eq!(merged(base, b, a), ("the hens are ill today, vet called".into(), true));
+        assert_eq!(merged(base, a, a), (a.into(), false));
+    }
+
+    #[test]
+    fn insertions_at_one_place_are_both_kept_in_one_order() {
+        let (base, a, b) = ("checked", "checked\nfan two", "checked\nwater low");
+        assert_eq!(merged(base, a, b).0, merged(base, b, a).0);
+        assert!(!merged(base, a, b).1);
+        for part in ["fan two", "water low"] {
+            assert!(merged(base, a, b).0.contains(part));
+        }
+    }
+
+    #[test]
+    fn a_deletion_over_an_edit_is_a_loss() {
+        assert_eq!(merged("a b c d e", "a e", "a b X d e"), ("a e".into(), true));
+        assert_eq!(merged("a b c d e", "a b X d e", "a e"), ("a b X d e".into(), true));
+    }
+
+    #[test]
+    fn huge_texts_do_not_hang() {
+        let long = |word: &str| (0..200_000).map(|n| format!("{word}{n} ")).collect::<String>();
+        assert_eq!(merged(&long("a"), &long("b"), &long("c")), (long("b"), true));
+    }
+
+    fn note() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(&["hen", "egg", " ", "\n", "🐔", "ä", ",", "12"][..]), 0..12).prop_map(|w| w.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn one_sided_edits_are_taken_and_words_of_nobody_do_not_appear(base in note(), a in note(), b in note()) {
+            prop_assert_eq!(merged(&base, &a, &base), (a.clone(), false));
+            prop_assert_eq!(merged(&base, &base, &a), (a.clone(), false));
+            let both = merge(&base, &a, &b);
+            let known: Vec<&str> = [&base, &a, &b].into_iter().flat_map(|text| words(text)).collect();
+            for word in changes(&[], &words(&both.text), usize::MAX).unwrap().into_iter().flat_map(|c| c.new) {
+                // Two words may come to stand together where what was between them went.
+                prop_assert!(known.iter().any(|k| word.contains(k)), "{word:?}");
+            }
+            // What only one of them added is there, unless the result says that something was lost.
+            prop_assert_eq!(&both, &merge(&base, &a, &b));
+            if !both.lost {
+                prop_assert_eq!(both.text, merge(&base, &b, &a).text);
+            }
+        }
+    }
+}

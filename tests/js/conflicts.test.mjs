@@ -1,0 +1,199 @@
+// Conflicts as an app meets them, on the reference server: policies that decide, `onConflict`, the archive. Two databases of one
+// page are two devices.
+
+import assert from 'node:assert/strict'
+import { writeFile, rm, mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { startServer } from '../support/server.mjs'
+import { openSite } from './page.mjs'
+
+const COLLECTIONS = { asked: { merge: 'manual', title: 'Flock', label: 'name' }, mine: { merge: 'client-wins' }, theirs: { merge: 'server-wins' }, first: { merge: 'fww' } }
+let folder, server, site, page
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'homing-conflicts-'))
+  await writeFile(join(folder, 'schema.json'), JSON.stringify({ collections: COLLECTIONS }))
+  server = await startServer({ schema: join(folder, 'schema.json') })
+  site = await openSite()
+  page = await prepared()
+})
+after(async () => {
+  await site.close()
+  await server.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** A page with `device(name, token, onConflict?, more?)`, and `meeting(a, b, collection)`: both edit one record, `a` syncs first. */
+async function prepared() {
+  const opened = await site.open()
+  await opened.evaluate(({ url, collections }) => {
+    window.device = (name, token, onConflict, more) => openDatabase({ name, collections: { ...collections, asked: { ...collections.asked, ...(onConflict && { onConflict }) } }, sync: { url, auto: false, getToken: async () => token }, ...more })
+    window.meeting = async (a, b, collection, id = crypto.randomUUID()) => {
+      await a.collection(collection).insert({ id, name: 'Layers', n: 0 })
+      await a.sync()
+      await b.sync()
+      await a.collection(collection).update(id, { n: 1 })
+      await a.sync()
+      const write = b.collection(collection).update(id, { n: 2 })
+      await write
+      await b.sync()
+      return { id, write }
+    }
+    window.until = async (holds, source) => {
+      while (!holds()) await new Promise((resolve) => { const stop = source.subscribe(() => { stop(); resolve() }) })
+    }
+  }, { url: server.url, collections: COLLECTIONS })
+  return opened
+}
+
+async function run(steps, ...rest) {
+  return page.evaluate(async ([source, token, ...rest]) => new Function(`return (${source})`)()(token, ...rest), [String(steps), await server.token(`farm-${crypto.randomUUID()}`), ...rest])
+}
+
+test('policies that decide ask nobody, and the write says how it ended', async () => {
+  const result = await run(async (token) => {
+    const [a, b] = [await device(crypto.randomUUID(), token), await device(crypto.randomUUID(), token)]
+    const out = {}
+    for (const collection of ['mine', 'theirs', 'first']) {
+      const { id, write } = await meeting(a, b, collection)
+      const verdict = await write.settled
+      await a.sync()
+      const entry = b.conflicts.list({ recordId: id })
+      out[collection] = [verdict.status, a.collection(collection).get(id).n, b.collection(collection).get(id).n, b.collection(collection).state(id), entry.map(({ status, winner, mine, theirs }) => [status, winner, mine.n, theirs.n])]
+    }
+    const { pending, conflicts } = b.status.getSnapshot()
+    return { ...out, pending, conflicts }
+  })
+  assert.deepEqual(result, {
+    mine: ['applied', 2, 2, 'synced', [['automatic', 'mine', 2, 1]]],
+    theirs: ['superseded', 1, 1, 'synced', [['automatic', 'theirs', 2, 1]]],
+    first: ['superseded', 1, 1, 'synced', [['automatic', 'theirs', 2, 1]]],
+    pending: 0, conflicts: 0,
+  })
+})
+
+test('onConflict decides, at once or later, and may call anything', async () => {
+  const result = await run(async (token) => {
+    const seen = []
+    const answers = [() => 'mine', () => 'theirs', async () => ({ n: 9 }), async (conflict) => {
+      const flocks = b.collection('asked')
+      seen.push([Object.isFrozen(conflict), flocks.get(conflict.recordId).n, flocks.state(conflict.recordId), conflict.label, b.conflicts.list({ status: 'unresolved' }).length])
+      await flocks.insert({ name: 'from the handler' })
+      await b.sync()
+      return 'mine'
+    }]
+    let calls = 0
+    const a = await device(crypto.randomUUID(), token)
+    const b = await device(crypto.randomUUID(), token, (conflict) => answers[calls++](conflict))
+    const out = []
+    for (const _ of answers) {
+      const { id } = await meeting(a, b, 'asked')
+      await until(() => b.conflicts.list({ recordId: id, status: 'unresolved' }).length === 0, b.conflicts)
+      await b.sync()
+      await a.sync()
+      out.push([a.collection('asked').get(id).n, b.collection('asked').get(id).n, a.conflicts.list({ recordId: id })[0].status])
+    }
+    return { out, calls, seen }
+  })
+  assert.deepEqual(result, { out: [[2, 2, 'resolved'], [1, 1, 'resolved'], [9, 9, 'resolved'], [2, 2, 'resolved']], calls: 4, seen: [[true, 2, 'conflict', "Flock 'Layers'", 1]] })
+})
+
+test('an answer that is none leaves the conflict waiting, is reported, and asked for again after the next opening', async () => {
+  const result = await run(async (token) => {
+    const answers = [() => { throw new Error('no idea') }, () => Promise.reject(new Error('later')), () => 'maybe', async () => null, () => undefined, () => [1], () => ({ n: 10n })]
+    const a = await device(crypto.randomUUID(), token)
+    const name = crypto.randomUUID()
+    let calls = 0
+    const told = []
+    const logged = []
+    const heard = { handler: () => {} }
+    let b = await device(name, token, (conflict) => answers[calls++](conflict), { logger: (entry) => entry.phase === 'apply' && logged.push([entry.level, entry.data.code]) })
+    b.addEventListener('error', ({ detail }) => { told.push([detail instanceof HomingError, detail.code, detail.cause !== undefined]); heard.handler() })
+    for (const _ of answers) {
+      const next = new Promise((resolve) => { heard.handler = resolve })
+      await meeting(a, b, 'asked')
+      await next
+    }
+    const waiting = [b.status.getSnapshot().conflicts, b.conflicts.list({ status: 'unresolved' }).length, b.queue.list().length]
+    await b.sync()
+    await b.close()
+    const again = []
+    b = await device(name, token, (conflict) => (again.push(conflict.recordId), 'mine'))
+    await until(() => b.conflicts.list({ status: 'unresolved' }).length === 0, b.conflicts)
+    await b.sync()
+    return { calls, told, logged, waiting, again: new Set(again).size, times: again.length, left: b.status.getSnapshot().conflicts, n: b.collection('asked').list().map(({ n }) => n) }
+  })
+  assert.deepEqual(result.told, [['aborted'], ['aborted'], ['invalid-record'], ['invalid-record'], ['invalid-record'], ['invalid-record'], ['invalid-record']].map(([code]) => [true, code, true]))
+  assert.deepEqual(result.logged, result.told.map(([, code]) => ['warn', code]))
+  assert.deepEqual([result.calls, result.waiting, result.again, result.times, result.left, result.n], [7, [7, 7, 0], 7, 7, 0, [2, 2, 2, 2, 2, 2, 2]])
+})
+
+test('one of two tabs asks', async () => {
+  const name = crypto.randomUUID()
+  const token = await server.token(`farm-${name}`)
+  const other = await prepared()
+  const openTab = (tab) => tab.evaluate(async ([name, token]) => {
+    window.calls = 0
+    window.tab = await device(name, token, async () => { window.calls++; await new Promise((resolve) => setTimeout(resolve)); return 'mine' })
+  }, [name, token])
+  await openTab(page)
+  await openTab(other)
+  const ids = await page.evaluate(async (token) => {
+    const a = await device(crypto.randomUUID(), token)
+    const ids = []
+    for (let n = 0; n < 5; n++) ids.push((await meeting(a, tab, 'asked')).id)
+    return ids
+  }, token)
+  for (const one of [page, other]) {
+    await one.evaluate(async (ids) => {
+      await until(() => ids.every((id) => tab.conflicts.list({ recordId: id }).some(({ status }) => status === 'resolved')), tab.conflicts)
+    }, ids)
+  }
+  const calls = await Promise.all([page, other].map((one) => one.evaluate(() => window.calls)))
+  assert.equal(calls[0] + calls[1], 5, `asked ${calls}`)
+  await other.close()
+})
+
+test('the archive: filtered, followed, taken back, let go; part of the document and never read from one', async () => {
+  const result = await run(async (token) => {
+    const [a, b] = [await device(crypto.randomUUID(), token), await device(crypto.randomUUID(), token)]
+    let told = 0
+    b.conflicts.subscribe(() => told++)
+    const one = await meeting(a, b, 'theirs')
+    const two = await meeting(a, b, 'asked')
+    const lists = [{}, { status: 'unresolved' }, { status: 'automatic' }, { collection: 'asked' }, { recordId: one.id }, { limit: 1 }, { collection: 'none' }].map((filter) => b.conflicts.list(filter).length)
+    const entry = b.conflicts.list({ recordId: one.id })[0]
+    const open = b.conflicts.list({ recordId: two.id })[0]
+    const found = b.conflicts.get(entry.id) === entry && b.conflicts.get('arc_none') === undefined
+    const refused = [(await failure(b.conflicts.reinstate(open.id))).code, (await failure(b.conflicts.reinstate('arc_none'))).code, (await failure(b.conflicts.resolve(open.id, null))).code, (await failure(b.conflicts.purge({ before: 'once' }))).homing]
+    const tree = await b.exportDocument()
+    const exported = tree._conflictArchive.map(({ recordId }) => recordId).sort().join() === [one.id, two.id].sort().join()
+    tree._conflictArchive.length = 0
+    const saved = await b.saveDocument(tree)
+    const imported = await b.importDocument({ _conflictArchive: [{ id: 'arc_x', collection: 'asked' }] })
+    const untouched = [b.queue.list().filter(({ collection }) => collection !== '$root').length, b.conflicts.list().length, saved.deleted, Object.keys(imported.collections)]
+    // The version that lost comes back, also from behind a deletion.
+    await a.collection('theirs').delete(one.id)
+    await a.sync()
+    await b.sync()
+    const write = b.conflicts.reinstate(entry.id)
+    await write
+    await b.sync()
+    await a.sync()
+    const back = [(await write.settled).status, a.collection('theirs').get(one.id).n]
+    const purged = [await b.conflicts.purge({ before: '2020-01-01' }), await b.conflicts.purge(), b.conflicts.list().map(({ id }) => id === open.id)]
+    await b.sync({ full: true })
+    return { lists, found, refused, exported, untouched, back, purged, after: b.conflicts.list().length, others: a.conflicts.list().length, status: b.status.getSnapshot().conflicts, told: told > 0, mine: b.collection('asked').get(two.id).n }
+  })
+  assert.deepEqual(result, {
+    lists: [2, 1, 1, 1, 1, 1, 0], found: true, refused: ['blocked', 'not-found', 'invalid-record', true], exported: true, untouched: [0, 2, 0, []],
+    back: ['applied', 2], purged: [0, 1, [true]], after: 1, others: 2, status: 1, told: true, mine: 2,
+  })
+})
+
+test('a handler has to be a function', async () => {
+  const refused = await page.evaluate(() => failure(openDatabase({ name: 'x', collections: { a: { onConflict: 'mine' } } })))
+  assert.deepEqual([refused.code, refused.path], ['invalid-record', '/collections/a/onConflict'])
+})
