@@ -31,7 +31,6 @@ export const RULES = [
   { name: 'reset: what the snapshot lacks goes', file: 'src/core/replica/response.rs', find: 'gone.sort();', replace: 'gone.clear();' },
   { name: 'reset: no guard for what it lists', file: 'src/core/replica/response.rs', find: 'if listed {', replace: 'if listed && old.as_ref().is_none_or(|old| old.rev() < row.rev()) {' },
   { name: 'through: a row in a result stands in', file: 'src/core/replica/response.rs', find: 'self.set_provisional(key, Some(row));', replace: 'let _ = row;' },
-  { name: 'through: the guard holds for rows in results', file: 'src/core/replica/response.rs', find: '.is_none_or(|known| known.rev() < row.rev())', replace: '.is_none_or(|_| true)' },
   { name: 'ontop: a new record over one that arrived', file: 'src/core/merge/fields.rs', find: '(op != Op::Create).then_some(changed)', replace: 'Some(changed)' },
   { name: 'credel: only while nothing is confirmed', file: 'src/core/plan/enqueue.rs', find: 'replica.confirmed(&last.key).is_some() || ', replace: '', by: '--test queue rulings::a_delete_of_an_unsent_create' },
   { name: 'put: based on what its caller saw', file: 'src/core/plan/enqueue.rs', find: '(m.base_rev, m.base, m.on) = (seen.rev, None, None);', replace: '' },
