@@ -130,7 +130,7 @@ export class LocalDatabase implements Omit<Database<AnySchema>, typeof Symbol.as
 
   async #cycle(engine: Engine, full: boolean): Promise<SyncReport> {
     try {
-      return freeze(JSON.parse(await this.#untilEnd(engine.sync(JSON.stringify({ full })))) as SyncReport)
+      return freeze(JSON.parse(await this.#untilEnd(this.#session.during(engine.sync(JSON.stringify({ full }))))) as SyncReport)
     } catch (thrown) {
       throw this.#session.failure(thrown, 'push')
     }

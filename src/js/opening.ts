@@ -119,7 +119,8 @@ async function finish(shared: Opened, close: (engine: Engine) => Promise<void>):
   } finally {
     session?.end()
     forget(shared)
-    engine?.free()
+    // It cannot be freed while a call waits in it: for a function of the app that has not answered yet, for one.
+    void session?.quiet().then(() => engine?.free())
   }
 }
 

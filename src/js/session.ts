@@ -33,6 +33,8 @@ export class Session implements Judge, AskingHost {
   #dirty = false
   #scheduled = false
   #delivering: (() => void)[] = []
+  /** Calls that wait inside the engine, perhaps for a function of the app. */
+  readonly #calls = new Set<Promise<unknown>>()
   readonly #rows = new Map<string, Rows>()
   readonly #tickets = new Map<number, Ticket>()
   /** Tickets whose rows nobody fetched yet. */
@@ -60,6 +62,19 @@ export class Session implements Judge, AskingHost {
 
   get clientId(): string {
     return this.#clientId
+  }
+
+  /** Notes a call that may still wait inside the engine when the session ends. */
+  during<T>(call: Promise<T>): Promise<T> {
+    const over = (): void => { this.#calls.delete(call) }
+    this.#calls.add(call)
+    call.then(over, over)
+    return call
+  }
+
+  /** When no call is left in the engine: at the latest with the time-out of a request. */
+  async quiet(): Promise<void> {
+    while (this.#calls.size > 0) await Promise.allSettled(this.#calls)
   }
 
   /** The rows of a collection, one object each. */
@@ -94,7 +109,7 @@ export class Session implements Judge, AskingHost {
   }
 
   async catchUp(): Promise<void> {
-    await this.#engine?.catchUp()
+    if (this.#engine !== null) await this.during(this.#engine.catchUp())
   }
 
   /** An id for a new record: for good, or until the server gives one. */

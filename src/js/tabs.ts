@@ -84,7 +84,8 @@ export class Tabs {
 
   #catchUp(): void {
     const { engine } = this.#session
-    engine?.catchUp().catch((thrown: unknown) => {
+    if (engine === null) return
+    this.#session.during(engine.catchUp()).catch((thrown: unknown) => {
       // It closed meanwhile, or storage failed: the next write or cycle meets that again and reports it.
       this.#session.failure(thrown, 'storage')
     })

@@ -92,8 +92,12 @@ impl Fetch {
         Ok(Some(token))
     }
 
-    /// A signal for one request, which ends with what is returned.
+    /// A signal for one request, which ends with what is returned. None where the session was closed while the app took its
+    /// time to give a token: nothing leaves any more.
     fn signal(&self) -> Result<(AbortSignal, Running), TransportError> {
+        if self.inner.closed.get() {
+            return Err(TransportError::Aborted);
+        }
         let controller = AbortController::new().map_err(|_| TransportError::Network("no AbortController".into()))?;
         let signal = controller.signal();
         *self.inner.abort.borrow_mut() = Some(controller.clone());
