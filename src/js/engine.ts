@@ -14,7 +14,8 @@ export interface Engine {
   drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
   drain(): string
-  rows(collection: string): string
+  /** The live rows: a JSON array, then pieces of one JSON object per line. */
+  rows(collection: string): readonly string[]
   row(collection: string, id: string): string | undefined
   rowsOf(collection: string, ids: string): string
   deleted(collection: string): string

@@ -3,7 +3,7 @@
 use super::WebEngine;
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Error;
-use crate::core::journal::Range;
+use crate::core::journal::{Range, Unfolded};
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
 use crate::core::replica::{CollectionChange, DeadLetter, Replica};
@@ -11,6 +11,7 @@ use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict, Waiting
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use wasm_bindgen::JsValue;
 
@@ -73,6 +74,14 @@ pub(super) fn rows<'r, I: Iterator<Item = Option<Cow<'r, Record>>>>(rows: impl F
     }
     out.push(']');
     out
+}
+
+/// The visible rows of a collection: a JSON array of those that are folded, then pieces of one JSON object per line. Those
+/// are not copied here: they become texts of the page where they lie.
+pub(super) fn live_rows(collection: &str, replica: &Replica, unfolded: &VecDeque<Unfolded>) -> Vec<JsValue> {
+    let folded = rows(|| replica.views(collection).filter(|row| !row.is_deleted()).map(Some));
+    let later = unfolded.iter().flat_map(|row| row.lines(collection)).map(JsValue::from);
+    std::iter::once(folded.into()).chain(later).collect()
 }
 
 /// Names and sizes of the collections.

@@ -7,6 +7,7 @@
 
 mod archive;
 mod fold;
+mod later;
 mod overrule;
 mod ready;
 mod remap;
