@@ -193,6 +193,40 @@ test('the archive: filtered, followed, taken back, let go; part of the document 
   })
 })
 
+test('what changed, as a JSON Patch: of a waiting mutation, of a conflict', async () => {
+  const result = await run(async (token) => {
+    const [a, b] = [await device(crypto.randomUUID(), token), await device(crypto.randomUUID(), token)]
+    await meeting(a, b, 'asked')
+    await a.sync()
+    const [open] = b.conflicts.list()
+    const met = [b.conflicts.patch(open.id), a.conflicts.patch(open.id)]
+    await b.collection('first').insert({ id: 'x', tags: ['a'], 'a/b~c': 1 })
+    await b.sync()
+    const changes = [
+      () => b.collection('first').insert({ id: 'new', n: 1 }),
+      () => b.collection('first').update('x', { tags: ['a', 'b'], 'a/b~c': undefined }),
+      () => b.collection('first').delete('x'),
+    ]
+    const told = []
+    for (const change of changes) {
+      await change()
+      const { id, record } = b.queue.list().at(-1)
+      const patch = b.queue.patch(id)
+      told.push([Object.isFrozen(patch), ...patch.map((step) => step.path === '/_deletedAt' ? { ...step, value: step.value === record._deletedAt } : step)])
+    }
+    return { met, told, none: [b.queue.patch('nobody:1'), b.queue.patch('?'), b.conflicts.patch('arc_none')] }
+  })
+  const difference = [{ op: 'replace', path: '/n', value: 2 }]
+  assert.deepEqual(result.met, [{ mine: difference, theirs: [{ op: 'replace', path: '/n', value: 1 }], difference }, { mine: null, theirs: null, difference }], 'only who edited it knows what he started from')
+  const removed = { op: 'remove', path: '/a~1b~0c' }
+  assert.deepEqual(result.told, [
+    [true, { op: 'add', path: '/id', value: 'new' }, { op: 'add', path: '/n', value: 1 }],
+    [true, { op: 'add', path: '/tags/1', value: 'b' }, removed].sort((one, two) => String(one.op) < String(two.op) ? -1 : 1),
+    [true, { op: 'add', path: '/_deletedAt', value: true }],
+  ])
+  assert.deepEqual(result.none, [undefined, undefined, undefined])
+})
+
 test('a handler has to be a function', async () => {
   const refused = await page.evaluate(() => failure(openDatabase({ name: 'x', collections: { a: { onConflict: 'mine' } } })))
   assert.deepEqual([refused.code, refused.path], ['invalid-record', '/collections/a/onConflict'])

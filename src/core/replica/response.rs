@@ -334,27 +334,29 @@ impl Replica {
         let key = m.key.clone();
         let rules = self.schema.clone();
         let rules = rules.rules(&key.collection, &key.id);
-        let (mut mine, mut below) = (m.record.clone(), m.id.clone());
+        let (mut mine, mut base, mut below) = (m.record.clone(), m.base.clone(), m.id.clone());
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
                 let next = overlay(Some(&mine), &later, rules);
                 if later.on.as_ref() != Some(&below) {
                     // Saved whole by somebody who had not seen what was below it (seed 7195).
                     self.keep_replaced(&key, &mine, at);
+                    base = later.base;
                 }
+                self.outputs.push(Output::Settled(Box::new(Settled { id: later.id.clone(), ..result.clone() })));
                 (mine, below) = (next, later.id);
                 self.queue_remove(place);
             }
         }
         if let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.mine.order(&mine).is_gt()) {
             self.keep_replaced(&key, &mine, at);
-            mine = hold.mine;
+            (mine, base) = (hold.mine, hold.base);
         }
         let conflict = match &result.archived {
             Some(row) => row.id().clone(),
             None => self.local_conflict(&key, &m, theirs.as_ref(), at),
         };
-        self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine }));
+        self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine, base, mutation: Some(m.id) }));
         // Somebody may have settled it before this device heard of it (a replayed answer, for one).
         let row = self.slot(&Key::new(ARCHIVE, conflict.clone())).and_then(|s| s.known()).cloned();
         if let Some(row) = row {
