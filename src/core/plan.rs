@@ -155,6 +155,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Its mutations; none where nothing had to be queued.
     pub mutations: Option<Range>,
+    /// The conflict that the record waits for, where the write joins `mine` of it: nothing new is sent, that is its verdict.
+    pub held: Option<Arc<str>>,
     /// Ids of the records, in the order given.
     pub ids: Vec<Arc<str>>,
     /// Imports: rows new here.
