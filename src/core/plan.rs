@@ -24,6 +24,7 @@ use crate::core::schema::{Policy, check_name};
 use crate::core::stamp::Stamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -253,6 +254,12 @@ fn own_fields(text: &str) -> Result<Fields<'_>> {
     Ok(fields)
 }
 
+/// What a record that was read and is handed in again still says of its counters and sets.
+fn hidden_state(text: &str) -> Result<Option<Map<String, Value>>> {
+    let state = Fields::split(text)?.0.into_iter().find(|(name, _)| name == "_crdt");
+    Ok(state.and_then(|(_, raw)| serde_json::from_str(raw.get()).ok()))
+}
+
 /// The first version of a record.
 fn first(replica: &Replica, key: &Key, text: &str, at: Stamp) -> Result<Record> {
     check(text)?;
@@ -350,6 +357,10 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
     }
     let at = Stamp::next(context.now, Some(view.updated_at()));
     let mut record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(text)?);
+    if let Some(older) = hidden_state(text)? {
+        merge::check_types(&record, replica.rules(key).types)?;
+        record = merge::types_onto(&view, record, &older, replica.rules(key).types)?;
+    }
     if record.same_content(&view) {
         return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
     }
