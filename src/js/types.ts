@@ -242,7 +242,10 @@ export interface Database<S extends Schema> extends HomingEvents {
    * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
    */
   saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>
-  /** Brings what changed meanwhile into the tree, in place, except where the tree has unsaved edits; returns JSON Pointers of what changed. */
+  /**
+   * Brings what changed meanwhile into the tree, in place, `_conflictArchive` too, except where the tree has unsaved edits; returns JSON
+   * Pointers of what changed.
+   */
   refreshDocument(tree: object): readonly string[]
   /** Imports the JSON document under a localStorage key. The original stays where it is. @example await db.importLocalStorage({ key: 'egglogu_data' }) */
   importLocalStorage(options: Options & { key: string }): Promise<ImportReport>
