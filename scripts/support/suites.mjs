@@ -35,7 +35,7 @@ export const SUITES = [
     name: 'merge',
     part: true,
     commands: async () => [
-      { ...cargo(['test', '--lib', 'core::merge']), counts: true },
+      { ...cargo(['test', '--lib', '--', 'core::merge', 'core::patch']), counts: true },
       { ...cargo(['test', '--test', 'merge']), counts: true },
       ...await browserCommands(['--test', 'browser_vectors']),
     ],

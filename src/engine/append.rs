@@ -229,6 +229,8 @@ impl Memory {
             // Asked for again after it was settled: the verdict is there, too.
             let answered = s.once.as_ref().and_then(|once| self.replica.answered(&once.key));
             self.report.settled.extend(answered.map(|a| (a.id.clone(), Verdict::answered(a))));
+            let joined = s.plans.iter().filter_map(|p| Some((p.mutations.as_ref()?.first.clone(), p.held.clone()?)));
+            self.report.settled.extend(joined.map(|(id, conflict)| (id, Verdict::Conflict { conflict })));
             let mutations: Vec<_> = s.plans.into_iter().map(|p| p.mutations).collect();
             // What went into a dead letter has its verdict already: it goes nowhere until that is retried.
             let dead = mutations.iter().flatten().filter_map(|range| self.replica.dead_letter(&range.first));

@@ -25,6 +25,9 @@ export interface Engine {
   status(): string
   metrics(): string
   queue(): string
+  /** RFC 6902: of a queued mutation, and `{mine, theirs, difference}` of a conflict. */
+  patch(mutationId: string): string | undefined
+  conflictPatch(conflictId: string): string | undefined
   explain(): string
   /** An id for a new record. */
   newId(collection: string): string

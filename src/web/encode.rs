@@ -5,6 +5,7 @@ use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Error;
 use crate::core::journal::{Range, Unfolded};
 use crate::core::mutation::{Mutation, MutationId};
+use crate::core::patch;
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
 use crate::core::replica::{CollectionChange, DeadLetter, Replica};
 use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict, Waiting};
@@ -266,14 +267,33 @@ pub(super) fn dead_letters(engine: &WebEngine) -> String {
 }
 
 fn conflict(replica: &Replica, row: &Record) -> Option<Value> {
+    serde_json::to_value(&current(replica, row)?).ok()
+}
+
+/// A conflict as this device sees it now.
+fn current(replica: &Replica, row: &Record) -> Option<Conflict> {
     let mut conflict = Conflict::from_record(row).ok()?;
     if let Some(hold) = replica.hold(&conflict.about()).filter(|h| h.conflict == *row.id()) {
         conflict.mine = Some(hold.mine.clone());
+        conflict.base = conflict.base.or_else(|| hold.base.clone());
     }
     if conflict.status == Status::Unresolved && replica.queue().any(|m| m.resolves.as_ref() == Some(row.id())) {
         conflict.status = Status::Resolved;
     }
-    serde_json::to_value(&conflict).ok()
+    Some(conflict)
+}
+
+/// What leads from one version to another.
+pub(super) fn patch(from: Option<&Record>, to: Option<&Record>) -> String {
+    text(&patch::patch(from, to))
+}
+
+/// What both versions of a conflict changed, where the version they were made from is known, and what leads from theirs to mine.
+pub(super) fn conflict_patch(replica: &Replica, row: &Record) -> Option<String> {
+    let conflict = current(replica, row)?;
+    let [base, mine, theirs] = [&conflict.base, &conflict.mine, &conflict.theirs].map(Option::as_ref);
+    let made = |version| base.map(|base| patch::patch(Some(base), version));
+    Some(json!({"mine": made(mine), "theirs": made(theirs), "difference": patch::patch(theirs, mine)}).to_string())
 }
 
 /// Conflicts and archive, oldest first.

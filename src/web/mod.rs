@@ -280,6 +280,21 @@ impl Handle {
         encode::queue(&self.engine)
     }
 
+    /// What one of them, or a refused one, changes: RFC 6902.
+    pub fn patch(&self, mutation: &str) -> Option<String> {
+        let id: MutationId = mutation.parse().ok()?;
+        self.engine.read(|r| {
+            let m = r.pending(&id).or_else(|| r.dead_letter(&id).map(|letter| &letter.mutation))?;
+            Some(encode::patch(m.base.as_ref(), Some(&m.record)))
+        })
+    }
+
+    /// What two versions that met changed, and how they differ: RFC 6902.
+    #[wasm_bindgen(js_name = conflictPatch)]
+    pub fn conflict_patch(&self, conflict: &str) -> Option<String> {
+        self.engine.read(|r| encode::conflict_patch(r, &r.view(&key(ARCHIVE, conflict))?))
+    }
+
     /// Why each of them waits.
     pub fn explain(&self) -> String {
         encode::explain(&self.engine)
