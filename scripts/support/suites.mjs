@@ -13,6 +13,9 @@ import { run } from './process.mjs'
  * @typedef {{ command: string, args: readonly string[], env?: NodeJS.ProcessEnv, counts?: boolean }} Command `counts`: it prints how many tests it ran
  */
 
+/** The server's tests that speak HTTP; they need no particular database. */
+const BY_HTTP = ['sync', 'refusals', 'golden', 'process'].flatMap((name) => ['--test', name])
+
 /** @type {readonly Suite[]} */
 export const SUITES = [
   {
@@ -24,7 +27,8 @@ export const SUITES = [
       { command: 'cargo', args: ['clippy', '--target', WASM_TARGET, '-p', 'homing', '--lib', '--features', 'authority', '--', '-D', 'warnings'], env: await wasmEnv() },
     ],
   },
-  { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace']), counts: true }] },
+  { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace', '--exclude', 'homing-server']), counts: true }] },
+  { name: 'server', commands: async () => [onPostgres({}, []), onPostgres({ HOMING_TEST_STORE: 'postgres' }, BY_HTTP)] },
   { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },
   { name: 'types', needs: ['package'], files: () => filesIn('src/js', '.ts'), commands: async () => [node(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit'])] },
   nodeSuite('js', 'tests/js', ['package', 'server']),
@@ -73,6 +77,11 @@ export function countTests(output) {
     else failed += Number(count)
   }
   return { passed, failed }
+}
+
+/** The server's tests with a PostgreSQL to themselves: the store's contract runs on both databases, what goes by HTTP on the one named. */
+function onPostgres(env, args) {
+  return { ...node(['scripts/postgres.mjs', '--', 'cargo', 'test', '-p', 'homing-server', ...args]), env: { ...cargoEnv(), ...env }, counts: true }
 }
 
 function cargo(args) {

@@ -2,6 +2,7 @@
 //!
 //! Lives here: parsing, with errors that name the option. Not here: what the options do.
 
+use crate::store::Database;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,9 +38,12 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8787")]
     pub listen: SocketAddr,
-    /// SQLite file, as `sqlite:FILE` or `FILE`; `:memory:` keeps nothing
-    #[arg(long, value_name = "DATABASE", default_value = "sqlite:homing.db")]
-    pub database: String,
+    /// SQLite file, as `sqlite:FILE` or `FILE` (`:memory:` keeps nothing), or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`
+    #[arg(long, value_name = "DATABASE", default_value = "sqlite:homing.db", env = "HOMING_DATABASE", hide_env_values = true)]
+    pub database: Database,
+    /// Most connections to PostgreSQL
+    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub secret: Secret,
@@ -202,8 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_not_printed() {
-        let cli = Cli::try_parse_from(["homing-server", "serve", "--jwt-secret", "tell-nobody"]).unwrap();
-        assert!(!format!("{cli:?}").contains("tell-nobody"));
+    fn secrets_are_not_printed() {
+        let url = "postgres://homing:tell-nobody@db.example:5433/farms";
+        let cli = Cli::try_parse_from(["homing-server", "serve", "--jwt-secret", "tell-nobody", "--database", url]).unwrap();
+        let said = format!("{cli:?}");
+        assert!(!said.contains("tell-nobody") && said.contains("postgres://db.example/farms"), "{said}");
+    }
+
+    #[test]
+    fn a_database_is_a_file_or_a_postgres_url() {
+        for (text, name) in [
+            ("a.db", "sqlite:a.db"),
+            ("sqlite:a.db", "sqlite:a.db"),
+            ("sqlite:///a/b.db", "sqlite:/a/b.db"),
+            (":memory:", "sqlite::memory:"),
+        ] {
+            assert_eq!(text.parse::<Database>().unwrap().to_string(), name);
+        }
+        assert!(matches!("postgresql://h/d".parse(), Ok(Database::Postgres(_))));
+        assert!("mysql://h/d".parse::<Database>().is_err());
     }
 }

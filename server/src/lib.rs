@@ -37,9 +37,11 @@
 //! | 500 | `server-error` | again; details are in the server's log only |
 //!
 //! # Data
-//! One SQLite file in WAL mode (`migrations/sqlite`, applied at start). A push is one `BEGIN IMMEDIATE` transaction: rows,
-//! archive entries, receipts, marks, id map and the scope's `_rev` commit together or not at all. Another database means
-//! another implementation of [`store::Store`].
+//! `--database farm.db` is one SQLite file in WAL mode; `--database postgres://…` a PostgreSQL database that any number of
+//! servers share. Migrations (`migrations/`) are applied at start. A push is one transaction that holds its scope's lock: rows,
+//! archive entries, receipts, marks, id map and the scope's `_rev` commit together or not at all. Every key begins with the
+//! scope, so on PostgreSQL, and on engines that distribute it, tables can be partitioned by scope. Another database means
+//! another implementation of [`store::Store`], and the suite `tests/store` on it.
 
 pub mod answer;
 pub mod auth;

@@ -5,7 +5,9 @@
 use crate::auth::Gate;
 use crate::cli::Serve;
 use crate::http::{App, router};
-use crate::store::{Store as _, StoreError, sqlite::Sqlite};
+use crate::store::postgres::Postgres;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Database, Store, StoreError};
 use crate::sync::Desk;
 use homing::core::schema::Schema;
 use std::fmt;
@@ -75,13 +77,21 @@ pub async fn start(options: &Serve) -> Result<Running, StartError> {
     if secret.len() < 32 {
         tracing::warn!(bytes = secret.len(), "the JWT secret is shorter than 32 bytes: fine for a demo, guessable elsewhere");
     }
-    let store = Sqlite::open(&options.database).await.map_err(StartError::Database)?;
+    match &options.database {
+        Database::Sqlite(name) => run(options, schema, Sqlite::open(name).await.map_err(StartError::Database)?).await,
+        Database::Postgres(url) => {
+            run(options, schema, Postgres::open(url, options.connections).await.map_err(StartError::Database)?).await
+        }
+    }
+}
+
+async fn run<S: Store>(options: &Serve, schema: Schema, store: S) -> Result<Running, StartError> {
     let listener = TcpListener::bind(options.listen).await.map_err(|e| StartError::Listen(options.listen, e))?;
     let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
-    tracing::info!(%address, database = options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
+    tracing::info!(%address, database = %options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
 
     let desk = Arc::new(Desk::new(store, schema));
-    let app = App { gate: Gate::new(secret, &options.scope_claim), desk: desk.clone(), max_body: options.max_body };
+    let app = App { gate: Gate::new(&options.secret.jwt_secret, &options.scope_claim), desk: desk.clone(), max_body: options.max_body };
     let service = router(app, &options.allow_origin);
     let (stop, stopped) = oneshot::channel::<()>();
     let done = tokio::spawn(async move {

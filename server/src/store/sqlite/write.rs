@@ -1,8 +1,8 @@
 //! Writing the effects of one request, many rows to a statement.
 
-use crate::store::StoreError;
-use homing::core::authority::{Effects, Head, RowWrite};
-use homing::core::conflict::{ARCHIVE_KEPT, collection_of, retained_since};
+use crate::store::{StoreError, about};
+use homing::core::authority::{Effects, Head};
+use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
 use homing::core::record::ARCHIVE;
 use homing::core::stamp::Stamp;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -87,11 +87,6 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
         head(db, scope, &effects.head).await?;
     }
     Ok(())
-}
-
-/// The collection a row of the archive is about.
-fn about(write: &RowWrite) -> Option<String> {
-    (write.key.collection.as_ref() == ARCHIVE).then(|| collection_of(&write.row.record))
 }
 
 /// Where entries came in, the oldest settled ones go: those beyond the number and the days that are kept.
