@@ -46,10 +46,7 @@ pub struct Serve {
     pub connections: u32,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub secret: Secret,
-    /// Claim of the token that names the scope
-    #[arg(long, value_name = "CLAIM", default_value = "sub")]
-    pub scope_claim: String,
+    pub tokens: Tokens,
     /// The collections declaration, the same JSON file the client loads; none: every collection has the default policy
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
@@ -62,6 +59,38 @@ pub struct Serve {
     /// Longest request body, also after decompression: bytes, or with KiB or MiB
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_size)]
     pub max_body: usize,
+    /// Requests a second that one client may send for long; a hundred times as many at once. 0: any number
+    #[arg(long, value_name = "NUMBER", default_value = "20")]
+    pub rate: u32,
+    /// How often what is past the horizon is purged: a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "12h", value_parser = parse_time)]
+    pub purge_every: Duration,
+}
+
+/// Which tokens open the server.
+#[derive(Args, Clone)]
+pub struct Tokens {
+    /// Key of HS256 tokens, at least 32 bytes; better given by the environment, where `ps` does not show it
+    #[arg(long, value_name = "SECRET", env = "HOMING_JWT_SECRET", hide_env_values = true, required_unless_present = "jwks", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub jwt_secret: Option<String>,
+    /// JWK set with the public keys of RS256 and ES256 tokens; read at start
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// Claim of the token that names the scope
+    #[arg(long, value_name = "CLAIM", default_value = "sub")]
+    pub scope_claim: String,
+    /// Tokens must have this `aud`; not looked at unless given
+    #[arg(long, value_name = "AUDIENCE")]
+    pub audience: Option<String>,
+    /// Tokens must have this `iss`; not looked at unless given
+    #[arg(long, value_name = "ISSUER")]
+    pub issuer: Option<String>,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens(…)")
+    }
 }
 
 /// Options of `token`.

@@ -115,6 +115,37 @@ async fn sigterm_finishes_requests_and_closes_the_database() {
 }
 
 #[tokio::test]
+async fn the_log_tells_what_was_refused_to_whom_and_why() {
+    let place = Place::new().await;
+    let process = serve(&place, &["--log", "json", "--rate", "1"]).await;
+    let client = &process.client;
+    client.sync(&request("a", vec![create("a", 1, "_conflictArchive", "x", json!({ "pin": "not for the log" }))])).await;
+    let stranger = Client { token: "nonsense".into(), ..client.clone() };
+    assert_eq!(stranger.get("").await.status, 401);
+    assert_eq!(client.get("scope=farm-2").await.status, 409);
+    while client.get("limit=1").await.status == 200 {}
+    let pid = process.child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let done = process.child.wait_with_output().await.unwrap();
+
+    let log = String::from_utf8(done.stderr).unwrap();
+    let events: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).expect(l)).collect();
+    let audit: Vec<&Value> = events.iter().filter(|e| e["audit"] == true).collect();
+    let told = |e: &Value| ["scope", "code", "cause", "mutation", "path"].map(|name| e[name].as_str().unwrap_or("-").to_owned());
+    assert_eq!(
+        audit.iter().map(|e| told(e)).collect::<Vec<_>>(),
+        [
+            ["farm-1", "invalid-record", "-", "a:1", "/collection"],
+            ["", "auth-required", "malformed", "-", "/api/v1/sync/delta"],
+            ["farm-1", "scope-changed", "", "-", "/api/v1/sync/delta"],
+            ["farm-1", "rate-limited", "", "-", "/api/v1/sync/delta"],
+        ]
+    );
+    assert!(audit.iter().all(|e| e["peer"] == "127.0.0.1" && !e["request_id"].as_str().unwrap().is_empty()), "{audit:?}");
+    assert!(!log.contains("nonsense") && !log.contains(&client.token) && !log.contains("not for the log"));
+}
+
+#[tokio::test]
 async fn a_huge_body_is_never_held_in_memory() {
     let place = Place::new().await;
     let process = serve(&place, &[]).await;
@@ -163,6 +194,11 @@ async fn the_command_line_explains_itself() {
         "--connections",
         "--jwt-secret",
         "--scope-claim",
+        "--jwks",
+        "--audience",
+        "--issuer",
+        "--rate",
+        "--purge-every",
         "--schema",
         "--allow-origin",
         "--log",

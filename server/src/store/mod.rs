@@ -7,6 +7,7 @@
 //! become visible; a transaction that is dropped leaves nothing behind.
 
 pub mod postgres;
+mod purge;
 pub mod sqlite;
 
 use homing::core::authority::{Effects, Head, Needs, PagePlan, RowWrite, Snapshot};
@@ -82,6 +83,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         plan: impl FnOnce(&Head) -> PagePlan + Send,
     ) -> impl Future<Output = Result<Option<Page>, StoreError>> + Send;
 
+    /// The next scopes by name, some at a time; none after the last.
+    fn scopes(&self, after: &str) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
     /// Whether the database answers.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -97,8 +101,23 @@ pub trait Transaction: Send {
     fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes.
     fn write(&mut self, effects: &Effects) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Lets go of tombstones received before this instant and of receipts as old that their clients have settled, at most
+    /// [`PURGED_AT_ONCE`] each. A tombstone whose record waits for a decision stays.
+    fn purge(&mut self, before: Stamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
     /// Makes it all visible and durable at once.
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Rows that one transaction purges at most, of each kind: the scope waits meanwhile.
+pub const PURGED_AT_ONCE: i64 = 1_000;
+
+/// How much was let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Receipts.
+    pub receipts: u64,
 }
 
 /// Rows as a plan asked for them, and the head they were read under.

@@ -6,7 +6,7 @@
 pub mod place;
 
 use homing_server::auth::mint;
-use homing_server::cli::{LogForm, Secret, Serve};
+use homing_server::cli::{LogForm, Serve, Tokens};
 use homing_server::serve::{Running, start};
 use place::Place;
 use serde_json::{Value, json};
@@ -28,12 +28,13 @@ pub fn options(place: &Place) -> Serve {
         listen: "127.0.0.1:0".parse().unwrap(),
         database: place.database(),
         connections: 4,
-        secret: Secret { jwt_secret: SECRET.into() },
-        scope_claim: "sub".into(),
+        tokens: Tokens { jwt_secret: Some(SECRET.into()), jwks: None, scope_claim: "sub".into(), audience: None, issuer: None },
         schema: None,
         allow_origin: vec!["http://127.0.0.1:8788".into()],
         log: LogForm::Text,
         max_body: 4 * 1024 * 1024,
+        rate: 0,
+        purge_every: Duration::from_secs(3600),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What any database behind the server must promise. `main.rs` says on which it runs.
 
 use crate::Home;
-use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, RowWrite, Snapshot, StoredRow, page, page_since};
+use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since};
 use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
-use homing_server::store::{Store, StoreError, Transaction};
+use homing_server::store::{PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
 
 const NOW: Stamp = Stamp(1_750_000_000_000);
 
@@ -301,4 +301,59 @@ pub(crate) async fn revs_become_visible_in_their_order(home: impl Home) {
     let seen = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("a row was never seen");
     let unique: std::collections::BTreeSet<_> = seen.iter().collect();
     assert_eq!(unique.len(), seen.len(), "a row came twice");
+}
+
+const DAY: i64 = 86_400_000;
+
+/// What is past the horizon and needed by nobody goes; who comes back with an older cursor is told.
+pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home: impl Home) {
+    let store = home.open().await;
+    let later = Stamp(NOW.0 + 200 * DAY);
+    let recent = later.0 - 89 * DAY;
+    let mut first = 0;
+    write(&store, "s", |e| {
+        first = e.head.rev + 1;
+        e.rows = vec![
+            row("flocks", "old", first, NOW.0, true),
+            row("flocks", "lives", first + 1, NOW.0, false),
+            row("flocks", "waits", first + 2, NOW.0, true),
+            row("flocks", "older", first + 3, NOW.0, true),
+            row("flocks", "recent", first + 4, recent, true),
+            row(ARCHIVE, "arc_1", first + 5, NOW.0, false),
+        ];
+        e.rows[5].unresolved_of = Some(Key::new("flocks", "waits"));
+        e.head.rev = first + 5;
+        let receipt = Receipt { payload: "p".into(), result: "{}".into() };
+        let ids = [("phone", 1), ("phone", 7), ("phone", 8), ("record:x", 1)];
+        e.receipts = ids.map(|(client, seq)| (MutationId::new(client, seq), receipt.clone())).into();
+        e.settled = vec![("phone".into(), 7)];
+    })
+    .await;
+    let many = u64::try_from(PURGED_AT_ONCE).unwrap() + 1;
+    write(&store, "many", |e| {
+        let rev = e.head.rev;
+        e.rows = (1..=many).map(|n| row("flocks", &format!("r{n}"), rev + n, NOW.0, true)).collect();
+        e.head.rev = rev + many;
+    })
+    .await;
+
+    let early = homing_server::purge::run(&store, Stamp(NOW.0 + 89 * DAY)).await.unwrap();
+    assert_eq!(early, Purged::default());
+    let gone = homing_server::purge::run(&store, later).await.unwrap();
+    assert_eq!(gone, Purged { tombstones: 2 + many, receipts: 2 });
+    assert_eq!(homing_server::purge::run(&store, later).await.unwrap(), Purged::default());
+
+    let page = store.read("s", |_| page_since(Stamp(0), None)).await.unwrap().unwrap();
+    let ids: Vec<_> = page.rows.iter().map(|(key, _)| key.id.to_string()).collect();
+    assert_eq!(ids, ["lives", "waits", "recent", "arc_1"]);
+    assert_eq!(page.head.purged_through, first + 3);
+    let all = ["phone:1", "phone:7", "phone:8"].map(|id| id.parse::<MutationId>().unwrap());
+    let receipts = all.into_iter().chain([MutationId::new("record:x", 1)]).collect();
+    let kept = load(&store, "s", &Needs { receipts, ..Needs::default() }).await.receipts;
+    let kept: std::collections::BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["phone:8".to_owned(), "record:x:1".to_owned()].into());
+
+    let cursor = |rev: u64| homing::core::protocol::Cursor { rev, snapshot: None, epoch: page.head.epoch.clone() }.to_string();
+    let reset = |rev: u64| homing::core::authority::page(Some(&cursor(rev)), &page.head, None, later).reset;
+    assert_eq!((reset(first + 2), reset(first + 3)), (Some(Reset::Horizon), None));
 }

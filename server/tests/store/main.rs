@@ -74,4 +74,5 @@ on_every_database!(
     waiting_has_an_end,
     a_new_scope_gets_one_head,
     revs_become_visible_in_their_order,
+    a_purge_takes_what_is_past_the_horizon_and_nothing_else,
 );

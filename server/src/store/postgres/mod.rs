@@ -11,7 +11,7 @@
 mod load;
 mod write;
 
-use crate::store::{PATIENCE, Page, Store, StoreError, Transaction};
+use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction};
 use futures_util::TryStreamExt as _;
 use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
 use homing::core::record::{Key, Record};
@@ -42,6 +42,7 @@ pub struct Postgres {
 pub struct PostgresTx {
     tx: sqlx::Transaction<'static, sqlx::Postgres>,
     scope: String,
+    now: Stamp,
     head: Head,
     _lane: OwnedMutexGuard<()>,
 }
@@ -90,7 +91,7 @@ impl Store for Postgres {
                 load::lock(&mut tx, scope).await?.ok_or_else(|| StoreError::Failed("a scope without a head".into()))?
             }
         };
-        Ok(PostgresTx { tx, scope: scope.to_owned(), head, _lane: lane })
+        Ok(PostgresTx { tx, scope: scope.to_owned(), now, head, _lane: lane })
     }
 
     async fn read(&self, scope: &str, plan: impl FnOnce(&Head) -> PagePlan + Send) -> Result<Option<Page>, StoreError> {
@@ -102,6 +103,11 @@ impl Store for Postgres {
         let rows = read_rows(&mut tx, scope, &plan).await?;
         tx.commit().await?;
         Ok(Some(Page { head, plan, rows }))
+    }
+
+    async fn scopes(&self, after: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT scope FROM scopes WHERE scope > $1 ORDER BY scope LIMIT 1000";
+        Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.pool).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -154,12 +160,20 @@ impl Transaction for PostgresTx {
     }
 
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        write::effects(&mut self.tx, &self.scope, &self.head, effects).await?;
+        write::effects(&mut self.tx, &self.scope, self.now, &self.head, effects).await?;
         self.head.clone_from(&effects.head);
         Ok(())
+    }
+
+    async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
+        let (head, gone) = purge_scope(&mut self.tx, &self.scope, &self.head, before).await?;
+        self.head = head;
+        Ok(gone)
     }
 
     async fn commit(self) -> Result<(), StoreError> {
         Ok(self.tx.commit().await?)
     }
 }
+
+crate::store::purge::purge_scope!(PgConnection);

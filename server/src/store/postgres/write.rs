@@ -17,19 +17,19 @@ pub(super) async fn first_head(db: &mut PgConnection, scope: &str, head: &Head) 
 }
 
 /// Everything a request changed. `before` is the head it was evaluated against.
-pub(super) async fn effects(db: &mut PgConnection, scope: &str, before: &Head, effects: &Effects) -> Result<(), StoreError> {
+pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, before: &Head, effects: &Effects) -> Result<(), StoreError> {
     if !effects.rows.is_empty() {
         rows(db, scope, effects).await?;
         index_unresolved(db, scope, effects).await?;
         retain_archive(db, scope, effects).await?;
     }
     if !effects.receipts.is_empty() {
-        let sql = "INSERT INTO receipts (scope, client, seq, payload, result) \
-                   SELECT $1, * FROM UNNEST($2::TEXT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[])";
+        let sql = "INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
+                   SELECT $1, $6, * FROM UNNEST($2::TEXT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[])";
         let of = &effects.receipts;
         let (clients, seqs): (Vec<&str>, Vec<i64>) = of.iter().map(|(id, _)| (id.client.as_ref(), id.seq.cast_signed())).unzip();
         let (payloads, results): (Vec<&str>, Vec<&str>) = of.iter().map(|(_, r)| (r.payload.as_str(), r.result.as_str())).unzip();
-        sqlx::query(sql).bind(scope).bind(clients).bind(seqs).bind(payloads).bind(results).execute(&mut *db).await?;
+        sqlx::query(sql).bind(scope).bind(clients).bind(seqs).bind(payloads).bind(results).bind(now.0).execute(&mut *db).await?;
     }
     if !effects.settled.is_empty() {
         let sql = "INSERT INTO clients (scope, client, settled_through) SELECT $1, * FROM UNNEST($2::TEXT[], $3::BIGINT[]) \

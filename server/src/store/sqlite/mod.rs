@@ -9,7 +9,7 @@
 mod load;
 mod write;
 
-use crate::store::{PATIENCE, Page, Store, StoreError, Transaction, record};
+use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
 use futures_util::TryStreamExt as _;
 use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
 use homing::core::record::{Key, Record};
@@ -31,6 +31,7 @@ pub struct Sqlite {
 pub struct SqliteTx {
     tx: sqlx::Transaction<'static, sqlx::Sqlite>,
     scope: String,
+    now: Stamp,
     head: Head,
 }
 
@@ -75,7 +76,7 @@ impl Store for Sqlite {
                 head
             }
         };
-        Ok(SqliteTx { tx, scope: scope.to_owned(), head })
+        Ok(SqliteTx { tx, scope: scope.to_owned(), now, head })
     }
 
     async fn read(&self, scope: &str, plan: impl FnOnce(&Head) -> PagePlan + Send) -> Result<Option<Page>, StoreError> {
@@ -87,6 +88,11 @@ impl Store for Sqlite {
         let rows = read_rows(&mut tx, scope, &plan).await?;
         tx.commit().await?;
         Ok(Some(Page { head, plan, rows }))
+    }
+
+    async fn scopes(&self, after: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT scope FROM scopes WHERE scope > ? ORDER BY scope LIMIT 1000";
+        Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.readers).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -137,12 +143,20 @@ impl Transaction for SqliteTx {
     }
 
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        write::effects(&mut self.tx, &self.scope, &self.head, effects).await?;
+        write::effects(&mut self.tx, &self.scope, self.now, &self.head, effects).await?;
         self.head.clone_from(&effects.head);
         Ok(())
+    }
+
+    async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
+        let (head, gone) = purge_scope(&mut self.tx, &self.scope, &self.head, before).await?;
+        self.head = head;
+        Ok(gone)
     }
 
     async fn commit(self) -> Result<(), StoreError> {
         Ok(self.tx.commit().await?)
     }
 }
+
+crate::store::purge::purge_scope!(SqliteConnection);
