@@ -47,7 +47,8 @@ pub struct Serve {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub tokens: Tokens,
-    /// The collections declaration, the same JSON file the client loads; none: every collection has the default policy
+    /// The collections declaration, the same JSON file the client loads, with a JSON Schema in a collection's `schema` where its
+    /// records must fit one; none: every collection has the default policy
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
     /// Origin whose pages may call this server, e.g. `http://127.0.0.1:8788`; several, or `*` for any

@@ -55,6 +55,7 @@ pub mod http;
 pub mod log;
 pub mod purge;
 pub mod rate;
+pub mod rules;
 pub mod serve;
 pub mod store;
 pub mod sync;

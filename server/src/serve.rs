@@ -8,6 +8,7 @@ use crate::cli::{Serve, Tokens};
 use crate::http::{App, router};
 use crate::purge;
 use crate::rate::Rate;
+use crate::rules::Rules;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Database, Store, StoreError};
@@ -15,6 +16,7 @@ use crate::sync::Desk;
 use homing::core::schema::Schema;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -72,28 +74,25 @@ impl Running {
 /// # Errors
 /// [`StartError`], naming the option at fault.
 pub async fn start(options: &Serve) -> Result<Running, StartError> {
-    let schema = match &options.schema {
-        None => Schema::default(),
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|e| StartError::Schema(format!("{}: {e}", file.display())))?;
-            Schema::parse(&text).map_err(|e| StartError::Schema(format!("{}: {e}", file.display())))?
-        }
+    let (schema, rules) = match &options.schema {
+        None => Default::default(),
+        Some(file) => declarations(file).map_err(|why| StartError::Schema(format!("{}: {why}", file.display())))?,
     };
     let gate = gate(&options.tokens)?;
     match &options.database {
-        Database::Sqlite(name) => run(options, schema, gate, Sqlite::open(name).await.map_err(StartError::Database)?).await,
+        Database::Sqlite(name) => run(options, (schema, rules), gate, Sqlite::open(name).await.map_err(StartError::Database)?).await,
         Database::Postgres(url) => {
-            run(options, schema, gate, Postgres::open(url, options.connections).await.map_err(StartError::Database)?).await
+            run(options, (schema, rules), gate, Postgres::open(url, options.connections).await.map_err(StartError::Database)?).await
         }
     }
 }
 
-async fn run<S: Store>(options: &Serve, schema: Schema, gate: Gate, store: S) -> Result<Running, StartError> {
+async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: Gate, store: S) -> Result<Running, StartError> {
     let listener = TcpListener::bind(options.listen).await.map_err(|e| StartError::Listen(options.listen, e))?;
     let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
     tracing::info!(%address, database = %options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
 
-    let desk = Arc::new(Desk::new(store, schema));
+    let desk = Arc::new(Desk::new(store, schema, rules));
     let rate = Arc::new(Rate::new(options.rate));
     let app = App { gate, rate: rate.clone(), desk: desk.clone(), max_body: options.max_body };
     let service = router(app, &options.allow_origin).into_make_service_with_connect_info::<SocketAddr>();
@@ -119,6 +118,12 @@ async fn run<S: Store>(options: &Serve, schema: Schema, gate: Gate, store: S) ->
         tracing::info!("stopped");
     });
     Ok(Running { address, stop, done })
+}
+
+fn declarations(file: &Path) -> Result<(Schema, Rules), String> {
+    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let schema = Schema::parse(&text).map_err(|e| e.to_string())?;
+    Ok((schema, Rules::parse(&text)?))
 }
 
 fn gate(tokens: &Tokens) -> Result<Gate, StartError> {

@@ -281,6 +281,42 @@ async fn the_schema_file_decides_how_versions_meet() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_the_json_schema_is_refused_alone_with_its_path() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let flock = json!({ "properties": { "count": { "type": "integer", "minimum": 1 } }, "required": ["name"] });
+    std::fs::write(file.path(), json!({ "collections": { "flocks": { "schema": flock } } }).to_string()).unwrap();
+    let server = Server::with(|o| o.schema = Some(file.path().to_owned())).await;
+    let bad = || create("a", 2, "flocks", "f2", json!({ "name": "x", "count": 0 }));
+    let mutations = vec![
+        create("a", 1, "flocks", "f1", json!({ "name": "x", "count": 7 })),
+        bad(),
+        create("a", 3, "clients", "c1", json!({ "count": 0 })),
+    ];
+    let answer = server.client.sync(&request("a", mutations)).await;
+    assert_eq!(outcomes(&answer), ["applied", "rejected", "applied"]);
+    let result = &answer["results"][1];
+    assert_eq!((&result["code"], &result["path"]), (&json!("validation"), &json!("/record/count")), "{result}");
+    assert!(result["message"].as_str().unwrap().contains("/count"), "{result}");
+    let again = server.client.sync(&request("a", vec![bad()])).await;
+    assert_eq!((&again["results"][0]["code"], &again["results"][0]["replayed"]), (&json!("validation"), &json!(true)));
+
+    // Of a group all, of a push without mutations each by itself; a delete is always allowed.
+    let grouped = |seq: u64, id: &str, name: &str| {
+        let mut mutation = create("a", seq, "flocks", id, json!({ name: "x" }));
+        mutation["group"] = "g".into();
+        mutation
+    };
+    let answer = server.client.sync(&request("a", vec![grouped(4, "f4", "name"), grouped(5, "f5", "nickname")])).await;
+    assert_eq!(outcomes(&answer), ["rejected", "rejected"]);
+    let mut simple = request("simple", vec![]);
+    simple["changes"] = json!([{ "collection": "flocks", "records": [{ "id": "f6", "count": 1 }, { "id": "f7", "name": "x" }, { "id": "f1", "_deletedAt": AT }] }]);
+    let answer = server.client.sync(&simple).await;
+    assert_eq!(answer["results"].as_array().unwrap().iter().filter(|r| r["code"] == "validation").count(), 1, "{answer}");
+    assert_eq!(server.place.count("collection = 'flocks' AND id IN ('f2', 'f4', 'f5', 'f6')").await, 0);
+    assert_eq!(server.place.count("collection = 'flocks' AND id = 'f7'").await, 1);
+}
+
+#[tokio::test]
 async fn policies_that_ask_nobody_keep_both_versions_and_say_who_won() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("farm.json");
