@@ -4,35 +4,11 @@
 mod common;
 
 use common::place::Place;
+use common::process::{BINARY, serve};
 use common::{Client, SECRET, create, many, request, rows};
 use serde_json::{Value, json};
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_homing-server");
-
-struct Process {
-    child: Child,
-    client: Client,
-}
-
-async fn serve(place: &Place, more: &[&str]) -> Process {
-    let mut child = Command::new(BINARY)
-        .args(["serve", "--listen", "127.0.0.1:0", "--database"])
-        .arg(place.name())
-        .args(more)
-        .env("HOMING_JWT_SECRET", SECRET)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = lines.next_line().await.unwrap().expect("the server said nothing");
-    let base = line.strip_prefix("listening on ").unwrap().to_owned();
-    Process { child, client: Client::new(&base, "farm-1") }
-}
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
 
 #[tokio::test]
 async fn what_was_answered_survives_sigkill_and_is_answered_the_same_again() {

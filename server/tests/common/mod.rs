@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod place;
+pub mod process;
 
 use homing_server::auth::mint;
 use homing_server::cli::{LogForm, Serve, Tokens};
