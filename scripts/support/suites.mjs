@@ -28,7 +28,15 @@ export const SUITES = [
     ],
   },
   { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace', '--exclude', 'homing-server']), counts: true }] },
-  { name: 'server', commands: async () => [onPostgres({}, []), onPostgres({ HOMING_TEST_STORE: 'postgres' }, BY_HTTP)] },
+  {
+    name: 'server',
+    needs: ['server'],
+    commands: async () => [
+      onPostgres(serverTests()),
+      onPostgres(serverTests(...BY_HTTP), { HOMING_TEST_STORE: 'postgres' }),
+      onPostgres(nodeTest(['tests/conformance/conformance.test.mjs'])),
+    ],
+  },
   { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },
   { name: 'types', needs: ['package'], files: () => filesIn('src/js', '.ts'), commands: async () => [node(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit'])] },
   nodeSuite('js', 'tests/js', ['package', 'server']),
@@ -79,9 +87,14 @@ export function countTests(output) {
   return { passed, failed }
 }
 
-/** The server's tests with a PostgreSQL to themselves: the store's contract runs on both databases, what goes by HTTP on the one named. */
-function onPostgres(env, args) {
-  return { ...node(['scripts/postgres.mjs', '--', 'cargo', 'test', '-p', 'homing-server', ...args]), env: { ...cargoEnv(), ...env }, counts: true }
+/** The store's contract runs on both databases, what goes by HTTP on the one that is named. */
+function serverTests(...args) {
+  return { ...cargo(['test', '-p', 'homing-server', ...args]), counts: true }
+}
+
+/** A command with a PostgreSQL to itself. */
+function onPostgres({ command, args, ...rest }, env = {}) {
+  return { ...node(['scripts/postgres.mjs', '--', command, ...args]), ...rest, env: { ...cargoEnv(), ...env } }
 }
 
 function cargo(args) {
