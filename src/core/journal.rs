@@ -309,6 +309,12 @@ impl Settled {
         let archived = self.archived.as_ref().filter(|_| self.status == Outcome::Conflict)?;
         Conflict::from_record(archived).ok().filter(|conflict| conflict.status == Status::Automatic)
     }
+
+    /// What it means to the app: where a rule decided a conflict for the server's version, nothing waits.
+    #[must_use]
+    pub fn meaning(&self) -> Outcome {
+        if self.automatic().is_some() { Outcome::Superseded } else { self.status }
+    }
 }
 
 impl Response {
@@ -321,6 +327,12 @@ impl Response {
             && !self.reset
             && self.offset.is_none()
             && standing.cursor.as_deref() == Some(self.cursor.as_str())
+    }
+
+    /// Rows and results.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.results.len() + self.changes.iter().map(|page| page.rows.len()).sum::<usize>()
     }
 }
 

@@ -171,8 +171,8 @@ pub struct Plan {
 /// `invalid-record`, `invalid-id`, `too-large` with the path; `duplicate-id`, `not-found`, `append-only`,
 /// `queue-full`, `blocked`, `duplicate-key`.
 pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Plan> {
-    if let Some(m) = context.once.as_ref().and_then(|once| replica.named(&once.key)) {
-        return once::again(m, context);
+    if let Some(again) = once::again(replica, context) {
+        return again;
     }
     match aliases::current(replica, intent).as_ref() {
         Intent::Insert { collection, records } => insert(replica, collection, records, context),

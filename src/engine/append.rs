@@ -100,15 +100,12 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let size = bytes.len() as u64;
         match self.inner.journal.append(head, bytes).await? {
             Appended::At(new) => {
-                let now = self.inner.platform.now();
-                let mut memory = self.inner.memory.borrow_mut();
-                memory.collect(Source::Local);
-                memory.beneath(now, &self.inner.options, |m| m.replica.fold(entry))?;
-                (memory.head, memory.tail_bytes) = (new, memory.tail_bytes + size);
-                memory.tell();
-                memory.collect(source);
-                drop(memory);
+                self.folded(entry, source, new, size)?;
                 self.inner.platform.appended(new);
+                if let Entry::Response(response) = entry {
+                    // What the page makes of it is a task of its own.
+                    self.breathe(response.size()).await;
+                }
                 self.inner.platform.notify();
                 Ok(true)
             }
@@ -118,6 +115,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Ok(false)
             }
         }
+    }
+
+    /// The entry is durable at this head: now it is in memory, too.
+    fn folded(&self, entry: &Entry, source: Source, head: u64, size: u64) -> Result<()> {
+        let now = self.inner.platform.now();
+        let mut memory = self.inner.memory.borrow_mut();
+        memory.collect(Source::Local);
+        memory.beneath(now, &self.inner.options, |m| m.replica.fold(entry))?;
+        (memory.head, memory.tail_bytes) = (head, memory.tail_bytes + size);
+        memory.tell();
+        memory.collect(source);
+        Ok(())
     }
 
     /// Folds what other tabs appended.
@@ -215,6 +224,9 @@ impl Memory {
             for change in s.plans.iter().flat_map(|p| &p.changes) {
                 self.drop_verdict(change);
             }
+            // Asked for again after it was settled: the verdict is there, too.
+            let answered = s.once.as_ref().and_then(|once| self.replica.answered(&once.key));
+            self.report.settled.extend(answered.map(|a| (a.id.clone(), Verdict::answered(a))));
             let mutations: Vec<_> = s.plans.into_iter().map(|p| p.mutations).collect();
             // What went into a dead letter has its verdict already: it goes nowhere until that is retried.
             let dead = mutations.iter().flatten().filter_map(|range| self.replica.dead_letter(&range.first));

@@ -62,7 +62,7 @@ impl Ask<'_> {
 }
 
 /// Rows and results of an answer.
-pub(super) fn size(answer: &SyncResponse) -> usize {
+fn size(answer: &SyncResponse) -> usize {
     answer.results.len() + answer.changes.iter().map(|page| page.records.len()).sum::<usize>()
 }
 

@@ -6,7 +6,7 @@ use crate::core::journal::{Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
 use crate::core::record::Key;
-use crate::core::replica::{CollectionChange, DeadLetter};
+use crate::core::replica::{Answered, CollectionChange, DeadLetter};
 use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::Transport;
@@ -59,19 +59,25 @@ impl Verdict {
     }
 
     pub(super) fn of(result: &Settled) -> Self {
-        let rev = result.rev.unwrap_or(0);
-        let conflict = result.archived.as_ref().map(|a| a.id().clone());
-        match result.status {
+        if result.status == Outcome::Rejected {
+            let message = result.message.as_deref().unwrap_or("the server refused this write");
+            return Self::refused(result.code.as_deref(), message, result.path.as_ref());
+        }
+        Self::accepted(result.meaning(), result.rev, result.archived.as_ref().map(|a| a.id().clone()))
+    }
+
+    /// The verdict on a write that was settled before it was asked for again.
+    pub(super) fn answered(answered: &Answered) -> Self {
+        Self::accepted(answered.status, answered.rev, answered.conflict.clone())
+    }
+
+    fn accepted(status: Outcome, rev: Option<u64>, conflict: Option<Arc<str>>) -> Self {
+        let rev = rev.unwrap_or(0);
+        match status {
             Outcome::Merged => Verdict::Merged { rev, conflict },
             Outcome::Superseded => Verdict::Superseded { rev, conflict },
-            // A rule decided for the server's version: nothing waits.
-            Outcome::Conflict if result.automatic().is_some() => Verdict::Superseded { rev, conflict },
             Outcome::Conflict => Verdict::Conflict { conflict: conflict.unwrap_or_else(|| "".into()) },
-            Outcome::Rejected => {
-                let message = result.message.as_deref().unwrap_or("the server refused this write");
-                Self::refused(result.code.as_deref(), message, result.path.as_ref())
-            }
-            Outcome::Applied | Outcome::Expired | Outcome::Blocked | Outcome::Retry => Verdict::Applied { rev, conflict },
+            _ => Verdict::Applied { rev, conflict },
         }
     }
 }

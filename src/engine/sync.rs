@@ -49,7 +49,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Makes an answer durable; whether more pages follow.
     pub(super) async fn apply(&self, wire: SyncResponse, asked: Option<String>, sent: Stamp, report: &mut SyncReport) -> Step<bool> {
         self.check_open()?;
-        let much = super::cycle::size(&wire);
         let received = self.inner.platform.now();
         let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
         let mut reused = false;
@@ -87,7 +86,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             written.map(|m| response.at.0.saturating_sub(m.record.updated_at().0)).collect()
         });
         report.pulled += response.changes.iter().map(|p| p.rows.len()).sum::<usize>();
-        let (more, nothing) = (response.has_more, response.nothing_new(&standing));
+        let (more, much, nothing) = (response.has_more, response.size(), response.nothing_new(&standing));
         if !nothing {
             let entry = Entry::Response(Box::new(response));
             while !self.append_entry(&entry, Source::Remote).await? {}

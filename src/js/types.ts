@@ -88,7 +88,7 @@ export type Verdict =
 /** Where a record stands: a badge shows it. */
 export type RecordState = 'local' | 'synced' | 'queued' | 'syncing' | 'blocked' | 'conflict' | 'failed'
 /**
- * `idempotencyKey`: writes under one key are one mutation while it waits, whatever calls twice; other content under the key
+ * `idempotencyKey`: writes under one key are one mutation, whatever calls twice, also among the last thousand settled; other content under the key
  * is `duplicate-key`. `dependsOn` names mutations that go first.
  * @example await sales.insert(sale, { idempotencyKey: form.id })
  */

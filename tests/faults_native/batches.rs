@@ -15,6 +15,10 @@ fn f9_one_refused_of_fifty_is_a_dead_letter_and_the_others_are_applied() {
         d.engine.read(|r| r.dead_letters().map(|l| (l.mutation.key.id.to_string(), l.code.clone(), l.message.clone())).collect::<Vec<_>>());
     assert_eq!(letters, [("f17".to_owned(), "validation".to_owned(), "price is missing".to_owned())]);
     assert_eq!((farm.server_rows(), d.rows(), d.state()), (49, 50, "idle"));
+    // A device that never heard the server's clock pulls first; the refused one is not sent again by itself.
+    assert_eq!(d.wire.take().len(), 2);
+    d.sync(&farm).unwrap();
+    assert_eq!(d.wire.take().iter().map(|s| s.records.len()).collect::<Vec<_>>(), [0]);
 }
 
 #[test]

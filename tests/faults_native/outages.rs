@@ -23,7 +23,13 @@ fn f4_lost_answers_are_asked_for_again_and_take_effect_once() {
     farm.pass(1_000);
     d.update("f1", "edited while the first is on its way");
     farm.pass(HOUR);
-    assert_eq!((d.pending(), farm.server_rows()), (0, 40));
+    assert_eq!((d.pending(), farm.server_rows(), d.rows()), (0, 40, 40));
+    let edited = farm.network.server.borrow().rows("farm").iter().any(|(_, row)| row.record.text().contains("edited while"));
+    assert!(edited, "what was written meanwhile is there, too");
+    // The hour has 60 polls; what was lost is asked for again a few times.
+    let seen = d.wire.take();
+    println!("lost answers: {} requests in an hour, at most {} in a minute", seen.len(), most_per_minute(&seen));
+    assert!(most_per_minute(&seen) <= MOST_PER_MINUTE && seen.len() <= 60 + MOST_PER_MINUTE, "{} requests", seen.len());
     farm.check_once();
 }
 

@@ -44,6 +44,35 @@ fn equal_keys_are_one_mutation_also_after_a_reload() {
 }
 
 #[test]
+fn a_key_is_known_after_its_write_was_settled_for_the_last_thousand() {
+    let mut farm = Farm::new(8, 1);
+    let buy = |n: i64| keyed("buy", insert("flocks", &format!("drawn-{n}"), &json!({"n": 1})));
+    let first = farm.tab(0).write(buy(1)).unwrap();
+    let id = first.mutations[0].as_ref().unwrap().first.clone();
+    let settled = verdicts(&farm.sync(0))[&id].clone();
+    assert!(matches!(settled, Verdict::Applied { .. }));
+    for compact in [false, true] {
+        if compact {
+            farm.world.run(Box::pin(farm.tab(0).compact())).unwrap();
+        }
+        farm.reload(0);
+        let again = farm.tab(0).write(buy(2)).unwrap();
+        assert_eq!((&again.ids, &again.mutations, farm.queue(0).len()), (&first.ids, &first.mutations, 0));
+        farm.durable(0);
+        assert_eq!(verdicts(&farm.tab(0).drain())[&id], settled, "its verdict is told again");
+        let other = keyed("buy", insert("flocks", "other", &json!({"n": 2})));
+        assert_eq!(farm.tab(0).write(other).unwrap_err().code, Code::DuplicateKey);
+    }
+    for n in 0..1000 {
+        farm.write(0, keyed(&format!("later-{n}"), insert("flocks", &format!("f{n:04}"), &json!({}))));
+    }
+    farm.sync(0);
+    farm.check_fold(0);
+    assert_eq!(farm.tab(0).read(|r| (r.answered("buy").is_some(), r.answered("later-0").is_some())), (false, true));
+    assert_eq!((farm.server().len(), farm.local(0).len(), farm.queue(0).len()), (1001, 1001, 0));
+}
+
+#[test]
 fn a_key_is_free_again_when_its_write_was_taken_back_or_failed() {
     let mut farm = Farm::new(2, 1);
     farm.write(0, keyed("k", insert("flocks", "f", &json!({"n": 1}))));

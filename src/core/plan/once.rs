@@ -1,9 +1,10 @@
-//! Idempotency keys: writes under one key are one mutation, while it is queued or a dead letter.
+//! Idempotency keys: writes under one key are one mutation: queued, a dead letter, or one of the last thousand settled.
 
 use super::{Context, Intent, Plan};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Range;
-use crate::core::mutation::{Mutation, Once};
+use crate::core::mutation::Once;
+use crate::core::replica::Replica;
 use crate::core::schema::digest;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -45,11 +46,16 @@ fn canonical(text: &str) -> String {
     value.and_then(|v| serde_json_canonicalizer::to_string(&v).ok()).unwrap_or_else(|| text.to_owned())
 }
 
-/// The same write once more is the mutation that is there.
-pub(super) fn again(m: &Mutation, context: &Context) -> Result<Plan> {
-    let same = context.once.as_ref().is_some_and(|once| m.once.contains(once));
+/// The same write once more is the mutation that is there, or was. `None`: nobody knows this key.
+pub(super) fn again(replica: &Replica, context: &Context) -> Option<Result<Plan>> {
+    let asked = context.once.as_ref()?;
+    let (same, id, record) = match (replica.named(&asked.key), replica.answered(&asked.key)) {
+        (Some(m), _) => (m.once.contains(asked), &m.id, replica.current_id(&m.key.id)),
+        (None, Some(answered)) => (answered.once == *asked, &answered.id, replica.current_id(&answered.record)),
+        (None, None) => return None,
+    };
     if !same {
-        return Err(Error::at(Code::DuplicateKey, "/idempotencyKey", format!("this key is that of another write, mutation '{}'", m.id)));
+        return Some(Err(Error::at(Code::DuplicateKey, "/idempotencyKey", format!("this key is that of another write, mutation '{id}'"))));
     }
-    Ok(Plan { ids: vec![m.key.id.clone()], mutations: Some(Range { first: m.id.clone(), count: 1 }), ..Plan::default() })
+    Some(Ok(Plan { ids: vec![record.clone()], mutations: Some(Range { first: id.clone(), count: 1 }), ..Plan::default() }))
 }

@@ -23,7 +23,8 @@ pub use undo::Undo;
 use crate::core::error::Result;
 use crate::core::journal::Quarantined;
 use crate::core::merge;
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::mutation::{Mutation, MutationId, Once, Op};
+use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::{Policy, Rules, Schema};
 use crate::core::stamp::Stamp;
@@ -55,6 +56,26 @@ pub struct DeadLetter<R = Record> {
     pub path: Option<String>,
     /// When.
     pub at: Stamp,
+}
+
+/// How many settled writes a client remembers by the app's key for them.
+pub(crate) const REMEMBERED: usize = 1000;
+
+/// A write under a key of the app's that is settled: the same write once more is this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The key, and what was asked for.
+    pub once: Once,
+    /// Its mutation.
+    pub id: MutationId,
+    /// Id of its record.
+    pub record: Arc<str>,
+    /// What became of it.
+    pub status: Outcome,
+    /// `_rev` of the record then.
+    pub rev: Option<u64>,
+    /// The conflict or archive entry it made.
+    pub conflict: Option<Arc<str>>,
 }
 
 /// The local version of a record whose conflict waits for the user.
@@ -168,6 +189,7 @@ pub struct Replica {
     pub(crate) unconfirmed: ready::Unconfirmed,
     pub(crate) ids: remap::Ids,
     pub(crate) names: HashMap<Arc<str>, MutationId>,
+    pub(crate) answered: IndexMap<Arc<str>, Answered>,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -197,6 +219,7 @@ impl Replica {
             unconfirmed: ready::Unconfirmed::default(),
             ids: remap::Ids::default(),
             names: HashMap::default(),
+            answered: IndexMap::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::default(),
@@ -251,6 +274,11 @@ impl Replica {
     pub fn named(&self, key: &str) -> Option<&Mutation> {
         let id = self.names.get(key)?;
         self.pending(id).or_else(|| self.dead_letter(id).map(|d| &d.mutation))
+    }
+    /// The settled write under an idempotency key of the app's, one of the last thousand.
+    #[must_use]
+    pub fn answered(&self, key: &str) -> Option<&Answered> {
+        self.answered.get(key)
     }
     /// Refused mutations, oldest first.
     pub fn dead_letters(&self) -> impl DoubleEndedIterator<Item = &DeadLetter> {
@@ -384,6 +412,7 @@ impl Replica {
             ),
             format!("purged {:?} quarantined {:?}", self.standing.purged, self.quarantined),
             format!("ids {:?}", self.ids.iter().collect::<Vec<_>>()),
+            format!("answered {:?}", self.answered.values().collect::<Vec<_>>()),
         ];
         lines.extend(self.queue.values().map(|m| format!("queue {m:?}")));
         lines.extend(self.dead.values().map(|d| format!("dead {d:?}")));

@@ -2,7 +2,7 @@
 //!
 //! Rules by name from DESIGN §8: *cas*, *reset*, *through*, *ontop*, *oneflight*, *dlorder*, *delserver*.
 
-use super::{DeadLetter, Hold, Output, Replica, Sweep, overlay};
+use super::{Answered, DeadLetter, Hold, Output, REMEMBERED, Replica, Sweep, overlay};
 use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::journal::{Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
@@ -192,6 +192,9 @@ impl Replica {
         if result.status == Outcome::Rejected {
             return self.bury(m, result, at);
         }
+        if !again {
+            self.remember(&m, result);
+        }
         let row = result.record.as_ref().map(|row| self.translated(row)).or_else(|| match (result.status, result.rev) {
             (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
             _ => None,
@@ -223,6 +226,25 @@ impl Replica {
             },
             Outcome::Expired if !row.as_ref().is_some_and(|r| r.same_content(&m.record)) => self.collide(m, result, row, at),
             _ => {}
+        }
+    }
+
+    /// Its keys stay known, so that the app's asking again is not another write. A dead letter keeps its keys itself.
+    fn remember(&mut self, m: &Mutation, result: &Settled) {
+        for once in &m.once {
+            self.answered.shift_remove(&once.key);
+            let answered = Answered {
+                once: once.clone(),
+                id: m.id.clone(),
+                record: m.key.id.clone(),
+                status: result.meaning(),
+                rev: result.rev,
+                conflict: result.archived.as_ref().map(|row| row.id().clone()),
+            };
+            self.answered.insert(once.key.clone(), answered);
+        }
+        while self.answered.len() > REMEMBERED {
+            self.answered.shift_remove_index(0);
         }
     }
 

@@ -4,7 +4,7 @@
 //! everything else in the index. Only what changed since the last snapshot is written again. Not here:
 //! when (`engine::compact`), where (`storage`).
 
-use super::{DeadLetter, Hold, IndexMap, Replica, Standing, Sweep};
+use super::{Answered, DeadLetter, Hold, IndexMap, Replica, Standing, Sweep};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, Quarantined, Range, read_lines, write_lines};
 use crate::core::mutation::{Mutation, MutationId, Op};
@@ -66,6 +66,8 @@ struct Index {
     sweep: Option<(bool, bool, Vec<Key>)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ids: Vec<(Arc<str>, Arc<str>, Arc<str>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    answered: Vec<Answered>,
     dead: Vec<DeadLetter<u32>>,
     holds: Vec<(Key, Arc<str>, u32)>,
     quarantined: Vec<Quarantined>,
@@ -317,6 +319,7 @@ impl Replica {
             purged: s.purged,
             sweep: s.sweep.as_ref().map(|w| (w.epoch, w.first, w.remaining.iter().cloned().collect())),
             ids: self.ids.iter().map(|(c, from, to)| (c.clone(), from.clone(), to.clone())).collect(),
+            answered: self.answered.values().cloned().collect(),
             dead,
             holds,
             quarantined: self.quarantined.clone(),
@@ -388,6 +391,7 @@ impl Replica {
         for (collection, from, to) in index.ids {
             replica.ids.insert(collection, from, to);
         }
+        replica.answered = index.answered.into_iter().map(|a| (a.once.key.clone(), a)).collect();
         for d in index.dead {
             let mutation = d.mutation.try_map(&mut |n| line(n))?;
             replica.dead_put(DeadLetter { mutation, code: d.code, message: d.message, path: d.path, at: d.at });
