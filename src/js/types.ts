@@ -160,6 +160,8 @@ export interface CollectionOptions<T> {
   references?: { readonly [field: string]: string }
   /** `false`: never leaves the device. */
   sync?: boolean
+  /** A JSON Schema that the server holds every version against; what does not fit is a dead letter, `validation`. Not looked at here. */
+  schema?: object
   /** The field that names a record in conflict texts. */
   label?: Key<T>
   /** What one record is called in conflict texts: `Flock`. */
