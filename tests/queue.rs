@@ -27,6 +27,8 @@ mod ids;
 mod policies;
 #[path = "queue/regressions.rs"]
 mod regressions;
+#[path = "queue/rules.rs"]
+mod rules;
 #[path = "queue/rulings.rs"]
 mod rulings;
 #[path = "queue/writes.rs"]

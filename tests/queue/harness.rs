@@ -1,5 +1,6 @@
 //! Devices of one farm, a server in the same process, and a rule by which it refuses.
 
+use futures_util::future::LocalBoxFuture;
 use homing::core::authority::MemoryServer;
 use homing::core::conflict::Conflict;
 use homing::core::mutation::{MutationId, Op};
@@ -40,11 +41,22 @@ pub(crate) struct Ruled {
     pub(crate) lose_answers: Rc<RefCell<u32>>,
     /// Mutations about which nothing is answered, once.
     pub(crate) swallow: Rc<RefCell<Vec<String>>>,
+    /// What happens elsewhere while the next push is on its way to the server, or the answer to the next pull on its way back.
+    pub(crate) meanwhile: Rc<RefCell<Option<LocalBoxFuture<'static, ()>>>>,
 }
 
 impl std::fmt::Debug for Ruled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ruled")
+    }
+}
+
+impl Ruled {
+    async fn wait(&self) {
+        let meanwhile = self.meanwhile.borrow_mut().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
     }
 }
 
@@ -67,6 +79,7 @@ impl Transport for Ruled {
                 false
             }
         });
+        self.wait().await;
         let mut answer = self.inner.push(&passed).await?;
         answer.results.extend(refused);
         let mute: Vec<String> = self.swallow.borrow_mut().drain(..).collect();
@@ -79,7 +92,9 @@ impl Transport for Ruled {
         Ok(answer)
     }
     async fn pull(&self, request: &PullRequest) -> Result<SyncResponse, TransportError> {
-        self.inner.pull(request).await
+        let answer = self.inner.pull(request).await;
+        self.wait().await;
+        answer
     }
     async fn refresh_token(&self) -> bool {
         false
@@ -130,7 +145,14 @@ impl Farm {
         self.owners += 1;
         let platform = self.world.device(self.owners);
         let loopback = Loopback::new(&self.network, &platform, SCOPE);
-        let way = Ruled { inner: loopback, rule, sent: Rc::default(), lose_answers: Rc::default(), swallow: Rc::default() };
+        let way = Ruled {
+            inner: loopback,
+            rule,
+            sent: Rc::default(),
+            lose_answers: Rc::default(),
+            swallow: Rc::default(),
+            meanwhile: Rc::default(),
+        };
         let opened = Engine::open(journal.clone(), way.clone(), platform, schema(), options.clone());
         let tab = self.world.run(Box::pin(opened)).unwrap();
         Device { tab, journal, way, options }
@@ -143,6 +165,27 @@ impl Farm {
         let (journal, rule) = (self.devices[d].journal.clone(), self.devices[d].way.rule.clone());
         let options = self.devices[d].options.clone();
         self.devices[d] = self.open(journal, rule, options);
+    }
+
+    /// Another tab of a device, or a copy of its profile; its number.
+    fn beside(&mut self, d: usize, journal: MemoryJournal) -> usize {
+        let (rule, options) = (self.devices[d].way.rule.clone(), self.devices[d].options.clone());
+        let device = self.open(journal, rule, options);
+        self.devices.push(device);
+        self.devices.len() - 1
+    }
+
+    pub(crate) fn another_tab(&mut self, d: usize) -> usize {
+        self.beside(d, self.devices[d].journal.clone())
+    }
+
+    pub(crate) fn copied_profile(&mut self, d: usize) -> usize {
+        self.durable(d);
+        self.beside(d, self.devices[d].journal.fork())
+    }
+
+    pub(crate) fn client(&self, d: usize) -> Arc<str> {
+        self.tab(d).read(|r| r.client().clone())
     }
 
     /// What can go on goes on, then time passes.
@@ -365,4 +408,18 @@ pub(crate) fn renamed(drained: &Drained) -> Vec<(String, String)> {
 
 pub(crate) fn stalled(drained: &Drained) -> Vec<MutationId> {
     drained.notices.iter().filter_map(|n| if let Notice::Stalled { id, .. } = n { Some(id.clone()) } else { None }).collect()
+}
+
+/// A create that was refused: what depends on it waits, while rows of others arrive.
+pub(crate) fn held_back(farm: &Farm) -> MutationId {
+    farm.refuse(0, |m| (m.record_id == "refused").then(|| "validation".to_owned()));
+    farm.insert(0, "flocks", "refused", &Value::Object(Map::new()));
+    let id = farm.id_of(0, Op::Create, "refused");
+    farm.sync(0);
+    id
+}
+
+/// What the archive of a device says of versions that lost.
+pub(crate) fn archived(farm: &Farm, d: usize) -> String {
+    farm.tab(d).read(|r| r.archive().map(|row| row.text().to_string()).collect())
 }

@@ -1,7 +1,7 @@
 //! Rulings of the design that need a story of their own: imports that are edited before they were sent, edits behind an
 //! answer that merged, a record deleted before it was sent that others name.
 
-use crate::harness::{Farm, insert, one, update};
+use crate::harness::{Farm, archived, held_back, insert, one, update};
 use homing::core::plan::{Intent, Seen};
 use homing::core::record::Key;
 use homing::engine::Request;
@@ -88,15 +88,6 @@ fn a_full_sync_replaces_what_is_confirmed_and_keeps_what_waits() {
     farm.agrees(&[("flocks/stays", json!({"n": 1})), ("flocks/edited", json!({"n": 2}))]);
 }
 
-/// A mutation that waits: it depends on one that was refused. Rows of others arrive meanwhile.
-fn held_back(farm: &Farm) -> homing::core::mutation::MutationId {
-    farm.refuse(0, |m| (m.record_id == "refused").then(|| "validation".to_owned()));
-    farm.insert(0, "flocks", "refused", &json!({}));
-    let id = farm.id_of(0, homing::core::mutation::Op::Create, "refused");
-    farm.sync(0);
-    id
-}
-
 /// Rule *credel*: a create that was deleted before it was sent is nothing only while no server has that record.
 #[test]
 fn a_delete_of_an_unsent_create_is_sent_where_the_record_arrived_meanwhile() {
@@ -123,37 +114,6 @@ fn a_delete_of_an_unsent_create_is_sent_where_the_record_arrived_meanwhile() {
     assert_eq!(farm.server().get("flocks/f"), None);
     farm.reload(0);
     assert_eq!(farm.get(0, "flocks", "f"), None);
-}
-
-/// What the archive of a device says of versions that lost.
-fn archived(farm: &Farm, d: usize) -> String {
-    farm.tab(d).read(|r| r.archive().map(|row| row.text().to_string()).collect())
-}
-
-/// Rule *oldbase*, R1: an edit on pending content is based on that content's base, whatever was pulled in between.
-#[test]
-fn an_edit_on_pending_content_has_not_seen_what_was_pulled_below_it() {
-    let farm = Farm::new(6, 2);
-    farm.insert(0, "flocks", "f", &json!({"n": 1}));
-    farm.sync(0);
-    farm.sync(1);
-    let refused = held_back(&farm);
-    // A group waits whole, and nothing outside coalesces into it.
-    farm.write(0, Request { depends_on: vec![refused.clone()], atomic: true, ..update("flocks", "f", &json!({"n": 2})) });
-    farm.update(1, "flocks", "f", &json!({"other": 3}));
-    farm.sync(1);
-    farm.sync(0);
-    farm.update(0, "flocks", "f", &json!({"n": 4}));
-    assert_eq!(farm.queue(0), ["update flocks/f", "update flocks/f"]);
-    farm.write(0, one(Intent::DiscardDead { id: refused, cascade: false }));
-    farm.sync(0);
-    farm.sync(1);
-    for d in 0..2 {
-        assert_eq!((farm.get(d, "flocks", "f"), farm.queue(d).len()), (Some(json!({"n": 4})), 0), "device {d}");
-        assert!(archived(&farm, d).contains(r#""other":3"#), "what nobody saw on device 0 is kept: {}", archived(&farm, d));
-        farm.check_fold(d);
-    }
-    assert_eq!(farm.server()["flocks/f"], json!({"n": 4}));
 }
 
 /// Rule *put* where fields merge: a merge may leave the stamp as it was, and is another version all the same.

@@ -360,6 +360,10 @@ fn rows_without_mutations() {
     based["_rev"] = farm.rev(FLOCK).into();
     farm.rows_push("flocks", &[based]);
     assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 3}), 1));
+    // So is a mutation that says it in its record alone.
+    let carried = mutation("a:1", Op::Update, FLOCK, 3200, &json!({"n": 3, "m": 1, "_rev": farm.rev(FLOCK)}));
+    farm.one(carried);
+    assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 3, "m": 1}), 1));
     let mut next = row("f1", 3500, 4);
     next["_rev"] = farm.rev(FLOCK).into();
     farm.rows_push("flocks", &[next]);

@@ -203,6 +203,8 @@ fn facts_are_never_overwritten_or_deleted() {
         case("facts", Live, Op::Create, Unknown, 5000, OLD, Applied, OLD, None, true),
         case("facts", Live, Op::Create, Unknown, 1000, OLD, Applied, OLD, None, false),
         case("facts", Live, Op::Create, Unknown, 5000, MINE, Refused, OLD, TWO_CREATES, true),
+        // Sent by somebody who has seen the row: a simple client that pushes it with its `_rev`, edited.
+        case("facts", Live, Op::Create, Current, 5000, MINE, Refused, OLD, TWO_CREATES, true),
         case("facts", Live, Op::Update, Current, 5000, MINE, Rejected, OLD, None, false),
         case("facts", Live, Op::Delete, Current, 5000, OLD, Rejected, OLD, None, false),
         case("facts", Nothing, Op::Delete, Unknown, 5000, OLD, Rejected, NONE, None, false),

@@ -1,0 +1,186 @@
+//! Rules of DESIGN §8 that histories drawn at random hardly notice, because what goes wrong without them heals, or asks the
+//! user once too often: told as stories, what nobody may lose or be asked looked at directly. Not here: rulings (`rulings`).
+
+use crate::harness::{Farm, archived, held_back, insert, one, update, verdicts};
+use homing::core::mutation::Op;
+use homing::core::plan::Intent;
+use homing::core::protocol::{PROTOCOL, PushRequest};
+use homing::core::record::Key;
+use homing::engine::{Request, Verdict};
+use homing::transport::loopback::{Fault, PerFault};
+use serde_json::json;
+
+/// Two devices that have the same flock.
+fn shared(seed: u64) -> Farm {
+    let farm = Farm::new(seed, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    farm
+}
+
+/// Device 0 wrote `{"n": 4}` over an edit of its own, below which it had pulled device 1's `{"other": 3}`: nobody saw that,
+/// so it is in the archive.
+fn keeps_the_unseen(farm: &Farm) {
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "flocks", "f"), farm.queue(d).len()), (Some(json!({"n": 4})), 0), "device {d}");
+        assert!(archived(farm, d).contains(r#""other":3"#), "what nobody saw on device 0 is kept: {}", archived(farm, d));
+        farm.check_fold(d);
+    }
+    assert_eq!(farm.server()["flocks/f"], json!({"n": 4}));
+}
+
+/// *oldbase*, R1: an edit on pending content is based on that content's base, also when the pending one is refused then.
+#[test]
+fn an_edit_on_pending_content_has_not_seen_what_was_pulled_below_it() {
+    let farm = shared(1);
+    farm.update(1, "flocks", "f", &json!({"other": 3}));
+    farm.sync(1);
+    farm.refuse(0, |m| m.record.as_ref().filter(|r| r.get().contains(r#""n":2"#)).map(|_| "validation".to_owned()));
+    farm.update(0, "flocks", "f", &json!({"n": 2}));
+    // The verdict does not come yet, what the other device wrote does.
+    farm.devices[0].way.swallow.borrow_mut().push(farm.id_of(0, Op::Update, "f").to_string());
+    farm.sync(0);
+    assert!(farm.tab(0).read(|r| r.confirmed(&Key::new("flocks", "f")).unwrap().text().contains("other")));
+    farm.update(0, "flocks", "f", &json!({"n": 4}));
+    assert_eq!(farm.queue(0), ["update flocks/f", "update flocks/f"]);
+    farm.pass(2_000);
+    farm.sync(0);
+    assert_eq!(farm.letters(0), [], "the refused edit is contained in the later one");
+    farm.sync(1);
+    keeps_the_unseen(&farm);
+}
+
+/// *oldbase*, R1: coalescing keeps the older base.
+#[test]
+fn an_edit_that_joins_an_unsent_one_has_not_seen_what_was_pulled_below_it() {
+    let farm = shared(2);
+    let refused = held_back(&farm);
+    farm.write(0, Request { depends_on: vec![refused.clone()], ..update("flocks", "f", &json!({"n": 2})) });
+    farm.update(1, "flocks", "f", &json!({"other": 3}));
+    farm.sync(1);
+    farm.sync(0);
+    farm.update(0, "flocks", "f", &json!({"n": 4}));
+    assert_eq!(farm.queue(0), ["update flocks/f"]);
+    farm.write(0, one(Intent::DiscardDead { id: refused, cascade: false }));
+    farm.sync(0);
+    farm.sync(1);
+    keeps_the_unseen(&farm);
+}
+
+/// R5: what was never sent is not settled, so the server takes it when it comes: under its own id.
+#[test]
+fn what_waits_unsent_is_not_called_settled_by_what_is_sent() {
+    let mut farm = Farm::new(3, 2);
+    let (refused, client) = (held_back(&farm), farm.client(0));
+    farm.write(0, Request { depends_on: vec![refused.clone()], ..insert("flocks", "waits", &json!({"n": 1})) });
+    let waits = farm.id_of(0, Op::Create, "waits");
+    for name in ["free", "later"] {
+        farm.insert(0, "flocks", name, &json!({}));
+        farm.sync(0);
+    }
+    farm.write(0, one(Intent::DiscardDead { id: refused, cascade: false }));
+    let drained = farm.sync(0);
+    assert!(matches!(verdicts(&drained).get(&waits), Some(Verdict::Applied { .. })), "{:?}", drained.settled);
+    assert_eq!(farm.client(0), client, "nobody is taken for a copy");
+    farm.agrees(&[("flocks/waits", json!({"n": 1})), ("flocks/free", json!({})), ("flocks/later", json!({}))]);
+}
+
+/// *clone*, R5: a copied profile writes under numbers that the other one has used up, and nobody is asked about it.
+#[test]
+fn a_copied_profile_whose_numbers_are_used_up_sends_again_under_new_ones() {
+    let mut farm = shared(4);
+    let copy = farm.copied_profile(0);
+    // Taken back before it was sent: the server has no receipt of that number, but its mark passes it.
+    farm.insert(0, "flocks", "never", &json!({}));
+    farm.delete(0, "flocks", "never");
+    farm.insert(0, "flocks", "g", &json!({"n": 2}));
+    farm.sync(0);
+    farm.insert(copy, "flocks", "mine", &json!({"n": 3}));
+    let number = farm.id_of(copy, Op::Create, "mine");
+    assert_eq!(farm.client(copy), farm.client(0));
+    farm.sync(copy);
+    assert_eq!((farm.tab(copy).unresolved(), farm.state(copy, "flocks", "mine")), (vec![], "synced"), "nobody is asked");
+    assert_ne!(farm.client(copy), farm.client(0));
+    assert!(!farm.network.server.borrow().effects().contains_key(&number));
+    farm.agrees(&[("flocks/f", json!({"n": 1})), ("flocks/g", json!({"n": 2})), ("flocks/mine", json!({"n": 3}))]);
+}
+
+/// *clone*, R5: sent before, called settled by a copy, no receipt left. Whether it took effect nobody can say: where the
+/// row is what was written it is settled, else the user decides. Never a dead letter.
+#[test]
+fn what_was_sent_and_has_expired_is_settled_or_a_conflict() {
+    for (theirs, want) in [(json!({"n": 2}), ("synced", 0)), (json!({"by": 1}), ("conflict", 1))] {
+        let farm = shared(5);
+        farm.update(0, "flocks", "f", &json!({"n": 2}));
+        let id = farm.id_of(0, Op::Update, "f");
+        farm.update(1, "flocks", "f", &theirs);
+        farm.sync(1);
+        farm.network.faults.set(PerFault::default().with(Fault::LostRequest, 1000));
+        farm.fails_to_sync(0);
+        farm.network.faults.set(PerFault::default());
+        let settled =
+            PushRequest { protocol: PROTOCOL, client_id: id.client.to_string(), settled_through: id.seq, ..PushRequest::default() };
+        farm.network.server.borrow_mut().push(&settled, crate::harness::SCOPE, farm.network.now()).unwrap();
+        farm.sync(0);
+        assert_eq!((farm.get(0, "flocks", "f"), farm.letters(0)), (Some(json!({"n": 2})), vec![]));
+        assert_eq!((farm.state(0, "flocks", "f"), farm.tab(0).unresolved().len()), want);
+        farm.check_fold(0);
+    }
+}
+
+/// R6, *through*: an answer that another tab has overtaken delivers nothing, so what its results say stands in until the
+/// stream brings it: nothing acknowledged vanishes in between.
+#[test]
+fn what_was_acknowledged_is_shown_while_another_tab_is_ahead_in_the_stream() {
+    let mut farm = shared(6);
+    let beside = farm.another_tab(0);
+    farm.insert(1, "flocks", "theirs", &json!({}));
+    farm.sync(1);
+    farm.insert(0, "flocks", "g", &json!({"n": 1}));
+    farm.update(0, "flocks", "f", &json!({"n": 2}));
+    let shown = |farm: &Farm| ["f", "g", "theirs"].map(|id| farm.get(0, "flocks", id));
+    let want = [Some(json!({"n": 2})), Some(json!({"n": 1})), Some(json!({}))];
+    // The other tab pulls while the push is on its way, and gets no answer to what it then pushes itself.
+    let tab = farm.tab(beside).clone();
+    *farm.devices[beside].way.lose_answers.borrow_mut() = 1;
+    *farm.devices[0].way.meanwhile.borrow_mut() = Some(Box::pin(async move { tab.sync(false).await.map_or((), |_| ()) }));
+    farm.sync(0);
+    assert_eq!((farm.queue(0).len(), shown(&farm)), (0, want.clone()), "acknowledged, not delivered");
+    farm.check_fold(0);
+    farm.sync(0);
+    assert_eq!(shown(&farm), want, "delivered");
+    farm.check_fold(0);
+}
+
+/// R6: the answer to a first request says nothing of rows that are newer than it, however late it comes.
+#[test]
+fn a_first_snapshot_that_comes_late_takes_no_newer_row_away() {
+    let mut farm = shared(7);
+    let device = farm.copied_profile(1);
+    let fresh = |farm: &Farm, d: usize| farm.tab(d).read(|r| r.standing().cursor.is_none());
+    // Asks for everything, and gets no answer.
+    let (tab, network) = (farm.tab(device).clone(), farm.network.clone());
+    let forget = async move || {
+        network.faults.set(PerFault::default().with(Fault::LostRequest, 1000));
+        tab.sync(true).await.unwrap_err();
+        network.faults.set(PerFault::default());
+    };
+    farm.world.run(Box::pin(forget()));
+    assert!(fresh(&farm, device));
+    let beside = farm.another_tab(device);
+    let (there, writer) = (farm.tab(device).clone(), farm.tab(0).clone());
+    let meanwhile = async move {
+        writer.write(insert("flocks", "new", &json!({"n": 2}))).unwrap();
+        writer.sync(false).await.unwrap();
+        there.sync(false).await.unwrap();
+        forget().await;
+    };
+    *farm.devices[beside].way.meanwhile.borrow_mut() = Some(Box::pin(meanwhile));
+    farm.sync(beside);
+    farm.check_fold(beside);
+    assert!(!fresh(&farm, beside), "it was taken in");
+    assert_eq!(farm.get(beside, "flocks", "new"), Some(json!({"n": 2})));
+    farm.sync(beside);
+    assert_eq!(farm.get(beside, "flocks", "new"), Some(json!({"n": 2})));
+}
