@@ -6,7 +6,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, readFile, readdir, rm } from 'node:fs/promises'
+import { copyFile, cp, mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { setUp } from './setup.mjs'
@@ -47,6 +47,7 @@ export async function build() {
   await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js', 'dist/testing.js'], work: () => progress('bundling', bundle) })
   await unlessDone('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
   await copySchemas()
+  await copyConformance()
   await printSizes()
 }
 
@@ -111,6 +112,13 @@ async function emitTypes() {
 async function copySchemas() {
   const folder = join(ROOT, 'src/schemas')
   for (const name of existsSync(folder) ? await readdir(folder) : []) await copyFile(join(folder, name), join(ROOT, 'dist', name))
+}
+
+/** The conformance kit is plain JavaScript for Node; beside it the vectors it asks for. */
+async function copyConformance() {
+  await rm(join(ROOT, 'dist/conformance'), { recursive: true, force: true })
+  await cp(join(ROOT, 'src/conformance'), join(ROOT, 'dist/conformance'), { recursive: true })
+  await copyFile(join(ROOT, 'tests/fixtures/merge/lww.json'), join(ROOT, 'dist/conformance/lww.json'))
 }
 
 async function hashFile(path) {

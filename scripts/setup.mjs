@@ -2,13 +2,14 @@
 // Installs what the project needs and this machine lacks, one line per step; a second run only looks. The other scripts call
 // `setUp` first, so nobody has to run this by hand. Where things are is `support/environment.mjs`.
 //
-//   node scripts/setup.mjs [rust] [wasm] [browser] [sqlite] [packages]     no name: everything
+//   node scripts/setup.mjs [rust] [wasm] [browser] [sqlite] [postgres] [packages]     no name: everything
 
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { installDebianPackages } from './support/debian.mjs'
 import { ROOT, canInstallDebianPackages, cargoEnv, chromePath, debianRelease, findProgram, npm } from './support/environment.mjs'
+import { postgresPrograms } from './support/postgres.mjs'
 import { SetupError, capture, isMain, progress, run, runMain } from './support/process.mjs'
 import { provideLinker, provideRust, provideWasmBindgen, provideWasmPack, provideWasmStd } from './support/rust.mjs'
 
@@ -22,6 +23,7 @@ Installs what is missing, one line per step. Parts (default: all):
   wasm      Rust's standard library for wasm, wasm-bindgen, wasm-pack
   browser   Chromium and chromedriver
   sqlite    something that reads the server's SQLite file, for the tests
+  postgres  PostgreSQL, for the tests of the server
   packages  node_modules
 
 Environment: CHROME_PATH names the browser to use.`
@@ -31,6 +33,7 @@ const PARTS = {
   wasm: [['wasm std', provideWasmStd], ['wasm-bindgen', provideWasmBindgen], ['wasm-pack', provideWasmPack]],
   browser: [['chromium', provideChromium], ['chromedriver', provideChromedriver]],
   sqlite: [['SQLite reader', provideSqliteReader]],
+  postgres: [['PostgreSQL', providePostgres]],
   packages: [['node_modules', providePackages]],
 }
 
@@ -80,6 +83,16 @@ async function provideSqliteReader() {
   if (!canInstallDebianPackages()) throw new SetupError('Nothing here reads an SQLite file.', 'Install Python 3, the sqlite3 program, or Node 22.13 or newer.')
   await progress('installing sqlite3', () => installDebianPackages(['sqlite3']))
   return 'installed'
+}
+
+async function providePostgres() {
+  if (postgresPrograms() !== null) return `present (${postgresPrograms()})`
+  if (!canInstallDebianPackages()) {
+    const how = debianRelease() ? 'Run: sudo apt-get install -y postgresql' : 'Install PostgreSQL 14 or newer, with initdb and postgres on PATH: https://www.postgresql.org/download/'
+    throw new SetupError('There is no PostgreSQL, which the tests of the server need.', how)
+  }
+  await progress('installing postgresql', () => installDebianPackages(['postgresql']))
+  return `installed (${postgresPrograms()})`
 }
 
 /** `npm ci` when the lock file is not the one that node_modules was made from. */

@@ -8,14 +8,14 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setUp } from './setup.mjs'
 import { ROOT, cargoEnv } from './support/environment.mjs'
-import { NAMED, RULES } from './support/mutants.mjs'
+import { MERGE, NAMED, RULES } from './support/mutants.mjs'
 import { SetupError, isMain, run, runMain } from './support/process.mjs'
 
 const HELP = `Usage: npm run test:simulation [-- --mutants | --rules] [--only NAME,NAME]
 
 Runs histories of 3 to 5 devices with every fault there is, and prints how many of each; fails when a promise of DESIGN 10 is broken.
   --mutants   breaks the ${NAMED.length} lines that the queue and the protocol rest on, one at a time in a copy, and prints the seed that caught each
-  --rules     the same for the rules of the design (${RULES.length} more), each caught by a seed or by a test that is named
+  --rules     the same for the rules of the design (${RULES.length + MERGE.length} more), each caught by a seed or by a test that is named
   --only      only those whose name begins so
 Environment: HISTORIES (5000), FIRST (0); SEED runs one history and prints every step.`
 
@@ -64,7 +64,7 @@ async function main() {
   if (values.help) return console.log(HELP)
   await setUp(['rust'])
   const chosen = ({ name }) => values.only === undefined || values.only.split(',').some((start) => name.startsWith(start))
-  const list = [...(values.mutants ? NAMED : []), ...(values.rules ? RULES : [])].filter(chosen)
+  const list = [...(values.mutants ? NAMED : []), ...(values.rules ? [...RULES, ...MERGE] : [])].filter(chosen)
   if (values.mutants || values.rules) return mutants(list)
   const { code } = await run('cargo', TEST, { cwd: ROOT, env: cargoEnv(), allowFailure: true })
   process.exitCode = code === 0 ? 0 : 1

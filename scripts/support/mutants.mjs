@@ -104,3 +104,29 @@ export const RULES = [
   { name: 'R15: an edit behind a decision is made on it', file: 'src/core/plan/enqueue.rs', find: 'letter.filter(|l| l.op == Op::Create && last.is_none())', replace: 'letter.filter(|l| l.op == Op::Create)', by: '--test queue regressions::an_edit_behind_a_decision' },
   { name: 'a conflict keeps what an old form had not seen', file: 'src/core/replica/response.rs', find: 'if later.on.as_ref() != Some(&below) {', replace: 'if false {', by: '--test queue regressions::a_conflict_archives' },
 ]
+
+/** Merging, conflicts and the archive. @type {readonly Mutant[]} */
+export const MERGE = [
+  { name: 'merge: what loses by rule still joins (R19)', file: 'src/core/authority/policy.rs', find: 'Outcome::Conflict => self.archive.as_ref().is_some_and', replace: 'Outcome::Conflict => false && self.archive.as_ref().is_some_and', by: '--test merge typed::an_edit_that_loses_by_rule' },
+  { name: 'merge: an old form counts on top of what others did', file: 'src/core/plan.rs', find: 'record = merge::types_onto(&view, record, &older, replica.rules(key).types)?;', replace: 'let _ = older;', by: '--test merge typed::an_old_form_counts' },
+  { name: 'merge: what was counted before a refusal', file: 'src/core/plan/letters.rs', find: 'return Ok((merge::written(&dead.record, &record, replica.client(), replica.rules(&dead.key).types)?, Vec::new()));', replace: 'return Ok((record, Vec::new()));', by: '--test merge typed::what_was_counted_before_a_refusal' },
+  { name: 'merge: a copied profile counts under its new name', file: 'src/engine/sync.rs', find: 'below.and_then(|below| merge::written(below, &m.record, &client, types).ok()).unwrap_or_else(|| m.record.clone());', replace: '{ let _ = (below, types); m.record.clone() };' },
+  { name: 'merge: who knows nothing of sets takes away only what he saw', file: 'src/core/authority/policy.rs', find: 'let saw = m.base_rev.is_none() || m.base_rev == stored.rev();', replace: 'let saw = true;' },
+  { name: 'merge: a refused version that a later one had not seen is archived', file: 'src/core/replica/response.rs', find: 'below.filter(|_| m.on.as_ref() != Some(&letter) && m.retry_of.as_ref() != Some(&letter))', replace: 'below.filter(|_| false)' },
+  { name: 'merge: also behind a refused create', file: 'src/core/replica/response.rs', find: 'if later.on.as_ref() != Some(&below) {\n                        // Saved whole', replace: 'if false {\n                        // Saved whole' },
+  { name: 'conflict: what is written on a held record is told', file: 'src/core/plan/enqueue.rs', find: 'plan.held = Some(hold.conflict.clone());', replace: '', by: '--test queue policies::what_is_written_on_a_record_that_waits' },
+  { name: 'conflict: what was queued behind it is told', file: 'src/core/replica/response.rs', find: '                self.outputs.push(Output::Settled(Box::new(Settled { id: later.id.clone(), ..result.clone() })));\n', replace: '', by: '--test queue policies::what_is_written_on_a_record_that_waits' },
+  { name: 'conflict: a held record keeps what it was made from', file: 'src/core/replica/segments.rs', find: 'base: base.map(line).transpose()?, mutation }', replace: 'base: base.and(None), mutation }' },
+  { name: 'patch: Homing\'s own members are left out', file: 'src/core/patch.rs', find: '!RESERVED.contains(&name.as_str())', replace: 'true', by: '--lib patch::' },
+  { name: 'patch: the first version', file: 'src/core/patch.rs', find: 'diff(&shown(from), &shown(to))', replace: 'diff(&shown(from.or(to)), &shown(to))', by: '--lib patch::' },
+  { name: 'archive: a thousand of each collection', file: 'src/core/conflict.rs', find: '*kept > ARCHIVE_KEPT', replace: '*kept > 2 * ARCHIVE_KEPT', by: '--test queue archive::a_thousand' },
+  { name: 'archive: a year', file: 'src/core/conflict.rs', find: 'row.updated_at() < oldest || ', replace: 'false || ', by: '--test queue archive::a_thousand' },
+  { name: 'archive: what waits is kept for ever', file: 'src/core/replica/archive.rs', find: 'slots.filter(|(id, _)| !self.open_conflicts.contains_key(*id))', replace: 'slots.filter(|_| true)', by: '--test queue archive::' },
+  { name: 'archive: a purge lasts', file: 'src/core/replica/fold.rs', find: 'self.standing.purged = self.standing.purged.max(Some(*before));', replace: '', by: '--test queue archive::what_was_purged' },
+  { name: 'archive: what lost comes back on top of what is there', file: 'src/core/plan/resolve.rs', find: 'return put(replica, &key, &Arc::from(lost.text()), Seen::default(), context);', replace: 'return Ok(Plan { ids: vec![key.id], ..Plan::default() });', by: '--test queue archive::the_version_that_lost' },
+  { name: 'delete: the server decides against an edit', file: 'src/core/authority/policy.rs', find: 'if rec.is_deleted() != row.is_deleted() && !current {', replace: 'if false {', by: '--test queue deletes::delete_against_edit' },
+  { name: 'delete: mine is kept above theirs', file: 'src/core/plan/resolve.rs', find: 'mine.with(at, mine.is_deleted().then_some(at), None)?', replace: 'mine.with(at, None, None)?', by: '--test queue deletes::delete_against_edit' },
+  { name: 'delete: past the horizon nothing comes back', file: 'src/core/replica/response.rs', find: 'gone.sort();', replace: 'gone.clear();', by: '--test queue deletes::past_the_horizon' },
+  { name: 'delete: past the horizon an edit is a conflict', file: 'src/core/authority/policy.rs', find: 'Op::Create => Verdict::put(Outcome::Applied, rec.clone(), None),', replace: 'Op::Create | Op::Update => Verdict::put(Outcome::Applied, rec.clone(), None),', by: '--test queue deletes::past_the_horizon' },
+  { name: 'create: two of one id are asked about', file: 'src/core/authority/policy.rs', find: ' || m.op == Op::Create && !current && policy != Policy::Fields {', replace: ' {', by: '--test queue deletes::two_creates' },
+]

@@ -17,7 +17,7 @@ const READY = /^listening on http:\/\/[^\s:]+:(\d+)/
  * Starts `homing-server` and resolves when it says that it listens.
  *
  * - `url`, `port`: where; they stay the same over `restart`.
- * - `database`: the SQLite file. `schema`: the declaration file it was given.
+ * - `database`: the SQLite file, or `postgres://…`. `schema`: the declaration file it was given.
  * - `process`: the running child process.
  * - `token(scope)`: a bearer token for that scope.
  * - `log`: the lines it printed on stderr, oldest first; the last 1,000.
@@ -39,7 +39,7 @@ export async function startServer(options) {
   const host = options.host ?? '127.0.0.1'
   const log = []
   const start = (port) => startProcess(binary, [
-    'serve', '--listen', `${host}:${port}`, '--database', `sqlite:${database}`, '--schema', options.schema, '--allow-origin', options.allowOrigin ?? '*', ...options.args ?? [],
+    'serve', '--listen', `${host}:${port}`, '--database', database.includes('://') ? database : `sqlite:${database}`, '--schema', options.schema, '--allow-origin', options.allowOrigin ?? '*', ...options.args ?? [],
   ], env, log)
 
   let running = await start(options.port ?? 0)

@@ -13,6 +13,9 @@ import { run } from './process.mjs'
  * @typedef {{ command: string, args: readonly string[], env?: NodeJS.ProcessEnv, counts?: boolean }} Command `counts`: it prints how many tests it ran
  */
 
+/** The server's tests that speak HTTP; they need no particular database. */
+const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process'].flatMap((name) => ['--test', name])
+
 /** @type {readonly Suite[]} */
 export const SUITES = [
   {
@@ -24,7 +27,16 @@ export const SUITES = [
       { command: 'cargo', args: ['clippy', '--target', WASM_TARGET, '-p', 'homing', '--lib', '--features', 'authority', '--', '-D', 'warnings'], env: await wasmEnv() },
     ],
   },
-  { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace']), counts: true }] },
+  { name: 'native', commands: async () => [{ ...cargo(['test', '--workspace', '--exclude', 'homing-server']), counts: true }] },
+  {
+    name: 'server',
+    needs: ['server'],
+    commands: async () => [
+      onPostgres(serverTests()),
+      onPostgres(serverTests(...BY_HTTP), { HOMING_TEST_STORE: 'postgres' }),
+      onPostgres(nodeTest(['tests/conformance/conformance.test.mjs'])),
+    ],
+  },
   { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },
   { name: 'types', needs: ['package'], files: () => filesIn('src/js', '.ts'), commands: async () => [node(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit'])] },
   nodeSuite('js', 'tests/js', ['package', 'server']),
@@ -35,7 +47,7 @@ export const SUITES = [
     name: 'merge',
     part: true,
     commands: async () => [
-      { ...cargo(['test', '--lib', 'core::merge']), counts: true },
+      { ...cargo(['test', '--lib', '--', 'core::merge', 'core::patch']), counts: true },
       { ...cargo(['test', '--test', 'merge']), counts: true },
       ...await browserCommands(['--test', 'browser_vectors']),
     ],
@@ -73,6 +85,16 @@ export function countTests(output) {
     else failed += Number(count)
   }
   return { passed, failed }
+}
+
+/** The store's contract runs on both databases, what goes by HTTP on the one that is named. */
+function serverTests(...args) {
+  return { ...cargo(['test', '-p', 'homing-server', ...args]), counts: true }
+}
+
+/** A command with a PostgreSQL to itself. */
+function onPostgres({ command, args, ...rest }, env = {}) {
+  return { ...node(['scripts/postgres.mjs', '--', command, ...args]), ...rest, env: { ...cargoEnv(), ...env } }
 }
 
 function cargo(args) {

@@ -1,26 +1,29 @@
 //! The way in and out of every request: its id, its log line, and the body of its failure.
 //!
+//! What is refused, a request or a mutation, is logged with `audit=true`: whose, what, why, from which address.
+//!
 //! Lives here: what all endpoints share. Not here: what a failure says (`error`), which endpoints there are (`http`).
 
+use crate::auth::Caller;
 use crate::error::{Failure, REQUEST_ID};
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use homing::core::protocol::WireResult;
 use homing::core::stamp::Stamp;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What a handler tells the log about its request, as a response extension.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Whose data.
-    pub scope: String,
     /// The sending database incarnation.
     pub client: String,
     /// Mutations sent.
     pub mutations: usize,
-    /// How many of them were refused for good.
-    pub rejected: usize,
+    /// Those that were refused for good.
+    pub rejected: Vec<WireResult>,
     /// Rows in the answer.
     pub rows: usize,
 }
@@ -32,10 +35,14 @@ pub fn now() -> Stamp {
     Stamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Refused mutations of one request that get a line each; the others are counted.
+const AUDITED: usize = 20;
+
 /// Middleware: gives the request an id, writes the body of a failure, logs one line.
 pub async fn answer(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|at| at.ip().to_string()).unwrap_or_default();
     let id = trace_id(&request);
     let response = next.run(request).await;
 
@@ -58,13 +65,21 @@ pub async fn answer(request: Request, next: Next) -> Response {
 
     let status = response.status().as_u16();
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let summary = response.extensions_mut().remove::<Summary>().unwrap_or_default();
-    match failure {
-        Some(f) if status >= 500 => tracing::error!(%method, path, status, ms, request_id = id, code = f.detail.code, "failed"),
-        Some(f) => tracing::warn!(%method, path, status, ms, request_id = id, code = f.detail.code, "refused"),
-        None if summary.scope.is_empty() => tracing::debug!(%method, path, status, ms, request_id = id, "answered"),
-        None => {
-            let Summary { scope, client, mutations, rejected, rows } = summary;
+    let summary = response.extensions_mut().remove::<Summary>();
+    let scope = response.extensions_mut().remove::<Caller>().map(|caller| caller.scope).unwrap_or_default();
+    match (failure, summary) {
+        (Some(f), _) if status >= 500 => tracing::error!(%method, path, status, ms, request_id = id, scope, code = f.detail.code, "failed"),
+        (Some(f), _) => {
+            let (code, cause) = (f.detail.code, f.cause);
+            tracing::warn!(audit = true, %method, path, status, ms, request_id = id, peer, scope, code, cause, "refused");
+        }
+        (None, None) => tracing::debug!(%method, path, status, ms, request_id = id, "answered"),
+        (None, Some(Summary { client, mutations, rejected, rows })) => {
+            for refused in rejected.iter().take(AUDITED) {
+                let WireResult { id: mutation, code, path, .. } = refused;
+                tracing::warn!(audit = true, request_id = id, peer, scope, mutation, code, path, "mutation refused");
+            }
+            let rejected = rejected.len();
             tracing::info!(%method, path, status, ms, request_id = id, scope, client, mutations, rejected, rows, "answered");
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Lives here: parsing, with errors that name the option. Not here: what the options do.
 
+use crate::store::Database;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,16 +38,17 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8787")]
     pub listen: SocketAddr,
-    /// SQLite file, as `sqlite:FILE` or `FILE`; `:memory:` keeps nothing
-    #[arg(long, value_name = "DATABASE", default_value = "sqlite:homing.db")]
-    pub database: String,
+    /// SQLite file, as `sqlite:FILE` or `FILE` (`:memory:` keeps nothing), or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`
+    #[arg(long, value_name = "DATABASE", default_value = "sqlite:homing.db", env = "HOMING_DATABASE", hide_env_values = true)]
+    pub database: Database,
+    /// Most connections to PostgreSQL
+    #[arg(long, value_name = "NUMBER", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub secret: Secret,
-    /// Claim of the token that names the scope
-    #[arg(long, value_name = "CLAIM", default_value = "sub")]
-    pub scope_claim: String,
-    /// The collections declaration, the same JSON file the client loads; none: every collection has the default policy
+    pub tokens: Tokens,
+    /// The collections declaration, the same JSON file the client loads, with a JSON Schema in a collection's `schema` where its
+    /// records must fit one; none: every collection has the default policy
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
     /// Origin whose pages may call this server, e.g. `http://127.0.0.1:8788`; several, or `*` for any
@@ -58,6 +60,38 @@ pub struct Serve {
     /// Longest request body, also after decompression: bytes, or with KiB or MiB
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_size)]
     pub max_body: usize,
+    /// Requests a second that one client may send for long; a hundred times as many at once. 0: any number
+    #[arg(long, value_name = "NUMBER", default_value = "20")]
+    pub rate: u32,
+    /// How often what is past the horizon is purged: a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "12h", value_parser = parse_time)]
+    pub purge_every: Duration,
+}
+
+/// Which tokens open the server.
+#[derive(Args, Clone)]
+pub struct Tokens {
+    /// Key of HS256 tokens, at least 32 bytes; better given by the environment, where `ps` does not show it
+    #[arg(long, value_name = "SECRET", env = "HOMING_JWT_SECRET", hide_env_values = true, required_unless_present = "jwks", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub jwt_secret: Option<String>,
+    /// JWK set with the public keys of RS256 and ES256 tokens; read at start
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// Claim of the token that names the scope
+    #[arg(long, value_name = "CLAIM", default_value = "sub")]
+    pub scope_claim: String,
+    /// Tokens must have this `aud`; not looked at unless given
+    #[arg(long, value_name = "AUDIENCE")]
+    pub audience: Option<String>,
+    /// Tokens must have this `iss`; not looked at unless given
+    #[arg(long, value_name = "ISSUER")]
+    pub issuer: Option<String>,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens(…)")
+    }
 }
 
 /// Options of `token`.
@@ -202,8 +236,24 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_not_printed() {
-        let cli = Cli::try_parse_from(["homing-server", "serve", "--jwt-secret", "tell-nobody"]).unwrap();
-        assert!(!format!("{cli:?}").contains("tell-nobody"));
+    fn secrets_are_not_printed() {
+        let url = "postgres://homing:tell-nobody@db.example:5433/farms";
+        let cli = Cli::try_parse_from(["homing-server", "serve", "--jwt-secret", "tell-nobody", "--database", url]).unwrap();
+        let said = format!("{cli:?}");
+        assert!(!said.contains("tell-nobody") && said.contains("postgres://db.example/farms"), "{said}");
+    }
+
+    #[test]
+    fn a_database_is_a_file_or_a_postgres_url() {
+        for (text, name) in [
+            ("a.db", "sqlite:a.db"),
+            ("sqlite:a.db", "sqlite:a.db"),
+            ("sqlite:///a/b.db", "sqlite:/a/b.db"),
+            (":memory:", "sqlite::memory:"),
+        ] {
+            assert_eq!(text.parse::<Database>().unwrap().to_string(), name);
+        }
+        assert!(matches!("postgresql://h/d".parse(), Ok(Database::Postgres(_))));
+        assert!("mysql://h/d".parse::<Database>().is_err());
     }
 }

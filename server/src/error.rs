@@ -6,6 +6,7 @@
 //! A handler answers with a [`Failure`] as a response extension and no body; `http::answer` writes the body, so that
 //! failures of layers (404, 405, timeouts) and of handlers look alike and all carry the request id.
 
+use crate::auth;
 use crate::store::StoreError;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use homing::core::authority::Refusal;
 use homing::core::protocol::{ErrorDetail, PROTOCOL};
 use homing::core::stamp::Stamp;
 use serde::Serialize;
+use std::time::Duration;
 
 /// A request that failed as a whole.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Failure {
     pub status: StatusCode,
     /// What the body says; `phase` and `requestId` are filled in on the way out where empty.
     pub detail: Box<ErrorDetail>,
+    /// A word about the cause that only the log gets.
+    pub cause: &'static str,
 }
 
 /// The body on the wire: the error, the server's clock, and for 426 the supported protocols.
@@ -50,7 +54,7 @@ impl Failure {
     #[must_use]
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let detail = ErrorDetail { code: code.into(), message: message.into(), ..ErrorDetail::default() };
-        Self { status, detail: Box::new(detail) }
+        Self { status, detail: Box::new(detail), cause: "" }
     }
 
     /// A failure that may pass; `after_ms` says when to come again.
@@ -84,8 +88,8 @@ impl Failure {
 
     /// 401: one sentence whatever was wrong with the token, so nothing can be learned from it.
     #[must_use]
-    pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "auth-required", "a valid bearer token is needed")
+    pub fn unauthorized(why: auth::Refusal) -> Self {
+        Self { cause: why.0, ..Self::new(StatusCode::UNAUTHORIZED, "auth-required", "a valid bearer token is needed") }
     }
 
     /// 413.
@@ -94,11 +98,18 @@ impl Failure {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", format!("a request body has at most {max} bytes"))
     }
 
+    /// 429: the client asks too often.
+    #[must_use]
+    pub fn rate_limited(wait: Duration) -> Self {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        Self::passing(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests", ms)
+    }
+
     /// What the authority refused: 400, 409, 413 or 426.
     #[must_use]
     pub fn refused(why: &Refusal) -> Self {
         let status = StatusCode::from_u16(why.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { status, detail: Box::new(why.detail("", "")) }
+        Self { status, detail: Box::new(why.detail("", "")), cause: "" }
     }
 
     /// 500, without a word about why.
@@ -121,7 +132,6 @@ impl Failure {
             StatusCode::METHOD_NOT_ALLOWED => Self::new(status, "method-not-allowed", "this endpoint does not answer that method"),
             StatusCode::REQUEST_TIMEOUT => Self::passing(status, "timeout", "the request took too long", 1000),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(status, "unsupported-media-type", "send JSON, plain or with gzip"),
-            StatusCode::TOO_MANY_REQUESTS => Self::passing(status, "rate-limited", "too many requests", 5000),
             StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(),
             status if status.is_server_error() => Self::internal(),
             status => Self::new(status, "malformed", "the request was refused"),
@@ -173,7 +183,7 @@ mod tests {
 
     #[test]
     fn waits_are_told_in_the_body_and_in_the_header() {
-        for failure in [Failure::unavailable(), Failure::of_status(StatusCode::TOO_MANY_REQUESTS)] {
+        for failure in [Failure::unavailable(), Failure::rate_limited(Duration::from_millis(2999))] {
             let answer = failure.render(Stamp(0), Response::default());
             let seconds: u64 = answer.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
             assert_eq!(Some(seconds * 1000), failure.detail.retry_after_ms);

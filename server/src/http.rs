@@ -3,12 +3,13 @@
 //! Lives here: router, handlers, admission. Not here: what a request does (`sync`), what a failure says (`error`).
 //!
 //! From the outside in: CORS, compression, [`answer()`] (id, log, failure bodies), panics, the time limit; for the sync
-//! endpoints then the token, the announced length, decompression. Only then is a byte of the body read.
+//! endpoints then the token, the rate, the announced length, decompression. Only then is a byte of the body read.
 
 use crate::answer::{Summary, answer, now};
-use crate::auth::{Gate, Scope};
+use crate::auth::{Caller, Gate};
 use crate::body;
 use crate::error::{Failure, JSON, REQUEST_ID, SUPPORTED};
+use crate::rate::Rate;
 use crate::store::Store;
 use crate::sync::{self, Desk};
 use axum::body::Body;
@@ -18,7 +19,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use homing::core::protocol::{PushRequest, SyncResponse};
+use homing::core::protocol::{Outcome, PushRequest, SyncResponse, WireResult};
 use http_body_util::Limited;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub struct App<S> {
     /// Checks tokens.
     pub gate: Gate,
+    /// Counts requests.
+    pub rate: Arc<Rate>,
     /// Answers sync requests.
     pub desk: Arc<Desk<S>>,
     /// Longest request body.
@@ -73,23 +76,24 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(Duration::from_secs(86_400))
 }
 
-/// Middleware: the token first, then the announced length; the body is not touched before both are fine.
+/// Middleware: the token first, then how often, then the announced length; the body is not touched before both are fine.
 async fn admit<S: Store>(State(app): State<Arc<App<S>>>, mut request: Request, next: Next) -> Response {
     let token = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap_or_default());
-    let scope = match app.gate.check(token) {
-        Ok(scope) => scope,
-        Err(why) => {
-            tracing::warn!(reason = why.0, "token refused");
-            return refuse(Failure::unauthorized(), request);
-        }
+    let caller = match app.gate.check(token) {
+        Ok(caller) => caller,
+        Err(why) => return refuse(Failure::unauthorized(why), request),
     };
-    if body::announced(request.headers()).is_some_and(|length| length > app.max_body as u64) {
-        return refuse(Failure::too_large(app.max_body), request);
-    }
-    request.extensions_mut().insert(scope);
-    // A body of unannounced length is bounded before decompression too.
-    let request = request.map(|b| Body::new(Limited::new(b, app.max_body)));
-    next.run(request).await
+    request.extensions_mut().insert(caller.clone());
+    let mut response = if let Err(wait) = app.rate.check(&caller) {
+        refuse(Failure::rate_limited(wait), request)
+    } else if body::announced(request.headers()).is_some_and(|length| length > app.max_body as u64) {
+        refuse(Failure::too_large(app.max_body), request)
+    } else {
+        // A body of unannounced length is bounded before decompression too.
+        next.run(request.map(|b| Body::new(Limited::new(b, app.max_body)))).await
+    };
+    response.extensions_mut().insert(caller);
+    response
 }
 
 fn refuse(failure: Failure, request: Request) -> Response {
@@ -102,7 +106,7 @@ fn refuse(failure: Failure, request: Request) -> Response {
 
 async fn push<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(Scope(scope)): Extension<Scope>,
+    Extension(Caller { scope, .. }): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -110,8 +114,7 @@ async fn push<S: Store>(
     let bytes = body::read(body, app.max_body).await?;
     let request: PushRequest = body::decode(&bytes)?;
     drop(bytes);
-    let summary =
-        Summary { scope: scope.clone(), client: request.client_id.clone(), mutations: request.mutations.len(), ..Summary::default() };
+    let summary = Summary { client: request.client_id.clone(), mutations: request.mutations.len(), ..Summary::default() };
     let request_id = request.request_id.clone();
     // In a task of its own: a client that hangs up does not stop a transaction half-way.
     let desk = app.desk.clone();
@@ -119,16 +122,21 @@ async fn push<S: Store>(
     finish(summary, done.unwrap_or_else(|_| Err(Failure::internal())), &request_id)
 }
 
-async fn pull<S: Store>(State(app): State<Arc<App<S>>>, Extension(Scope(scope)): Extension<Scope>, uri: Uri) -> Result<Response, Failure> {
+async fn pull<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(Caller { scope, .. }): Extension<Caller>,
+    uri: Uri,
+) -> Result<Response, Failure> {
     let asked = sync::parse_query(&uri)?;
-    let summary = Summary { scope: scope.clone(), client: asked.request.client_id.clone(), ..Summary::default() };
+    let summary = Summary { client: asked.request.client_id.clone(), ..Summary::default() };
     let answer = app.desk.pull(&scope, &asked, now()).await;
     finish(summary, answer, &asked.request.request_id)
 }
 
 fn finish(mut summary: Summary, answer: Result<SyncResponse, Failure>, request_id: &str) -> Result<Response, Failure> {
     let answer = answer.map_err(|f| f.of(request_id))?;
-    summary.rejected = answer.results.iter().filter(|r| r.status == homing::core::protocol::Outcome::Rejected).count();
+    let refused = |r: &&WireResult| r.status == Outcome::Rejected && !r.replayed;
+    summary.rejected = answer.results.iter().filter(refused).cloned().collect();
     summary.rows = answer.changes.iter().map(|c| c.records.len()).sum();
     let text = serde_json::to_string(&answer).map_err(|_| Failure::internal().of(request_id))?;
     let mut response = json(text);

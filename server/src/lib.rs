@@ -20,8 +20,10 @@
 //! | `GET /api/v1/sync/delta?cursor=…&since=…&limit=…&clientId=…&requestId=…&scope=…&protocol=1` | get changes |
 //! | `GET /healthz` | whether the database answers; no token needed |
 //!
-//! A token is an HS256 JWT with `exp`; the claim `--scope-claim` (default `sub`) names the scope, and no request touches
-//! another scope's rows. Every failure of a request has the body `{"error": {code, message, phase, requestId, retryable,
+//! A token is a JWT with `exp`, signed HS256 with the secret, or RS256 or ES256 with a key of the JWK set `--jwks FILE`; `nbf` is
+//! looked at, `aud` and `iss` where `--audience` and `--issuer` name one. The claim `--scope-claim` (default `sub`) names the scope,
+//! and no request touches another scope's rows; `client` may name the device, which then has a `--rate` of its own. What is
+//! refused, requests and mutations, is in the log with `audit=true`. Every failure of a request has the body `{"error": {code, message, phase, requestId, retryable,
 //! retryAfterMs?, path?}, "serverTime": …}`:
 //!
 //! | status | code | then |
@@ -37,9 +39,12 @@
 //! | 500 | `server-error` | again; details are in the server's log only |
 //!
 //! # Data
-//! One SQLite file in WAL mode (`migrations/sqlite`, applied at start). A push is one `BEGIN IMMEDIATE` transaction: rows,
-//! archive entries, receipts, marks, id map and the scope's `_rev` commit together or not at all. Another database means
-//! another implementation of [`store::Store`].
+//! `--database farm.db` is one SQLite file in WAL mode; `--database postgres://…` a PostgreSQL database that any number of
+//! servers share. Migrations (`migrations/`) are applied at start. A push is one transaction that holds its scope's lock: rows,
+//! archive entries, receipts, marks, id map and the scope's `_rev` commit together or not at all. Every key begins with the
+//! scope, so on PostgreSQL, and on engines that distribute it, tables can be partitioned by scope. Another database means
+//! another implementation of [`store::Store`], and the suite `tests/store` on it. Every `--purge-every` tombstones past the
+//! horizon of 90 days go, and receipts as old that their clients have settled; who was away longer starts with a replacement sync.
 
 pub mod answer;
 pub mod auth;
@@ -48,6 +53,9 @@ pub mod cli;
 pub mod error;
 pub mod http;
 pub mod log;
+pub mod purge;
+pub mod rate;
+pub mod rules;
 pub mod serve;
 pub mod store;
 pub mod sync;

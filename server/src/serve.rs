@@ -2,14 +2,21 @@
 //!
 //! Lives here: the order of these steps. Not here: options (`cli`), endpoints (`http`).
 
+use crate::answer::now;
 use crate::auth::Gate;
-use crate::cli::Serve;
+use crate::cli::{Serve, Tokens};
 use crate::http::{App, router};
-use crate::store::{Store as _, StoreError, sqlite::Sqlite};
+use crate::purge;
+use crate::rate::Rate;
+use crate::rules::Rules;
+use crate::store::postgres::Postgres;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Database, Store, StoreError};
 use crate::sync::Desk;
 use homing::core::schema::Schema;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -24,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub enum StartError {
     /// The schema file cannot be read or is none.
     Schema(String),
+    /// The JWK set cannot be read or is none.
+    Jwks(String),
     /// The database cannot be opened or migrated.
     Database(StoreError),
     /// The address cannot be listened on.
@@ -34,6 +43,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Schema(why) => write!(f, "--schema: {why}"),
+            Self::Jwks(why) => write!(f, "--jwks: {why}"),
             Self::Database(why) => write!(f, "--database: {why}"),
             Self::Listen(at, why) => write!(f, "--listen: cannot listen on {at}: {why}"),
         }
@@ -64,25 +74,29 @@ impl Running {
 /// # Errors
 /// [`StartError`], naming the option at fault.
 pub async fn start(options: &Serve) -> Result<Running, StartError> {
-    let schema = match &options.schema {
-        None => Schema::default(),
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|e| StartError::Schema(format!("{}: {e}", file.display())))?;
-            Schema::parse(&text).map_err(|e| StartError::Schema(format!("{}: {e}", file.display())))?
-        }
+    let (schema, rules) = match &options.schema {
+        None => Default::default(),
+        Some(file) => declarations(file).map_err(|why| StartError::Schema(format!("{}: {why}", file.display())))?,
     };
-    let secret = &options.secret.jwt_secret;
-    if secret.len() < 32 {
-        tracing::warn!(bytes = secret.len(), "the JWT secret is shorter than 32 bytes: fine for a demo, guessable elsewhere");
+    let gate = gate(&options.tokens)?;
+    match &options.database {
+        Database::Sqlite(name) => run(options, (schema, rules), gate, Sqlite::open(name).await.map_err(StartError::Database)?).await,
+        Database::Postgres(url) => {
+            run(options, (schema, rules), gate, Postgres::open(url, options.connections).await.map_err(StartError::Database)?).await
+        }
     }
-    let store = Sqlite::open(&options.database).await.map_err(StartError::Database)?;
+}
+
+async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: Gate, store: S) -> Result<Running, StartError> {
     let listener = TcpListener::bind(options.listen).await.map_err(|e| StartError::Listen(options.listen, e))?;
     let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
-    tracing::info!(%address, database = options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
+    tracing::info!(%address, database = %options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
 
-    let desk = Arc::new(Desk::new(store, schema));
-    let app = App { gate: Gate::new(secret, &options.scope_claim), desk: desk.clone(), max_body: options.max_body };
-    let service = router(app, &options.allow_origin);
+    let desk = Arc::new(Desk::new(store, schema, rules));
+    let rate = Arc::new(Rate::new(options.rate));
+    let app = App { gate, rate: rate.clone(), desk: desk.clone(), max_body: options.max_body };
+    let service = router(app, &options.allow_origin).into_make_service_with_connect_info::<SocketAddr>();
+    let upkeep = tokio::spawn(upkeep(desk.clone(), rate, options.purge_every));
     let (stop, stopped) = oneshot::channel::<()>();
     let done = tokio::spawn(async move {
         let (told, tell) = oneshot::channel::<()>();
@@ -98,8 +112,48 @@ pub async fn start(options: &Serve) -> Result<Running, StartError> {
             outcome = server => if let Err(e) = outcome { tracing::error!(error = %e, "server failed") },
             () = grace => tracing::warn!("stopped with requests under way"),
         }
+        // What it was doing is rolled back, and done the next time.
+        upkeep.abort();
         desk.store().close().await;
         tracing::info!("stopped");
     });
     Ok(Running { address, stop, done })
+}
+
+fn declarations(file: &Path) -> Result<(Schema, Rules), String> {
+    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let schema = Schema::parse(&text).map_err(|e| e.to_string())?;
+    Ok((schema, Rules::parse(&text)?))
+}
+
+fn gate(tokens: &Tokens) -> Result<Gate, StartError> {
+    let mut gate = Gate::new(&tokens.scope_claim);
+    if let Some(secret) = &tokens.jwt_secret {
+        if secret.len() < 32 {
+            tracing::warn!(bytes = secret.len(), "the JWT secret is shorter than 32 bytes: fine for a demo, guessable elsewhere");
+        }
+        gate = gate.secret(secret);
+    }
+    if let Some(file) = &tokens.jwks {
+        let wrong = |why: String| StartError::Jwks(format!("{}: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
+        gate = gate.jwks(&text).map_err(wrong)?;
+    }
+    gate = tokens.audience.iter().fold(gate, |gate, audience| gate.audience(audience));
+    Ok(tokens.issuer.iter().fold(gate, |gate, issuer| gate.issuer(issuer)))
+}
+
+/// What is done beside the requests, for as long as the server runs; at once, too, for a server that is restarted every day.
+async fn upkeep<S: Store>(desk: Arc<Desk<S>>, rate: Arc<Rate>, purge_every: Duration) {
+    let mut purges = tokio::time::interval(purge_every);
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        tokio::select! {
+            _ = minutes.tick() => rate.forget_silent(),
+            _ = purges.tick() => match purge::run(desk.store(), now()).await {
+                Ok(gone) => tracing::info!(tombstones = gone.tombstones, receipts = gone.receipts, "purged"),
+                Err(why) => tracing::error!(error = %why, "the purge failed; it goes on the next time"),
+            },
+        }
+    }
 }

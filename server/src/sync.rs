@@ -4,6 +4,7 @@
 //! verdict (`core::authority`), SQL (`store`), status codes beyond passing a refusal on.
 
 use crate::error::Failure;
+use crate::rules::Rules;
 use crate::store::{Page, Store, StoreError, Transaction as _};
 use axum::extract::Query;
 use axum::http::Uri;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub struct Desk<S> {
     store: S,
     schema: Schema,
+    rules: Rules,
 }
 
 /// A pull as it was asked: by cursor, or by time.
@@ -30,10 +32,10 @@ pub struct Asked {
 }
 
 impl<S: Store> Desk<S> {
-    /// A desk that judges by `schema` and keeps rows in `store`.
+    /// A desk that judges by `schema` and `rules` and keeps rows in `store`.
     #[must_use]
-    pub fn new(store: S, schema: Schema) -> Self {
-        Self { store, schema }
+    pub fn new(store: S, schema: Schema, rules: Rules) -> Self {
+        Self { store, schema, rules }
     }
 
     /// The database behind it.
@@ -56,8 +58,10 @@ impl<S: Store> Desk<S> {
 
     /// One transaction: all effects of the request, or none.
     async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Vec<WireResult>, StoreError> {
+        // Before the scope is locked: it takes time and needs nothing from there.
+        let refused = self.rules.objections(request);
         let mut tx = self.store.begin(scope, now).await?;
-        let mut snapshot = Snapshot::new(tx.head().clone());
+        let mut snapshot = Snapshot { refused, ..Snapshot::new(tx.head().clone()) };
         tx.load(&authority::needs(request), &mut snapshot).await?;
         let more = authority::follow_up(&self.schema, request, &snapshot);
         tx.load(&more, &mut snapshot).await?;

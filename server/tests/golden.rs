@@ -1,4 +1,4 @@
-//! The golden requests (`tests/fixtures/wire/*.json`) by HTTP against a server on a real file, no client present.
+//! The golden requests (`tests/fixtures/wire/*.json`) by HTTP against a real server, no client present.
 //!
 //! What a clock or a random number decides is left out of the comparison: server time, cursor, epoch, `_rev`s (the requests'
 //! are replaced by those this server gave), when a conflict arose. Everything else is compared, member by member.

@@ -1,64 +1,38 @@
-//! The real binary: its words on the command line, killed and started again on its file, stopped politely.
+//! The real binary: its words on the command line, killed and started again on its database, stopped politely.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
-use common::{Client, SECRET, count, create, many, request, rows};
+use common::place::Place;
+use common::process::{BINARY, serve};
+use common::{Client, SECRET, create, many, request, rows};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_homing-server");
-
-struct Process {
-    child: Child,
-    client: Client,
-}
-
-async fn serve(file: &Path, more: &[&str]) -> Process {
-    let mut child = Command::new(BINARY)
-        .args(["serve", "--listen", "127.0.0.1:0", "--database"])
-        .arg(file)
-        .args(more)
-        .env("HOMING_JWT_SECRET", SECRET)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = lines.next_line().await.unwrap().expect("the server said nothing");
-    let base = line.strip_prefix("listening on ").unwrap().to_owned();
-    Process { child, client: Client::new(&base, "farm-1") }
-}
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
 
 #[tokio::test]
 async fn what_was_answered_survives_sigkill_and_is_answered_the_same_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("server.db");
-    let mut first = serve(&file, &[]).await;
+    let place = Place::new().await;
+    let mut first = serve(&place, &[]).await;
     let push = request("a", many("a", 1, 500));
     let answered = first.client.sync(&push).await;
     let cursor = answered["cursor"].as_str().unwrap().to_owned();
     first.child.kill().await.unwrap();
 
-    let second = serve(&file, &[]).await;
+    let second = serve(&place, &[]).await;
     let again = second.client.sync(&push).await;
     for (one, two) in answered["results"].as_array().unwrap().iter().zip(again["results"].as_array().unwrap()) {
         assert_eq!((&one["status"], &one["rev"], &two["replayed"]), (&two["status"], &two["rev"], &json!(true)));
     }
-    assert_eq!(count(&file, "by_client = 'a'").await, 500);
+    assert_eq!(place.count("by_client = 'a'").await, 500);
     let since = second.client.pull(&format!("cursor={cursor}")).await;
     assert_eq!((&since["epoch"], &since["reset"], rows(&since).len()), (&answered["epoch"], &json!(false), 0));
 }
 
 #[tokio::test]
 async fn a_push_under_way_at_sigkill_is_stored_whole_or_not_at_all() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("server.db");
-    let mut process = serve(&file, &[]).await;
+    let place = Place::new().await;
+    let mut process = serve(&place, &[]).await;
     let began = std::time::Instant::now();
     process.client.sync(&request("warm", many("warm", 1, 500))).await;
     let usual = began.elapsed();
@@ -78,35 +52,34 @@ async fn a_push_under_way_at_sigkill_is_stored_whole_or_not_at_all() {
             }
         };
         process.child.kill().await.unwrap();
-        process = serve(&file, &[]).await;
-        let stored = count(&file, &format!("by_client = '{name}'")).await;
+        process = serve(&place, &[]).await;
+        let stored = place.count(&format!("by_client = '{name}'")).await;
         let receipts =
-            count(&file, &format!("1 = 1 AND by_client = '{name}' AND (SELECT COUNT(*) FROM receipts WHERE client = '{name}') = 500"))
-                .await;
+            place.count(&format!("by_client = '{name}' AND (SELECT COUNT(*) FROM receipts WHERE client = '{name}') = 500")).await;
         assert!(stored == 0 || stored == 500, "half a push was stored: {stored}");
         assert_eq!(receipts, stored, "rows without their receipts");
         assert!(heard.is_err() || stored == 500, "answered, then forgotten");
         whole += i64::from(stored == 500);
         let again = process.client.sync(&push).await;
         assert!(again["results"].as_array().unwrap().iter().all(|r| r["status"] == "applied"));
-        assert_eq!(count(&file, &format!("by_client = '{name}'")).await, 500);
+        assert_eq!(place.count(&format!("by_client = '{name}'")).await, 500);
     }
     assert!(whole < 10, "no kill came early enough to mean anything");
 }
 
 #[tokio::test]
 async fn sigterm_finishes_requests_and_closes_the_database() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("server.db");
+    let place = Place::new().await;
     for signal in ["-TERM", "-INT"] {
-        let process = serve(&file, &["--log", "json"]).await;
+        let process = serve(&place, &["--log", "json"]).await;
         let name = format!("c{signal}");
         process.client.sync(&request(&name, vec![create(&name, 1, "flocks", &name, json!({ "name": "not for the log" }))])).await;
         let pid = process.child.id().unwrap().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
         let done = process.child.wait_with_output().await.unwrap();
         assert!(done.status.success(), "{signal}: {:?}", done.status);
-        assert!(!folder.path().join("server.db-wal").exists(), "{signal}: the write-ahead log was not folded in");
+        let wal = place.file().map(|file| file.with_extension("db-wal"));
+        assert!(!wal.is_some_and(|wal| wal.exists()), "{signal}: the write-ahead log was not folded in");
 
         let log = String::from_utf8(done.stderr).unwrap();
         let events: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).expect(l)).collect();
@@ -118,9 +91,40 @@ async fn sigterm_finishes_requests_and_closes_the_database() {
 }
 
 #[tokio::test]
+async fn the_log_tells_what_was_refused_to_whom_and_why() {
+    let place = Place::new().await;
+    let process = serve(&place, &["--log", "json", "--rate", "1"]).await;
+    let client = &process.client;
+    client.sync(&request("a", vec![create("a", 1, "_conflictArchive", "x", json!({ "pin": "not for the log" }))])).await;
+    let stranger = Client { token: "nonsense".into(), ..client.clone() };
+    assert_eq!(stranger.get("").await.status, 401);
+    assert_eq!(client.get("scope=farm-2").await.status, 409);
+    while client.get("limit=1").await.status == 200 {}
+    let pid = process.child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let done = process.child.wait_with_output().await.unwrap();
+
+    let log = String::from_utf8(done.stderr).unwrap();
+    let events: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).expect(l)).collect();
+    let audit: Vec<&Value> = events.iter().filter(|e| e["audit"] == true).collect();
+    let told = |e: &Value| ["scope", "code", "cause", "mutation", "path"].map(|name| e[name].as_str().unwrap_or("-").to_owned());
+    assert_eq!(
+        audit.iter().map(|e| told(e)).collect::<Vec<_>>(),
+        [
+            ["farm-1", "invalid-record", "-", "a:1", "/collection"],
+            ["", "auth-required", "malformed", "-", "/api/v1/sync/delta"],
+            ["farm-1", "scope-changed", "", "-", "/api/v1/sync/delta"],
+            ["farm-1", "rate-limited", "", "-", "/api/v1/sync/delta"],
+        ]
+    );
+    assert!(audit.iter().all(|e| e["peer"] == "127.0.0.1" && !e["request_id"].as_str().unwrap().is_empty()), "{audit:?}");
+    assert!(!log.contains("nonsense") && !log.contains(&client.token) && !log.contains("not for the log"));
+}
+
+#[tokio::test]
 async fn a_huge_body_is_never_held_in_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let process = serve(&folder.path().join("server.db"), &[]).await;
+    let place = Place::new().await;
+    let process = serve(&place, &[]).await;
     process.client.sync(&request("a", many("a", 1, 1))).await;
     let peak = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id().unwrap())).unwrap();
@@ -163,8 +167,14 @@ async fn the_command_line_explains_itself() {
     for option in [
         "--listen",
         "--database",
+        "--connections",
         "--jwt-secret",
         "--scope-claim",
+        "--jwks",
+        "--audience",
+        "--issuer",
+        "--rate",
+        "--purge-every",
         "--schema",
         "--allow-origin",
         "--log",
@@ -184,8 +194,8 @@ async fn the_command_line_explains_itself() {
 
 #[tokio::test]
 async fn a_printed_token_opens_its_scope() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut process = serve(&folder.path().join("server.db"), &["--scope-claim", "farm"]).await;
+    let place = Place::new().await;
+    let mut process = serve(&place, &["--scope-claim", "farm"]).await;
     process.client.get("").await.expect_failure(401, "auth-required", "pull");
     let (ok, token, _) =
         run(&["token", "--jwt-secret", SECRET, "--scope", "farm-7", "--scope-claim", "farm", "--client", "phone", "--expires", "1h"]).await;

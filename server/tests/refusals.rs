@@ -34,7 +34,7 @@ async fn a_body_that_is_not_json_is_refused_with_its_place() {
     }
     let not_text = reply(server.client.post().body(b"{\"protocol\":1,\"clientId\":\"\xff\"}".to_vec())).await;
     not_text.expect_failure(400, "malformed", "push");
-    assert_eq!(server.stored().await, 0);
+    assert_eq!(server.place.stored().await, 0);
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn every_bad_token_gets_the_same_answer_and_stores_nothing() {
     }
     said.dedup();
     assert_eq!(said.len(), 1, "the answer tells bad tokens apart: {said:?}");
-    assert_eq!(server.stored().await, 0);
+    assert_eq!(server.place.stored().await, 0);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn the_token_is_checked_before_a_byte_of_the_body_arrives() {
 async fn another_scope_is_refused_and_never_seen() {
     let server = Server::start().await;
     server.client.sync(&one()).await;
-    let stored = server.stored().await;
+    let stored = server.place.stored().await;
     let stranger = server.client("farm-2");
 
     let mut asked = one();
@@ -83,7 +83,7 @@ async fn another_scope_is_refused_and_never_seen() {
     answer.expect_failure(409, "scope-changed", "push");
     assert_eq!(answer.body["error"]["requestId"], "req-1");
     stranger.get("protocol=1&scope=farm-1").await.expect_failure(409, "scope-changed", "pull");
-    assert_eq!(server.stored().await, stored);
+    assert_eq!(server.place.stored().await, stored);
 
     // Not by a cursor of the other scope, not by time, not by naming its records, not by repeating its mutation ids.
     let cursor = server.client.pull("protocol=1").await["cursor"].as_str().unwrap().to_owned();
@@ -104,9 +104,9 @@ async fn a_body_of_ten_megabytes_is_refused_and_the_connection_lives_on() {
     let big = create("c", 1, "flocks", "f1", json!({ "notes": "x".repeat(10_000_000) }));
     let answer = server.client.push(&request("c", vec![big])).await;
     answer.expect_failure(413, "too-large", "push");
-    assert_eq!(server.stored().await, 0);
+    assert_eq!(server.place.stored().await, 0);
     server.client.sync(&one()).await;
-    assert!(server.stored().await > 0);
+    assert!(server.place.stored().await > 0);
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_body_of_unannounced_length_is_bounded_too() {
     let mut answer = vec![0; 12];
     tokio::time::timeout(Duration::from_secs(5), socket.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(answer, b"HTTP/1.1 413");
-    assert_eq!(server.stored().await, 0);
+    assert_eq!(server.place.stored().await, 0);
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -146,11 +146,11 @@ async fn compressed_bodies_are_read_up_to_the_same_limit() {
     reply(zipped(bomb)).await.expect_failure(413, "too-large", "push");
     reply(zipped(b"not gzip at all".to_vec())).await.expect_failure(400, "malformed", "push");
     reply(server.client.post().header("content-encoding", "br").body("x")).await.expect_failure(415, "unsupported-media-type", "push");
-    assert_eq!(server.stored().await, 0);
+    assert_eq!(server.place.stored().await, 0);
 
     let answer = reply(zipped(gzip(one().to_string().as_bytes()))).await;
     assert_eq!((answer.status, answer.body["results"][0]["status"].as_str()), (200, Some("applied")), "{}", answer.body);
-    assert_eq!(common::count(&server.folder.path().join("server.db"), "collection = 'flocks'").await, 1);
+    assert_eq!(server.place.count("collection = 'flocks'").await, 1);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn every_other_refusal_has_the_same_shape() {
     assert_eq!(since.body["error"]["path"], "/since");
     let too_many = client.push(&request("c", common::many("c", 1, 1001))).await;
     too_many.expect_failure(413, "too-large", "push");
-    assert_eq!(server.stored().await, 0);
+    assert_eq!(server.place.stored().await, 0);
 }
 
 #[tokio::test]
@@ -236,24 +236,21 @@ async fn only_allowed_origins_may_read_answers() {
 
 #[tokio::test]
 async fn a_locked_database_is_503_and_nothing_is_half_written() {
-    use sqlx::Connection as _;
     let server = Server::start().await;
     server.client.sync(&one()).await;
-    let stored = server.stored().await;
-    let file = sqlx::sqlite::SqliteConnectOptions::new().filename(server.folder.path().join("server.db"));
-    let mut other = sqlx::sqlite::SqliteConnection::connect_with(&file).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let stored = server.place.stored().await;
+    let other = server.place.hold("farm-1").await;
 
     let push = request("c", vec![create("c", 2, "flocks", "f2", json!({ "name": "x", "at": AT }))]);
     let busy = server.client.push(&push).await;
     busy.expect_failure(503, "unavailable", "push");
     assert_eq!((&busy.body["error"]["retryable"], busy.headers["retry-after"].to_str().unwrap()), (&json!(true), "1"));
     assert!(busy.body["error"]["retryAfterMs"].as_u64().unwrap() > 0);
-    assert_eq!(server.stored().await, stored);
+    assert_eq!(server.place.stored().await, stored);
     // Reading waits for nobody.
     assert_eq!(rows(&server.client.pull("protocol=1").await).len(), 1);
 
-    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.release().await;
     assert_eq!(server.client.sync(&push).await["results"][0]["status"], "applied");
 }
 

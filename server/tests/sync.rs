@@ -1,9 +1,10 @@
-//! Push and pull over real HTTP on a real file: results, receipts, pages, cursors, hostile records.
+//! Push and pull over real HTTP on a real database: results, receipts, pages, cursors, hostile records.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
-use common::{AT, Client, Server, count, create, many, request, rows};
+use common::place::Place;
+use common::{AT, Client, Server, create, many, request, rows};
 use homing_server::serve::start;
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ async fn what_one_device_pushes_another_pulls() {
     assert_eq!(outcomes(&edited), ["applied"]);
     let next = a.pull(&format!("cursor={cursor}")).await;
     assert_eq!(rows(&next).iter().map(|r| r["name"].clone()).collect::<Vec<_>>(), ["Layers"]);
-    assert_eq!(count(&server.folder.path().join("server.db"), "collection = 'flocks'").await, 1);
+    assert_eq!(server.place.count("collection = 'flocks'").await, 1);
 }
 
 #[tokio::test]
@@ -44,9 +45,9 @@ async fn a_repeated_push_gets_the_original_results_and_has_no_second_effect() {
     let server = Server::start().await;
     let push = request("a", many("a", 1, 20));
     let first = server.client.sync(&push).await;
-    let stored = server.stored().await;
+    let stored = server.place.stored().await;
     let again = server.client.sync(&push).await;
-    assert_eq!(server.stored().await, stored);
+    assert_eq!(server.place.stored().await, stored);
     assert_eq!(again["rev"], first["rev"]);
     for (one, two) in first["results"].as_array().unwrap().iter().zip(again["results"].as_array().unwrap()) {
         assert_eq!((&one["id"], &one["status"], &one["rev"]), (&two["id"], &two["status"], &two["rev"]));
@@ -54,7 +55,7 @@ async fn a_repeated_push_gets_the_original_results_and_has_no_second_effect() {
     }
     let reused = server.client.sync(&request("a", vec![create("a", 1, "inventory", "a-1", json!({ "qtyIn": 999 }))])).await;
     assert_eq!((outcomes(&reused), &reused["results"][0]["code"]), (vec!["rejected"], &json!("mutation-reuse")));
-    assert_eq!(server.stored().await, stored);
+    assert_eq!(server.place.stored().await, stored);
 }
 
 #[tokio::test]
@@ -63,7 +64,7 @@ async fn one_mutation_id_twice_in_one_request_takes_effect_once() {
     let one = create("a", 1, "flocks", "f1", json!({ "name": "x" }));
     let answer = server.client.sync(&request("a", vec![one.clone(), one])).await;
     assert_eq!(answer["results"].as_array().unwrap().len(), 2);
-    assert_eq!(count(&server.folder.path().join("server.db"), "collection = 'flocks'").await, 1);
+    assert_eq!(server.place.count("collection = 'flocks'").await, 1);
 }
 
 #[tokio::test]
@@ -126,7 +127,9 @@ async fn hostile_records_are_refused_one_by_one_with_code_and_path() {
     ];
     let mut mutations = vec![raw(1, "g1", &good("g1"))];
     mutations.extend(hostile.iter().enumerate().map(|(n, (id, record, _))| raw(n as u64 + 2, id, record)));
-    mutations.push(raw(90, "g2", &good("g2")));
+    // A text that looks like an id of ours, but is none, is a text.
+    let texts = format!(r#""a":"optimistic_\\u0000","b":"optimistic_{}""#, "x".repeat(100_000));
+    mutations.push(raw(90, "g2", &with("g2", &texts)));
     mutations.push(raw(91, "g3", &good("g3")).replace("\"flocks\"", "\"__proto__\""));
     mutations.push(raw(92, "g4", &good("g4")).replace("\"flocks\"", "\"_conflictArchive\""));
     let body = format!(r#"{{"protocol":1,"clientId":"a","requestId":"r","mutations":[{}]}}"#, mutations.join(","));
@@ -144,7 +147,7 @@ async fn hostile_records_are_refused_one_by_one_with_code_and_path() {
     let last = &results[hostile.len() + 1..];
     assert_eq!(last.iter().map(|r| r["status"].as_str().unwrap()).collect::<Vec<_>>(), ["applied", "rejected", "rejected"], "{last:?}");
     assert_eq!(results[0]["status"], "applied");
-    assert_eq!(count(&server.folder.path().join("server.db"), "1 = 1 AND id <> ''").await, 2, "only the two good records");
+    assert_eq!(server.place.count("id <> ''").await, 2, "only the two good records");
     let pulled = server.client.pull("protocol=1").await;
     assert_eq!(rows(&pulled).iter().map(|r| r["id"].clone()).collect::<Vec<_>>(), ["g1", "g2"]);
 }
@@ -174,11 +177,11 @@ async fn a_cursor_of_another_database_means_reset_and_nothing_is_evaluated() {
     assert_eq!((&pulled["reset"], rows(&pulled).len()), (&json!(true), 3));
     let mut push = request("a", many("a", 3, 1));
     push["cursor"] = foreign.into();
-    let stored = two.stored().await;
+    let stored = two.place.stored().await;
     let answer = two.client.sync(&push).await;
     assert_eq!((&answer["reset"], rows(&answer).len()), (&json!(true), 3));
     assert!(outcomes(&answer).is_empty(), "{answer}");
-    assert_eq!(two.stored().await, stored);
+    assert_eq!(two.place.stored().await, stored);
     // With the cursor it was given, the same mutation is taken.
     push["cursor"] = answer["cursor"].clone();
     assert_eq!(outcomes(&two.client.sync(&push).await), ["applied"]);
@@ -188,7 +191,6 @@ async fn a_cursor_of_another_database_means_reset_and_nothing_is_evaluated() {
 #[tokio::test]
 async fn delete_against_edit_waits_for_the_user_until_resolved() {
     let server = Server::start().await;
-    let file = server.folder.path().join("server.db");
     let made = server.client.sync(&request("a", vec![create("a", 1, "flocks", "f1", json!({ "name": "Layer Group 3" }))])).await;
     let rev = &made["results"][0]["rev"];
     let gone =
@@ -200,8 +202,8 @@ async fn delete_against_edit_waits_for_the_user_until_resolved() {
     assert_eq!(outcomes(&verdict), ["conflict"]);
     let conflict = &verdict["results"][0]["archived"];
     assert_eq!((&conflict["status"], &conflict["kind"]), (&json!("unresolved"), &json!("edit-delete")));
-    assert_eq!(count(&file, "collection = '_conflictArchive'").await, 1);
-    assert_eq!(count(&file, "(SELECT COUNT(*) FROM unresolved) = 1").await, 2);
+    assert_eq!(server.place.count("collection = '_conflictArchive'").await, 1);
+    assert_eq!(server.place.count("(SELECT COUNT(*) FROM unresolved) = 1").await, 2);
 
     let theirs = rows(&server.client.pull("protocol=1").await).iter().filter(|r| r["id"] == conflict["id"]).count();
     assert_eq!(theirs, 1, "the conflict travels like any row");
@@ -210,8 +212,8 @@ async fn delete_against_edit_waits_for_the_user_until_resolved() {
     keep["op"] = "undelete".into();
     keep["resolves"] = conflict["id"].clone();
     assert_eq!(outcomes(&server.client.sync(&request("b", vec![keep])).await), ["applied"]);
-    assert_eq!(count(&file, "(SELECT COUNT(*) FROM unresolved) = 0").await, 2);
-    assert_eq!(count(&file, "collection = 'flocks' AND NOT deleted").await, 1);
+    assert_eq!(server.place.count("(SELECT COUNT(*) FROM unresolved) = 0").await, 2);
+    assert_eq!(server.place.count("collection = 'flocks' AND NOT deleted").await, 1);
 }
 
 #[tokio::test]
@@ -238,9 +240,9 @@ async fn many_devices_at_once_lose_nothing() {
 }
 
 #[tokio::test]
-async fn two_servers_on_one_file_wait_for_each_other() {
+async fn two_servers_on_one_database_wait_for_each_other() {
     let one = Server::start().await;
-    let two = start(&common::options(&one.folder.path().join("server.db"))).await.unwrap();
+    let two = start(&common::options(&one.place)).await.unwrap();
     let mut devices = tokio::task::JoinSet::new();
     for device in 0..4 {
         let base = if device % 2 == 0 { one.client.base.clone() } else { format!("http://{}", two.address) };
@@ -256,7 +258,7 @@ async fn two_servers_on_one_file_wait_for_each_other() {
     while let Some(device) = devices.join_next().await {
         device.unwrap();
     }
-    assert_eq!(count(&one.folder.path().join("server.db"), "collection = 'inventory'").await, 800);
+    assert_eq!(one.place.count("collection = 'inventory'").await, 800);
     two.stop().await;
 }
 
@@ -273,9 +275,45 @@ async fn the_schema_file_decides_how_versions_meet() {
     assert_eq!((outcomes(&answer), &answer["results"][0]["code"]), (vec!["rejected"], &json!("append-only")));
 
     std::fs::write(&file, "{").unwrap();
-    let mut bad = common::options(&folder.path().join("x.db"));
+    let mut bad = common::options(&Place::sqlite());
     bad.schema = Some(file);
     assert!(start(&bad).await.unwrap_err().to_string().starts_with("--schema: "));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_json_schema_is_refused_alone_with_its_path() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let flock = json!({ "properties": { "count": { "type": "integer", "minimum": 1 } }, "required": ["name"] });
+    std::fs::write(file.path(), json!({ "collections": { "flocks": { "schema": flock } } }).to_string()).unwrap();
+    let server = Server::with(|o| o.schema = Some(file.path().to_owned())).await;
+    let bad = || create("a", 2, "flocks", "f2", json!({ "name": "x", "count": 0 }));
+    let mutations = vec![
+        create("a", 1, "flocks", "f1", json!({ "name": "x", "count": 7 })),
+        bad(),
+        create("a", 3, "clients", "c1", json!({ "count": 0 })),
+    ];
+    let answer = server.client.sync(&request("a", mutations)).await;
+    assert_eq!(outcomes(&answer), ["applied", "rejected", "applied"]);
+    let result = &answer["results"][1];
+    assert_eq!((&result["code"], &result["path"]), (&json!("validation"), &json!("/record/count")), "{result}");
+    assert!(result["message"].as_str().unwrap().contains("/count"), "{result}");
+    let again = server.client.sync(&request("a", vec![bad()])).await;
+    assert_eq!((&again["results"][0]["code"], &again["results"][0]["replayed"]), (&json!("validation"), &json!(true)));
+
+    // Of a group all, of a push without mutations each by itself; a delete is always allowed.
+    let grouped = |seq: u64, id: &str, name: &str| {
+        let mut mutation = create("a", seq, "flocks", id, json!({ name: "x" }));
+        mutation["group"] = "g".into();
+        mutation
+    };
+    let answer = server.client.sync(&request("a", vec![grouped(4, "f4", "name"), grouped(5, "f5", "nickname")])).await;
+    assert_eq!(outcomes(&answer), ["rejected", "rejected"]);
+    let mut simple = request("simple", vec![]);
+    simple["changes"] = json!([{ "collection": "flocks", "records": [{ "id": "f6", "count": 1 }, { "id": "f7", "name": "x" }, { "id": "f1", "_deletedAt": AT }] }]);
+    let answer = server.client.sync(&simple).await;
+    assert_eq!(answer["results"].as_array().unwrap().iter().filter(|r| r["code"] == "validation").count(), 1, "{answer}");
+    assert_eq!(server.place.count("collection = 'flocks' AND id IN ('f2', 'f4', 'f5', 'f6')").await, 0);
+    assert_eq!(server.place.count("collection = 'flocks' AND id = 'f7'").await, 1);
 }
 
 #[tokio::test]

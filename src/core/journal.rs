@@ -8,9 +8,11 @@
 //! be folded. Records are kept on one line ([`Record`] sees to it).
 
 mod row;
+mod unfolded;
 
-pub use row::{decode, encode};
+pub use row::{Stored, decode, encode};
 pub(crate) use row::{read_lines, write_lines};
+pub use unfolded::{Unfolded, Unreadable};
 
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Result;

@@ -24,6 +24,7 @@ use crate::core::schema::{Policy, check_name};
 use crate::core::stamp::Stamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -155,6 +156,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Its mutations; none where nothing had to be queued.
     pub mutations: Option<Range>,
+    /// The conflict that the record waits for, where the write joins `mine` of it: nothing new is sent, that is its verdict.
+    pub held: Option<Arc<str>>,
     /// Ids of the records, in the order given.
     pub ids: Vec<Arc<str>>,
     /// Imports: rows new here.
@@ -249,6 +252,12 @@ fn own_fields(text: &str) -> Result<Fields<'_>> {
     let mut fields = Fields::split(text)?;
     fields.0.retain(|(name, _)| !matches!(name.as_ref(), "_fieldTimes" | "_crdt"));
     Ok(fields)
+}
+
+/// What a record that was read and is handed in again still says of its counters and sets.
+fn hidden_state(text: &str) -> Result<Option<Map<String, Value>>> {
+    let state = Fields::split(text)?.0.into_iter().find(|(name, _)| name == "_crdt");
+    Ok(state.and_then(|(_, raw)| serde_json::from_str(raw.get()).ok()))
 }
 
 /// The first version of a record.
@@ -348,6 +357,10 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
     }
     let at = Stamp::next(context.now, Some(view.updated_at()));
     let mut record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(text)?);
+    if let Some(older) = hidden_state(text)? {
+        merge::check_types(&record, replica.rules(key).types)?;
+        record = merge::types_onto(&view, record, &older, replica.rules(key).types)?;
+    }
     if record.same_content(&view) {
         return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
     }

@@ -4,7 +4,7 @@
 //! touched, never one that merely contains it. Not here: the maps (`replica`, `authority`).
 
 use crate::core::error::Result;
-use crate::core::record::{Envelope, Fields, OPTIMISTIC_PREFIX, Record};
+use crate::core::record::{Envelope, Fields, OPTIMISTIC_PREFIX, Record, check_id};
 use crate::core::stamp::Stamp;
 use serde_json::Value;
 use std::sync::Arc;
@@ -52,7 +52,8 @@ pub fn optimistic_ids(text: &str) -> Vec<Arc<str>> {
         && let Ok(mut value) = serde_json::from_str::<Value>(text)
     {
         replace(&mut value, &mut |text| {
-            if text.starts_with(OPTIMISTIC_PREFIX) {
+            // What no record can be called refers to none.
+            if text.starts_with(OPTIMISTIC_PREFIX) && check_id(text).is_ok() {
                 found.push(text.into());
             }
             None

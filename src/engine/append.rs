@@ -1,6 +1,6 @@
 //! Appending: group commit, catching up with other tabs, what a failed append means.
 
-use super::{Durable, Engine, Failed, Memory, Verdict, load};
+use super::{Durable, Engine, Failed, Memory, Notice, Verdict, load};
 use crate::core::error::{Error, Result};
 use crate::core::journal::{Change, Entry, decode, encode};
 use crate::core::record::Key;
@@ -168,7 +168,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Another tab compacted what this one had not read: the stored state is the state.
     pub(super) async fn reload_in_turn(&self) -> Result<()> {
         let schema = self.inner.memory.borrow().replica.schema.clone();
-        let fold = load(&self.inner.journal, &schema).await?;
+        let mut fold = load(&self.inner.journal, &schema).await?;
+        let unreadable = fold.finish();
         let now = self.inner.platform.now();
         let mut memory = self.inner.memory.borrow_mut();
         memory.beneath(now, &self.inner.options, |m| {
@@ -179,6 +180,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         });
         (memory.head, memory.compacted) = (fold.head, fold.compacted);
         (memory.tail_bytes, memory.segment_sizes) = (fold.tail_bytes, fold.segment_sizes);
+        memory.report.notices.extend(unreadable.into_iter().map(Notice::Error));
         memory.report.everything = true;
         memory.collect(Source::Tab);
         Ok(())
@@ -227,6 +229,8 @@ impl Memory {
             // Asked for again after it was settled: the verdict is there, too.
             let answered = s.once.as_ref().and_then(|once| self.replica.answered(&once.key));
             self.report.settled.extend(answered.map(|a| (a.id.clone(), Verdict::answered(a))));
+            let joined = s.plans.iter().filter_map(|p| Some((p.mutations.as_ref()?.first.clone(), p.held.clone()?)));
+            self.report.settled.extend(joined.map(|(id, conflict)| (id, Verdict::Conflict { conflict })));
             let mutations: Vec<_> = s.plans.into_iter().map(|p| p.mutations).collect();
             // What went into a dead letter has its verdict already: it goes nowhere until that is retried.
             let dead = mutations.iter().flatten().filter_map(|range| self.replica.dead_letter(&range.first));

@@ -79,11 +79,12 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// `asked`: the app did, so it is tried although a timer still runs.
     pub(super) async fn cycle_or_join(&self, full: bool, asked: bool) -> Result<SyncReport> {
         self.check_open()?;
-        if self.inner.memory.borrow().state == State::Paused {
+        if self.inner.memory.as_it_is().state == State::Paused {
             return Err(Error::new(Code::Paused, "syncing is paused"));
         }
         let seen = self.inner.cycles.get();
         let _running = self.inner.cycle.lock().await;
+        self.fold_rest().await;
         if !full && self.inner.cycles.get() != seen {
             // A cycle was under way when this call came: it is this call's cycle, too.
             if let Some(outcome) = self.inner.last_cycle.borrow().clone() {

@@ -17,6 +17,7 @@ mod cycle;
 mod explain;
 mod figures;
 mod gate;
+mod later;
 mod machine;
 mod receive;
 mod report;
@@ -35,11 +36,10 @@ pub use view::{RecordState, Status};
 pub use write::{Receipt, Request};
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::{Change, Entry, FORMAT, decode, encode};
+use crate::core::journal::{Entry, FORMAT, Stored, Unfolded};
 use crate::core::metrics::Metrics;
 use crate::core::mutation::{MutationId, Once};
 use crate::core::plan::{Context, Intent, Plan};
-use crate::core::record::Record;
 use crate::core::replica::{Replica, Undo};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
@@ -47,6 +47,7 @@ use crate::platform::Platform;
 use crate::storage::{Head, Journal, Segments};
 use crate::transport::Transport;
 use futures_util::lock::Mutex;
+use later::Later;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -114,6 +115,8 @@ struct Speculation {
 /// Everything that changes.
 struct Memory {
     replica: Replica,
+    /// What opening left to be folded after everything in the replica.
+    unfolded: VecDeque<Unfolded>,
     head: Head,
     compacted: Head,
     tail_bytes: u64,
@@ -172,7 +175,7 @@ struct Inner<J, T, P> {
     transport: T,
     platform: P,
     options: Options,
-    memory: RefCell<Memory>,
+    memory: Later,
     turn: Mutex<()>,
     cycle: Mutex<()>,
     cycles: Cell<u64>,
@@ -207,6 +210,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let state = if options.sync { State::Idle } else { State::Paused };
         let memory = Memory {
             replica: loaded.replica,
+            unfolded: loaded.unfolded,
             head: loaded.head,
             compacted: loaded.compacted,
             tail_bytes: loaded.tail_bytes,
@@ -241,7 +245,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             transport,
             platform,
             options,
-            memory: RefCell::new(memory),
+            memory: Later::new(memory),
             turn: Mutex::new(()),
             cycle: Mutex::new(()),
             cycles: Cell::new(0),
@@ -252,13 +256,20 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         };
         let engine = Self { inner: Rc::new(inner) };
         engine.start();
+        if !engine.inner.memory.as_it_is().unfolded.is_empty() {
+            let later = engine.clone();
+            engine.inner.platform.spawn(Box::pin(async move {
+                later.inner.platform.sleep(0).await;
+                later.fold_rest().await;
+            }));
+        }
         Ok(engine)
     }
 
     /// This database incarnation.
     #[must_use]
     pub fn client_id(&self) -> Arc<str> {
-        self.inner.memory.borrow().replica.client().clone()
+        self.inner.memory.as_it_is().replica.client().clone()
     }
 
     /// Reads the fold. `f` must not call back into the engine.
@@ -331,7 +342,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     fn check_open(&self) -> Result<()> {
-        match self.inner.memory.borrow().closed {
+        match self.inner.memory.as_it_is().closed {
             true => Err(Error::new(Code::Closed, "the database is closed")),
             false => Ok(()),
         }
@@ -343,38 +354,17 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 /// # Errors
 /// Those of storage.
 pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
-    Ok(load(journal, &Arc::new(Schema::default())).await?.replica.queue_len())
+    let fold = load(journal, &Arc::new(Schema::default())).await?;
+    Ok(fold.replica.queue_len() + fold.unfolded.iter().map(Unfolded::len).sum::<usize>())
 }
 
 struct Fold {
     replica: Replica,
+    unfolded: VecDeque<Unfolded>,
     head: Head,
     compacted: Head,
     tail_bytes: u64,
     segment_sizes: HashMap<String, u64>,
-}
-
-/// Reads and folds a sample: what opening does as soon as storage has answered. A module compiles each function when it
-/// is first called; done while the disk works, that costs a third less time than afterwards.
-pub fn rehearse() {
-    let at = Stamp(0).to_string();
-    let record = |n| Record::parse(&format!(r#"{{"id":"sample-{n}","_updatedAt":"{at}","_deletedAt":null}}"#));
-    let Ok(records) = (0..64).map(record).collect::<Result<Vec<_>>>() else { return };
-    let creates = Change::Creates {
-        collection: "sample".into(),
-        first: MutationId::new("sample", 1),
-        records,
-        imported: false,
-        depends_on: Vec::new(),
-    };
-    let entries = encode(&[Entry::Write(vec![creates])]).and_then(decode).unwrap_or_default();
-    let mut replica = Replica::new(Arc::default());
-    replica.reserve(&entries);
-    for entry in &entries {
-        let _ = replica.fold(entry);
-    }
-    replica.mark_all_shown();
-    std::hint::black_box(replica.views("sample").map(|row| row.text().len()).sum::<usize>());
 }
 
 /// The fold of what is stored. Another tab may compact between the two reads: then once more.
@@ -390,15 +380,18 @@ async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
             },
         };
         let mut replica = Replica::restore(schema.clone(), &loaded.index, &segments)?;
-        let (mut tail_bytes, mut entries) = (0, Vec::new());
-        for row in loaded.tail {
-            tail_bytes += row.bytes.len() as u64;
-            entries.extend(decode(row.bytes)?);
+        let tail_bytes = loaded.tail.iter().map(|row| row.bytes.len() as u64).sum();
+        let mut tail = loaded.tail.into_iter().map(|row| Stored::read(row.bytes)).collect::<Result<Vec<_>>>()?;
+        let mut unfolded = later::split_creates(&mut tail);
+        let mut entries = Vec::new();
+        for row in tail {
+            entries.extend(row.entries()?);
         }
         replica.reserve(&entries);
         entries.iter().try_for_each(|entry| replica.fold(entry))?;
+        later::fold_few(&mut replica, &mut unfolded);
         let segment_sizes = names.into_iter().zip(segments.iter().map(|s| s.len() as u64)).collect();
-        return Ok(Fold { replica, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_sizes });
+        return Ok(Fold { replica, unfolded, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_sizes });
     }
     Err(Error::new(Code::StorageUnavailable, "the journal is compacted faster than it can be read"))
 }

@@ -167,14 +167,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Takes everything that happened since the last call.
     #[must_use]
     pub fn drain(&self) -> Drained {
-        std::mem::take(&mut self.inner.memory.borrow_mut().report)
+        std::mem::take(&mut self.inner.memory.as_it_is_mut().report)
     }
 
     /// What most drains come to, without their ceremony: writes of one mutation each that became durable, as ticket and
     /// number of the mutation (`None`: nothing had to be queued). Takes nothing where more is to be told.
     #[must_use]
     pub fn drain_durable(&self, client: &str) -> Option<Vec<(u64, Option<u64>)>> {
-        let mut memory = self.inner.memory.borrow_mut();
+        let mut memory = self.inner.memory.as_it_is_mut();
         if !memory.report.is_durable_only() {
             return None;
         }

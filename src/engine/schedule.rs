@@ -75,7 +75,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     async fn run(&self) {
         loop {
-            if self.inner.memory.borrow().closed {
+            if self.inner.memory.as_it_is().closed {
                 return;
             }
             let now = self.now();
@@ -126,7 +126,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// Writes became durable: send them soon, compact when due.
     pub(super) fn written(&self) {
-        if self.inner.memory.borrow().closed {
+        if self.inner.memory.as_it_is().closed {
             return;
         }
         self.compact_when_due();
@@ -147,7 +147,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// The platform says whether there is a network. A hint: an explicit sync tries anyway.
     pub fn online(&self, yes: bool) {
         {
-            let mut memory = self.inner.memory.borrow_mut();
+            let mut memory = self.inner.memory.as_it_is_mut();
             if memory.closed {
                 return;
             }
@@ -179,7 +179,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Stops syncing until [`Engine::resume`]. A request under way is not waited for; its answer still counts.
     pub fn pause(&self) {
         {
-            let mut memory = self.inner.memory.borrow_mut();
+            let mut memory = self.inner.memory.as_it_is_mut();
             if memory.closed {
                 return;
             }
@@ -190,13 +190,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// Starts syncing again, also where the server had to let go first: the app may know better.
     pub fn resume(&self) {
-        let state = self.inner.memory.borrow().state;
+        let state = self.inner.memory.as_it_is().state;
         match state {
             State::Paused => self.transition(Event::Resume),
             held if held.held() => self.transition(Event::Release),
             _ => return,
         }
-        if !self.inner.memory.borrow().online {
+        if !self.inner.memory.as_it_is().online {
             self.transition(Event::WentOffline);
         }
         self.inner.wake.at(self.now());
@@ -205,7 +205,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Moves the state machine; an event that cannot happen here is a defect: counted, told, ignored.
     pub(super) fn transition(&self, event: Event) {
         let (from, to) = {
-            let mut memory = self.inner.memory.borrow_mut();
+            let mut memory = self.inner.memory.as_it_is_mut();
             let from = memory.state;
             let to = from.next(event);
             match to {
@@ -230,7 +230,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// The state, and until when it holds.
     #[must_use]
     pub fn state(&self) -> (State, Option<Stamp>) {
-        let memory = self.inner.memory.borrow();
+        let memory = self.inner.memory.as_it_is();
         (memory.state, memory.until.map(|until| self.inner.steady.wall(until)))
     }
 }

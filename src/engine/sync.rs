@@ -7,6 +7,7 @@ use super::cycle::{Failure, Step};
 use super::{Engine, Event, Memory, receive::receive};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Entry;
+use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
 use crate::core::replica::{Limits, Source};
@@ -16,7 +17,7 @@ use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Offsets that differ less are the same.
 const STEADY_MS: i64 = 50;
@@ -223,12 +224,17 @@ impl Memory {
         use crate::core::journal::Change;
         let client = self.replica.client().clone();
         let mut seq = self.replica.seq();
-        let mut changes = Vec::new();
+        let (mut changes, mut renamed) = (Vec::new(), HashMap::new());
         for m in self.replica.queue().filter(|m| m.id.client != client) {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
             changes.push(Change::Drop { id: m.id.clone(), discarded: false });
-            changes.push(Change::Add(Mutation { id: id.clone(), attempted: false, sent: None, on: None, ..m.clone() }));
+            // What it counts and adds is this client's, too: under the other one's name it could be taken for what that one did.
+            let types = self.replica.rules(&m.key).types;
+            let below = m.on.as_ref().and_then(|on| renamed.get(on)).or(m.base.as_ref());
+            let record = below.and_then(|below| merge::written(below, &m.record, &client, types).ok()).unwrap_or_else(|| m.record.clone());
+            renamed.insert(m.id.clone(), record.clone());
+            changes.push(Change::Add(Mutation { id: id.clone(), record, attempted: false, sent: None, on: None, ..m.clone() }));
             changes.push(Change::Redepend { from: m.id.clone(), to: Some(id) });
         }
         (!changes.is_empty()).then_some(Entry::Write(changes))

@@ -3,6 +3,7 @@
 import { deleteStored, pendingOf } from '#wasm'
 import { HomingError, toHomingError } from './errors.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
+import { parseStoredName, storedName } from './names.js'
 import { isOpen } from './opening.js'
 import { forgetOpened, openedBefore } from './registry.js'
 import type { StoredDatabase } from './types.js'
@@ -16,7 +17,7 @@ export async function list(source: () => WasmSource | Promise<WasmSource>): Prom
   for (const one of await named()) known.set(JSON.stringify([one.name, one.scope]), one)
   const found: StoredDatabase[] = []
   for (const { name, scope } of known.values()) {
-    const pending = await asked(() => pendingOf(name, scope))
+    const pending = await asked(() => pendingOf(storedName(name, scope)))
     const lastOpenedAt = opened.find((one) => one.name === name && one.scope === scope)?.at ?? ''
     if (pending === undefined) forgetOpened(name, scope)
     else found.push(Object.freeze({ name, scope, pending, lastOpenedAt }))
@@ -30,17 +31,16 @@ export async function remove(which: { name: string; scope: string; discardPendin
   const { name, scope, discardPending } = which
   await loadWasm(source)
   if (isOpen(name, scope)) throw new HomingError({ code: 'blocked', message: `'${name}' is open in this page: use its wipe(), or close it first.`, phase: 'close' })
-  const pending = await asked(() => pendingOf(name, scope)) ?? 0
+  const pending = await asked(() => pendingOf(storedName(name, scope))) ?? 0
   if (pending > 0 && discardPending !== true) throw new HomingError({ code: 'pending-work', message: `${pending} writes did not reach the server yet.`, phase: 'close' })
-  await asked(() => deleteStored(name, scope))
+  await asked(() => deleteStored(storedName(name, scope)))
   forgetOpened(name, scope)
 }
 
 /** Newer browsers can say which databases there are, also those opened where `localStorage` is missing. */
-async function named(): Promise<{ name: string; scope: string }[]> {
+async function named(): Promise<{ readonly name: string; readonly scope: string }[]> {
   const all = await globalThis.indexedDB?.databases?.().catch(() => []) ?? []
-  const own = all.flatMap(({ name }) => (name?.startsWith('homing:') ? [name.slice('homing:'.length).split(':').map((part) => part.replaceAll('%3A', ':').replaceAll('%25', '%'))] : []))
-  return own.flatMap(([name, scope = '', ...more]) => (name === undefined || more.length > 0 ? [] : [{ name, scope }]))
+  return all.flatMap((database) => parseStoredName(database.name ?? '') ?? [])
 }
 
 async function asked<T>(call: () => Promise<T>): Promise<T> {

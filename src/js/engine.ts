@@ -14,7 +14,8 @@ export interface Engine {
   drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
   drain(): string
-  rows(collection: string): string
+  /** The live rows: a JSON array, then pieces of one JSON object per line. */
+  rows(collection: string): readonly string[]
   row(collection: string, id: string): string | undefined
   rowsOf(collection: string, ids: string): string
   deleted(collection: string): string
@@ -24,6 +25,9 @@ export interface Engine {
   status(): string
   metrics(): string
   queue(): string
+  /** RFC 6902: of a queued mutation, and `{mine, theirs, difference}` of a conflict. */
+  patch(mutationId: string): string | undefined
+  conflictPatch(conflictId: string): string | undefined
   explain(): string
   /** An id for a new record. */
   newId(collection: string): string

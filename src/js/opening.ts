@@ -2,6 +2,7 @@
 // an open database (`database.ts`).
 
 import { openEngine } from '#wasm'
+import { EarlyReading } from './early.js'
 import type { Engine } from './engine.js'
 import { LocalDatabase } from './database.js'
 import { HomingError, abortError, toHomingError } from './errors.js'
@@ -56,28 +57,28 @@ async function share(declaration: Declaration, options: AnyOptions, source: () =
 }
 
 async function start(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
-  if (options.storage !== 'memory') wakeStorage()
+  const early = declaration.durable ? new EarlyReading(declaration.stored) : null
+  try {
+    return await startOn(early, declaration, options, source)
+  } catch (error) {
+    early?.drop().catch(() => {})
+    throw error
+  }
+}
+
+async function startOn(early: EarlyReading | null, declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
   await loadWasm(source)
   const session = new Session(declaration)
   const tabs = new Tabs(declaration, session)
   const hooks = makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended })
   const { name, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
-  session.attach(await openEngine(declaration.text, hooks) as Engine)
+  session.attach(await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
   tabs.start()
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
   if (declaration.durable) noteOpened(name, declaration.scope)
   return session
-}
-
-/** Has the browser start its storage while the module is compiled. A hint: nobody needs the answer. */
-function wakeStorage(): void {
-  try {
-    globalThis.indexedDB?.databases?.().catch(() => {})
-  } catch {
-    // Forbidden here; opening will say so.
-  }
 }
 
 /** One user less; the last one closes the engine. */

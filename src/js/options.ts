@@ -2,6 +2,7 @@
 
 import type { Hooks } from './engine.js'
 import { HomingError, reportCallbackError } from './errors.js'
+import { storedName } from './names.js'
 import type { CollectionOptions, LogEntry, OpenOptions, PullRequest, PushRequest, SyncOptions } from './types.js'
 import { isObject, type Members } from './values.js'
 
@@ -14,6 +15,8 @@ export type AnyOptions = OpenOptions<{ [name: string]: Members }>
 export interface Declaration {
   readonly name: string
   readonly scope: string
+  /** What its storage calls the database. */
+  readonly stored: string
   /** Without a prototype: any name can be looked up. */
   readonly collections: { readonly [name: string]: AnyCollection }
   /** The scope whose unsent work moves here. */
@@ -51,11 +54,12 @@ export function declare(options: AnyOptions): Declaration {
   return {
     name,
     scope,
+    stored: storedName(name, scope),
     collections: Object.assign(Object.create(null) as { [name: string]: AnyCollection }, collections),
     adopts: adoptScope ?? null,
     syncs: sync !== undefined,
     durable: storage !== 'memory',
-    text: JSON.stringify({ name, scope, adoptScope, schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
+    text: JSON.stringify({ stored: storedName(name, scope), adoptStored: adoptScope === undefined || adoptScope === scope ? undefined : storedName(name, adoptScope), schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
   }
 }
 

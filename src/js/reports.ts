@@ -3,7 +3,7 @@
 import type { Engine, OpResult } from './engine.js'
 import { HomingError, type toHomingError } from './errors.js'
 import { Source } from './observable.js'
-import type { Choice, Conflict, Database, DeadLetter, Mutation, Write } from './types.js'
+import type { Choice, Conflict, ConflictPatches, Database, DeadLetter, Mutation, PatchOperation, Write } from './types.js'
 import { encodeValue } from './validate.js'
 import { freeze, isObject } from './values.js'
 import { GroupTicket, RecordWrite, refuse, type Judge, type Ticket } from './writes.js'
@@ -103,6 +103,10 @@ class Conflicts extends Listing<Conflict> {
     }
   }
 
+  patch(id: string): ConflictPatches | undefined {
+    return read(this.#host, (engine) => engine.conflictPatch(String(id)))
+  }
+
   reinstate = (id: string): Write<unknown> => {
     const conflict = this.get(id)
     try {
@@ -168,9 +172,19 @@ class Queue implements QueueView {
     return this.#host.engine === null ? [] : JSON.parse(this.#host.engine.explain()) as ReturnType<QueueView['explain']>
   }
 
+  patch(mutationId: string): readonly PatchOperation[] | undefined {
+    return read(this.#host, (engine) => engine.patch(String(mutationId)))
+  }
+
   discard(mutationId: string): Promise<void> {
     return discard(this.#host, this.#listing.getSnapshot(), mutationId, (engine) => engine.discard(String(mutationId)))
   }
+}
+
+function read<T>(host: Host, from: (engine: Engine) => string | undefined): T | undefined {
+  host.refresh()
+  const text = host.engine === null ? undefined : from(host.engine)
+  return text === undefined ? undefined : freeze(JSON.parse(text) as T)
 }
 
 function matching<T extends object>(list: readonly T[], wanted: Partial<T>): readonly T[] {

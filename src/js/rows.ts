@@ -31,8 +31,9 @@ export class Rows {
   readonly unread = new Map<string, Unread>()
   readonly unreadMany = new Set<Unread>()
   readonly #reader: Reader
-  /** In order once loaded. Null: known, not fetched. */
-  #slots = new Map<string, AnyRow | null>()
+  #byId = new Map<string, AnyRow | null>()
+  /** Loaded, and not looked up by id so far. */
+  #unlisted: readonly AnyRow[] | null = null
   #stale = new Set<string>()
   #loaded = false
   #snapshot: readonly AnyRow[] | null = null
@@ -45,6 +46,20 @@ export class Rows {
   constructor(name: string, reader: Reader) {
     this.name = name
     this.#reader = reader
+  }
+
+  /** In order once loaded. Null: known, not fetched. */
+  get #slots(): Map<string, AnyRow | null> {
+    if (this.#unlisted !== null) {
+      for (const row of this.#unlisted) this.#byId.set(row.id, row)
+      this.#unlisted = null
+    }
+    return this.#byId
+  }
+
+  set #slots(slots: Map<string, AnyRow | null>) {
+    this.#unlisted = null
+    this.#byId = slots
   }
 
   /** Grows with every change; equal versions are equal data. */
@@ -81,11 +96,15 @@ export class Rows {
     if (this.#reader.engine === null) return this.#before
     if (!this.#loaded || this.#stale.size * 2 > this.#slots.size) this.#load()
     else if (this.#stale.size > 0) this.#fetch([...this.#stale])
-    const rows: AnyRow[] = []
-    for (const row of this.#slots.values()) if (row !== null && row !== GONE) rows.push(row)
-    this.#snapshot = keepIdentity(this.#before, Object.freeze(rows))
+    this.#snapshot = keepIdentity(this.#before, this.#unlisted ?? Object.freeze(this.#shown()))
     this.#before = this.#snapshot
     return this.#snapshot
+  }
+
+  #shown(): AnyRow[] {
+    const rows: AnyRow[] = []
+    for (const row of this.#slots.values()) if (row !== null && row !== GONE) rows.push(row)
+    return rows
   }
 
   /** The tombstones. */
@@ -188,12 +207,12 @@ export class Rows {
   #load(): void {
     const engine = this.#reader.engine
     if (engine === null) return
-    const rows = JSON.parse(engine.rows(this.name)) as AnyRow[]
+    const rows = parseRows(engine.rows(this.name))
     const known = this.#slots
     this.#slots = new Map()
     this.#stale = new Set()
     this.#loaded = true
-    if (known.size === 0) for (const row of rows) this.#slots.set(row.id, freeze(row))
+    if (known.size === 0) this.#unlisted = freeze(rows)
     else for (const row of rows) this.#slots.set(row.id, newer(known.get(row.id), row))
   }
 
@@ -215,6 +234,13 @@ export class Rows {
     this.#slots.set(id, kept)
     return kept
   }
+}
+
+/** Rows as the engine passes them: a JSON array, then pieces of one JSON object per line. No JSON text of ours has a line break in it. */
+function parseRows([array = '[]', ...pieces]: readonly string[]): AnyRow[] {
+  const rows = JSON.parse(array) as AnyRow[]
+  for (const piece of pieces) for (const row of JSON.parse(`[${piece.replaceAll('\n', ',')}]`) as AnyRow[]) rows.push(row)
+  return rows
 }
 
 /** The row that was there if nothing in it changed. */

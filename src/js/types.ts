@@ -160,6 +160,8 @@ export interface CollectionOptions<T> {
   references?: { readonly [field: string]: string }
   /** `false`: never leaves the device. */
   sync?: boolean
+  /** A JSON Schema that the server holds every version against; what does not fit is a dead letter, `validation`. Not looked at here. */
+  schema?: object
   /** The field that names a record in conflict texts. */
   label?: Key<T>
   /** What one record is called in conflict texts: `Flock`. */
@@ -242,7 +244,10 @@ export interface Database<S extends Schema> extends HomingEvents {
    * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
    */
   saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>
-  /** Brings what changed meanwhile into the tree, in place, except where the tree has unsaved edits; returns JSON Pointers of what changed. */
+  /**
+   * Brings what changed meanwhile into the tree, in place, `_conflictArchive` too, except where the tree has unsaved edits; returns JSON
+   * Pointers of what changed.
+   */
   refreshDocument(tree: object): readonly string[]
   /** Imports the JSON document under a localStorage key. The original stays where it is. @example await db.importLocalStorage({ key: 'egglogu_data' }) */
   importLocalStorage(options: Options & { key: string }): Promise<ImportReport>
@@ -264,6 +269,8 @@ export interface Database<S extends Schema> extends HomingEvents {
     list(filter?: { collection?: string; recordId?: string }): readonly Mutation[]
     /** Why each mutation has not been sent yet. */
     explain(): readonly { mutationId: string; reason: string; until?: string; waitingFor?: string }[]
+    /** What a mutation, also a dead letter, changes: from the version it was made on to its record; a new record is added to `{}`. @example render(db.queue.patch(mutation.id)) */
+    patch(mutationId: string): readonly PatchOperation[] | undefined
     /** Takes back a mutation that was never sent; `blocked` while others wait for it. */
     discard(mutationId: string): Promise<void>
   }
@@ -281,6 +288,8 @@ export interface Database<S extends Schema> extends HomingEvents {
   readonly conflicts: Observable<readonly Conflict[]> & {
     list(filter?: { status?: Conflict['status']; collection?: string; recordId?: string; limit?: number }): readonly Conflict[]
     get(id: string): Conflict | undefined
+    /** What both versions changed and what leads from theirs to mine. @example render(db.conflicts.patch(id)?.difference) */
+    patch(id: string): ConflictPatches | undefined
     /** Settles one that waits, on all devices. */
     resolve(id: string, choice: Choice<Record<string, unknown>>): Write<unknown>
     /** Writes the version that lost again, on top of what is there now; brings a deleted record back. Not for one that waits. @example await db.conflicts.reinstate(entry.id) */
@@ -331,6 +340,7 @@ export interface Conflict<T = Record<string, unknown>> {
   readonly label: string
   readonly kind: 'edit-edit' | 'delete-edit' | 'edit-delete' | 'create-create'
   readonly paths: readonly string[]
+  /** What mine was made from: known on the device that edited it, while the conflict waits. */
   readonly base: Row<T> | null
   readonly mine: Row<T> | null
   readonly theirs: Row<T> | null
@@ -341,6 +351,10 @@ export interface Conflict<T = Record<string, unknown>> {
   readonly theirsBy: string | null
   readonly status: 'unresolved' | 'resolved' | 'automatic'
 }
+/** One step of a JSON Patch (RFC 6902). Homing's own members are left out, but for `_deletedAt` where a record is deleted. */
+export type PatchOperation = { readonly op: 'add' | 'replace'; readonly path: string; readonly value: unknown } | { readonly op: 'remove'; readonly path: string }
+/** How the versions of a conflict came about: from `base`, null where that version is not known; `difference` leads from theirs to mine. */
+export interface ConflictPatches { readonly mine: readonly PatchOperation[] | null; readonly theirs: readonly PatchOperation[] | null; readonly difference: readonly PatchOperation[] }
 /** A decision about a conflict; `both` gives mine a new id, a patch is applied to theirs. */
 export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
 /** What `addEventListener` can follow. @example db.addEventListener('conflict', ({ detail }) => ask(detail.label)) */

@@ -3,14 +3,16 @@
 use super::WebEngine;
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Error;
-use crate::core::journal::Range;
+use crate::core::journal::{Range, Unfolded};
 use crate::core::mutation::{Mutation, MutationId};
+use crate::core::patch;
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
 use crate::core::replica::{CollectionChange, DeadLetter, Replica};
 use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict, Waiting};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use wasm_bindgen::JsValue;
 
@@ -73,6 +75,14 @@ pub(super) fn rows<'r, I: Iterator<Item = Option<Cow<'r, Record>>>>(rows: impl F
     }
     out.push(']');
     out
+}
+
+/// The visible rows of a collection: a JSON array of those that are folded, then pieces of one JSON object per line. Those
+/// are not copied here: they become texts of the page where they lie.
+pub(super) fn live_rows(collection: &str, replica: &Replica, unfolded: &VecDeque<Unfolded>) -> Vec<JsValue> {
+    let folded = rows(|| replica.views(collection).filter(|row| !row.is_deleted()).map(Some));
+    let later = unfolded.iter().flat_map(|row| row.lines(collection)).map(JsValue::from);
+    std::iter::once(folded.into()).chain(later).collect()
 }
 
 /// Names and sizes of the collections.
@@ -257,14 +267,33 @@ pub(super) fn dead_letters(engine: &WebEngine) -> String {
 }
 
 fn conflict(replica: &Replica, row: &Record) -> Option<Value> {
+    serde_json::to_value(&current(replica, row)?).ok()
+}
+
+/// A conflict as this device sees it now.
+fn current(replica: &Replica, row: &Record) -> Option<Conflict> {
     let mut conflict = Conflict::from_record(row).ok()?;
     if let Some(hold) = replica.hold(&conflict.about()).filter(|h| h.conflict == *row.id()) {
         conflict.mine = Some(hold.mine.clone());
+        conflict.base = conflict.base.or_else(|| hold.base.clone());
     }
     if conflict.status == Status::Unresolved && replica.queue().any(|m| m.resolves.as_ref() == Some(row.id())) {
         conflict.status = Status::Resolved;
     }
-    serde_json::to_value(&conflict).ok()
+    Some(conflict)
+}
+
+/// What leads from one version to another.
+pub(super) fn patch(from: Option<&Record>, to: Option<&Record>) -> String {
+    text(&patch::patch(from, to))
+}
+
+/// What both versions of a conflict changed, where the version they were made from is known, and what leads from theirs to mine.
+pub(super) fn conflict_patch(replica: &Replica, row: &Record) -> Option<String> {
+    let conflict = current(replica, row)?;
+    let [base, mine, theirs] = [&conflict.base, &conflict.mine, &conflict.theirs].map(Option::as_ref);
+    let made = |version| base.map(|base| patch::patch(Some(base), version));
+    Some(json!({"mine": made(mine), "theirs": made(theirs), "difference": patch::patch(theirs, mine)}).to_string())
 }
 
 /// Conflicts and archive, oldest first.

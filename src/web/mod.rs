@@ -6,6 +6,7 @@
 mod decode;
 mod disk;
 mod encode;
+mod rehearsal;
 mod storage;
 
 use crate::core::conflict::Conflict;
@@ -16,12 +17,12 @@ use crate::core::record::{ARCHIVE, Key};
 use crate::core::remap::optimistic_id;
 use crate::core::schema::{Ids, Schema};
 use crate::core::stamp::Stamp;
-use crate::engine::{Engine, Options, Request, rehearse};
+use crate::engine::{Engine, Options, Request};
 use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
 use crate::storage::Journal;
+use crate::storage::indexeddb::EarlyReading;
 use crate::transport::fetch::Fetch;
-use futures_util::future::join;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -38,9 +39,8 @@ type WebEngine = Engine<WebJournal, Fetch, Web>;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OpenOptions {
-    name: String,
-    #[serde(default)]
-    scope: String,
+    /// What its storage calls the database.
+    stored: String,
     #[serde(default)]
     schema: Schema,
     #[serde(default)]
@@ -48,7 +48,7 @@ struct OpenOptions {
     #[serde(default)]
     storage: Option<String>,
     #[serde(default)]
-    adopt_scope: Option<String>,
+    adopt_stored: Option<String>,
     #[serde(default)]
     max_queue: Option<usize>,
     #[serde(default)]
@@ -87,10 +87,9 @@ pub struct Handle {
 
 /// Opens a database; see the shell's `openDatabase`.
 #[wasm_bindgen(js_name = openEngine)]
-pub async fn open_engine(options: String, hooks: JsValue) -> Result<Handle, JsValue> {
+pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyReading>) -> Result<Handle, JsValue> {
     let o = open_options(&options)?;
-    let journal = WebJournal::open(&o.name, &o.scope, o.storage.as_deref(), o.durability.as_deref());
-    let (journal, ()) = join(journal, async { rehearse() }).await;
+    let journal = WebJournal::open(&o.stored, o.storage.as_deref(), o.durability.as_deref(), early).await;
     open_on(o, hooks, journal.map_err(|e| encode::error(&e, "open"))?).await
 }
 
@@ -120,16 +119,16 @@ async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal) -> Result<
         ..defaults
     };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
-    if let Some(guest) = o.adopt_scope.filter(|guest| *guest != o.scope) {
-        adopt(&engine, &platform, &o.name, &guest).await.map_err(|e| encode::error(&e, "open"))?;
+    if let Some(guest) = o.adopt_stored {
+        adopt(&engine, &platform, &guest).await.map_err(|e| encode::error(&e, "open"))?;
     }
     let client = engine.client_id();
     Ok(Handle { engine, platform, client })
 }
 
 /// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
-async fn adopt(engine: &WebEngine, platform: &Web, name: &str, scope: &str) -> Result<(), Error> {
-    if let Some(other) = WebJournal::find(name, scope).await? {
+async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
+    if let Some(other) = WebJournal::find(stored).await? {
         engine.adopt(&other).await?;
         platform.spawn(Box::pin(async move { _ = other.destroy().await }));
     }
@@ -138,9 +137,9 @@ async fn adopt(engine: &WebEngine, platform: &Web, name: &str, scope: &str) -> R
 
 /// How many mutations wait in a database that need not be open; nothing where there is none.
 #[wasm_bindgen(js_name = pendingOf)]
-pub async fn pending_of(name: String, scope: String) -> Result<Option<u32>, JsValue> {
+pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
     let look = async {
-        let Some(journal) = WebJournal::find(&name, &scope).await? else { return Ok(None) };
+        let Some(journal) = WebJournal::find(&stored).await? else { return Ok(None) };
         let pending = crate::engine::pending(&journal).await;
         journal.close().await;
         pending.map(|n| u32::try_from(n).ok())
@@ -150,9 +149,9 @@ pub async fn pending_of(name: String, scope: String) -> Result<Option<u32>, JsVa
 
 /// Deletes a database that is not open here.
 #[wasm_bindgen(js_name = deleteStored)]
-pub async fn delete_stored(name: String, scope: String) -> Result<(), JsValue> {
+pub async fn delete_stored(stored: String) -> Result<(), JsValue> {
     let delete = async {
-        match WebJournal::find(&name, &scope).await? {
+        match WebJournal::find(&stored).await? {
             Some(journal) => journal.destroy().await,
             None => Ok(()),
         }
@@ -228,9 +227,9 @@ impl Handle {
         encode::drained(&self.engine.drain(), &self.engine)
     }
 
-    /// The visible rows of a collection, a JSON array.
-    pub fn rows(&self, collection: &str) -> String {
-        self.engine.read(|r| encode::rows(|| r.views(collection).filter(|row| !row.is_deleted()).map(Some)))
+    /// The visible rows of a collection: a JSON array, then pieces of one JSON object per line.
+    pub fn rows(&self, collection: &str) -> Vec<JsValue> {
+        self.engine.read_texts(|r, later| encode::live_rows(collection, r, later))
     }
 
     /// The tombstones of a collection, a JSON array.
@@ -279,6 +278,21 @@ impl Handle {
     /// Pending mutations.
     pub fn queue(&self) -> String {
         encode::queue(&self.engine)
+    }
+
+    /// What one of them, or a refused one, changes: RFC 6902.
+    pub fn patch(&self, mutation: &str) -> Option<String> {
+        let id: MutationId = mutation.parse().ok()?;
+        self.engine.read(|r| {
+            let m = r.pending(&id).or_else(|| r.dead_letter(&id).map(|letter| &letter.mutation))?;
+            Some(encode::patch(m.base.as_ref(), Some(&m.record)))
+        })
+    }
+
+    /// What two versions that met changed, and how they differ: RFC 6902.
+    #[wasm_bindgen(js_name = conflictPatch)]
+    pub fn conflict_patch(&self, conflict: &str) -> Option<String> {
+        self.engine.read(|r| encode::conflict_patch(r, &r.view(&key(ARCHIVE, conflict))?))
     }
 
     /// Why each of them waits.

@@ -1,7 +1,7 @@
 //! Which storage a page gets: IndexedDB, or memory where it asked for that.
 
 use crate::core::error::Result;
-use crate::storage::indexeddb::{Durability, IndexedDbJournal};
+use crate::storage::indexeddb::{Durability, EarlyReading, IndexedDbJournal};
 use crate::storage::memory::MemoryJournal;
 use crate::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use std::rc::Rc;
@@ -14,29 +14,26 @@ pub(super) enum WebJournal {
 }
 
 impl WebJournal {
-    /// Opens the storage of that name and scope, creating it where there is none.
-    pub(super) async fn open(name: &str, scope: &str, storage: Option<&str>, durability: Option<&str>) -> Result<Self> {
+    /// Opens the storage of that stored name, creating it where there is none. `early` is what the page read of it.
+    pub(super) async fn open(stored: &str, storage: Option<&str>, durability: Option<&str>, early: Option<EarlyReading>) -> Result<Self> {
         if storage == Some("memory") {
             return Ok(Self::Memory(Rc::default()));
         }
         let durability = if durability == Some("strict") { Durability::Strict } else { Durability::Relaxed };
-        Ok(Self::IndexedDb(IndexedDbJournal::open(&stored_name(name, scope), durability).await?))
+        let opened = match early {
+            Some(reading) => IndexedDbJournal::open_early(stored, durability, reading, super::rehearsal::rehearse()).await,
+            None => IndexedDbJournal::open(stored, durability).await,
+        };
+        Ok(Self::IndexedDb(opened?))
     }
 
-    /// The database of that name and scope, where there is one in IndexedDB.
-    pub(super) async fn find(name: &str, scope: &str) -> Result<Option<Self>> {
-        let name = stored_name(name, scope);
-        match IndexedDbJournal::exists(&name).await? {
-            true => Ok(Some(Self::IndexedDb(IndexedDbJournal::open(&name, Durability::Relaxed).await?))),
+    /// The database of that stored name, where there is one in IndexedDB.
+    pub(super) async fn find(stored: &str) -> Result<Option<Self>> {
+        match IndexedDbJournal::exists(stored).await? {
+            true => Ok(Some(Self::IndexedDb(IndexedDbJournal::open(stored, Durability::Relaxed).await?))),
             false => Ok(None),
         }
     }
-}
-
-/// What IndexedDB calls it. The colon between the two is escaped inside them: no name and scope meet another pair.
-fn stored_name(name: &str, scope: &str) -> String {
-    let escaped = |text: &str| text.replace('%', "%25").replace(':', "%3A");
-    if scope.is_empty() { format!("homing:{}", escaped(name)) } else { format!("homing:{}:{}", escaped(name), escaped(scope)) }
 }
 
 macro_rules! each {

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test'
 import { startServer } from '../support/server.mjs'
 import { openSite } from './page.mjs'
 
-const COLLECTIONS = { asked: { merge: 'manual', title: 'Flock', label: 'name' }, mine: { merge: 'client-wins' }, theirs: { merge: 'server-wins' }, first: { merge: 'fww' } }
+const COLLECTIONS = { asked: { merge: 'manual', title: 'Flock', label: 'name' }, mine: { merge: 'client-wins' }, theirs: { merge: 'server-wins' }, first: { merge: 'fww' }, counted: { fields: { eggs: 'counter', tags: 'set' } }, settings: { singleton: true, fields: { visits: 'counter' } } }
 let folder, server, site, page
 
 before(async () => {
@@ -191,6 +191,96 @@ test('the archive: filtered, followed, taken back, let go; part of the document 
     lists: [2, 1, 1, 1, 1, 1, 0], found: true, refused: ['blocked', 'not-found', 'invalid-record', true], exported: true, untouched: [0, 2, 0, []],
     back: ['applied', 2], purged: [0, 1, [true]], after: 1, others: 2, status: 1, told: true, mine: 2,
   })
+})
+
+test('an old tree, an old form: what they count and add is on top of what others did', async () => {
+  const result = await run(async (token) => {
+    const [a, b] = [await device(crypto.randomUUID(), token), await device(crypto.randomUUID(), token)]
+    const settle = async () => { for (const db of [a, b, a]) await db.sync() }
+    await a.collection('counted').insert({ id: 'r', name: 'A', eggs: 7, tags: ['a'] })
+    await a.singleton('settings').set({ dark: false, tax: 1, visits: 1 })
+    const out = []
+    for (let round = 0; round < 2; round++) {
+      await settle()
+      const form = a.collection('counted').get('r')
+      const tree = await a.exportDocument()
+      await b.collection('counted').update('r', ({ eggs, tags }) => ({ eggs: eggs + 10, tags: [...tags, `b${round}`] }))
+      await b.singleton('settings').update(({ visits }) => ({ visits: visits + 10, tax: 2 + round }))
+      for (const db of [b, a]) await db.sync()
+      await a.collection('counted').put({ ...form, eggs: form.eggs + 1 })
+      tree.counted[0].name = `from a tree ${round}`
+      tree.counted[0].eggs += 100
+      tree.counted[0].tags.push(`t${round}`)
+      tree.settings.visits += 100
+      tree.settings.dark = true
+      await a.saveDocument(tree)
+      await settle()
+      out.push([a, b].map((db) => [db.collection('counted').list().map(({ name, eggs, tags }) => [name, eggs, tags.join()])[0], db.singleton('settings').get()].map((it) => Array.isArray(it) ? it : [it.dark, it.tax, it.visits])))
+    }
+    return out
+  })
+  const round = (n, tags) => [[`from a tree ${n}`, 7 + 111 * (n + 1), tags], [true, 2 + n, 1 + 110 * (n + 1)]]
+  assert.deepEqual(result, [round(0, 'a,b0,t0'), round(1, 'a,b0,b1,t0,t1')].map((both) => [both, both]))
+})
+
+test('a refresh brings the archive into the tree, and takes out what was let go', async () => {
+  const result = await run(async (token) => {
+    const [a, b] = [await device(crypto.randomUUID(), token), await device(crypto.randomUUID(), token)]
+    const tree = await b.exportDocument()
+    const before = '_conflictArchive' in tree
+    const told = (what) => what.filter((path) => path.startsWith('/_'))
+    const { id } = await meeting(a, b, 'theirs')
+    const came = told(b.refreshDocument(tree))
+    const list = tree._conflictArchive
+    const first = list.map(({ recordId, mine, theirs }) => [recordId === id, mine.n, theirs.n])
+    await meeting(a, b, 'asked')
+    const more = [told(b.refreshDocument(tree)), tree._conflictArchive === list, list.length, told(b.refreshDocument(tree))]
+    list.length = 0 // whatever an app does to it
+    await b.saveDocument(tree)
+    await b.conflicts.resolve(b.conflicts.list({ status: 'unresolved' })[0].id, 'mine')
+    await b.sync()
+    const settled = [told(b.refreshDocument(tree)), list.map(({ status }) => status).sort()]
+    await b.conflicts.purge()
+    const none = [told(b.refreshDocument(tree)), '_conflictArchive' in tree]
+    return { before, came, first, more, settled, none }
+  })
+  const path = ['/_conflictArchive']
+  assert.deepEqual(result, { before: false, came: path, first: [[true, 2, 1]], more: [path, true, 2, []], settled: [path, ['automatic', 'resolved']], none: [path, false] })
+})
+
+test('what changed, as a JSON Patch: of a waiting mutation, of a conflict', async () => {
+  const result = await run(async (token) => {
+    const [a, b] = [await device(crypto.randomUUID(), token), await device(crypto.randomUUID(), token)]
+    await meeting(a, b, 'asked')
+    await a.sync()
+    const [open] = b.conflicts.list()
+    const met = [b.conflicts.patch(open.id), a.conflicts.patch(open.id)]
+    await b.collection('first').insert({ id: 'x', tags: ['a'], 'a/b~c': 1 })
+    await b.collection('first').insert({ id: 'y', n: 1 })
+    await b.sync()
+    const changes = [
+      () => b.collection('first').insert({ id: 'new', n: 1 }),
+      () => b.collection('first').update('x', { tags: ['a', 'b'], 'a/b~c': undefined }),
+      () => b.collection('first').delete('y'),
+    ]
+    const told = []
+    for (const change of changes) {
+      await change()
+      const { id, record } = b.queue.list().at(-1)
+      const patch = b.queue.patch(id)
+      told.push([Object.isFrozen(patch), ...patch.map((step) => step.path === '/_deletedAt' ? { ...step, value: step.value === record._deletedAt } : step)])
+    }
+    return { met, told, none: [b.queue.patch('nobody:1'), b.queue.patch('?'), b.conflicts.patch('arc_none')] }
+  })
+  const difference = [{ op: 'replace', path: '/n', value: 2 }]
+  assert.deepEqual(result.met, [{ mine: difference, theirs: [{ op: 'replace', path: '/n', value: 1 }], difference }, { mine: null, theirs: null, difference }], 'only who edited it knows what he started from')
+  const removed = { op: 'remove', path: '/a~1b~0c' }
+  assert.deepEqual(result.told, [
+    [true, { op: 'add', path: '/id', value: 'new' }, { op: 'add', path: '/n', value: 1 }],
+    [true, { op: 'add', path: '/tags/1', value: 'b' }, removed],
+    [true, { op: 'add', path: '/_deletedAt', value: true }],
+  ])
+  assert.deepEqual(result.none, [undefined, undefined, undefined])
 })
 
 test('a handler has to be a function', async () => {

@@ -1,17 +1,20 @@
 //! Typed fields on their whole way: counters, sets, texts, extremes, groups, in records of any policy.
 
-use crate::farm::Farm;
+use crate::farm::{Farm, body};
 use homing::core::conflict::Status;
-use homing::core::plan::Intent;
-use homing::core::record::Key;
+use homing::core::error::{Code, Error};
+use homing::core::plan::{Intent, Seen};
+use homing::core::record::{Key, Record};
+use homing::engine::Verdict;
 use homing::transport::loopback::{Fault, PerFault};
 use serde_json::{Value, json};
 
 const SCHEMA: &str = r#"{"collections":{
     "settings":{"singleton":true,"fields":{"visits":"counter"},"groups":[["lat","lon"]]},
     "houses":{"fields":{"eggs":"counter","tags":"set","log":"text","peak":"max","low":"min"}},
-    "notes":{"merge":"fields","fields":{"text":"text","eggs":"counter"}},
-    "strict":{"merge":"fww","fields":{"eggs":"counter"}},
+    "notes":{"merge":"fields","fields":{"text":"text","eggs":"counter","tags":"set"}},
+    "strict":{"merge":"fww","fields":{"eggs":"counter","tags":"set","log":"text"}},
+    "theirs":{"merge":"server-wins","fields":{"eggs":"counter","tags":"set","log":"text"}},
     "asked":{"merge":"manual","fields":{"eggs":"counter","tags":"set"}}}}"#;
 
 fn number(value: &Value, field: &str) -> i64 {
@@ -40,6 +43,85 @@ fn five_clients_count_a_hundred_each_offline_and_the_sum_is_exact() {
     farm.all_equal();
     let open: Vec<_> = farm.archive().into_iter().filter(|c| c.status == Status::Unresolved).collect();
     assert!(open.is_empty(), "nothing that counts is a conflict: {open:?}");
+}
+
+#[test]
+fn an_edit_that_loses_by_rule_still_counts() {
+    for collection in ["strict", "theirs"] {
+        let farm = Farm::new(SCHEMA, &[0, 86_400_000], 1);
+        farm.insert(0, collection, "r", &json!({"name": "A", "eggs": 7, "tags": ["a"], "log": "one two three"}));
+        farm.settle();
+        let (a, b) = (&farm.devices[0][0], &farm.devices[1][0]);
+        farm.update(a, collection, "r", &json!({"name": "first", "eggs": 8, "log": "zero one two three"}));
+        farm.update(b, collection, "r", &json!({"name": "second", "eggs": 17, "tags": ["a", "b"], "log": "one two three four"}));
+        farm.sync(0);
+        // Its answer is lost, so that what comes next is written on top of what lost.
+        farm.network.faults.set(PerFault::default().with(Fault::LostAnswer, 1000));
+        farm.world.run(Box::pin(b.sync(false))).unwrap_err();
+        farm.network.faults.set(PerFault::default());
+        farm.update(b, collection, "r", &json!({"name": "third", "eggs": 117}));
+        farm.settle();
+        farm.agrees(collection, "r", &json!({"name": "first", "eggs": 118, "tags": ["a", "b"], "log": "zero one two three four"}));
+        let mut names: Vec<Value> = farm.archive().iter().filter_map(|c| c.mine.as_ref()).map(|r| body(r)["name"].clone()).collect();
+        names.sort_by_key(ToString::to_string);
+        assert_eq!(names, ["second", "third"], "what lost is in the archive");
+        let told: Vec<_> = farm.archive().into_iter().map(|c| (c.status, c.paths)).collect();
+        assert!(told.contains(&(Status::Automatic, vec!["/name".to_owned()])), "what was joined is no difference: {told:?}");
+        let merged: Vec<_> =
+            b.drain().settled.into_iter().map(|(_, verdict)| matches!(verdict, Verdict::Merged { conflict: Some(_), .. })).collect();
+        assert_eq!(merged, [true, true]);
+    }
+}
+
+#[test]
+fn an_old_form_counts_and_adds_on_top_of_what_others_did() {
+    for collection in ["houses", "notes"] {
+        let farm = Farm::new(SCHEMA, &[0, 0], 1);
+        let (a, b) = (&farm.devices[0][0], &farm.devices[1][0]);
+        let key = Key::new(collection, "r");
+        farm.insert(0, collection, "r", &json!({"name": "A", "eggs": 7, "tags": ["a"]}));
+        farm.settle();
+        let save = |form: &Record, change: Value| {
+            let mut members = form.value().unwrap();
+            members.extend(change.as_object().unwrap().clone());
+            let seen = Seen { stamp: Some(form.updated_at()), rev: form.rev() };
+            farm.write(a, Intent::Put { key: key.clone(), text: Value::Object(members).to_string().into(), seen });
+        };
+        // Nothing was counted yet when the first one was opened.
+        let form = a.read(|r| r.view(&key)).unwrap();
+        farm.update(b, collection, "r", &json!({"eggs": 17, "tags": ["a", "b"]}));
+        farm.settle();
+        save(&form, json!({"name": "B", "eggs": 8, "tags": ["a", "c"]}));
+        assert_eq!(farm.seen(a, collection, "r"), json!({"name": "B", "eggs": 18, "tags": ["a", "b", "c"]}), "{collection}");
+        farm.settle();
+        let form = a.read(|r| r.view(&key)).unwrap();
+        farm.update(b, collection, "r", &json!({"eggs": 118, "tags": ["a", "b"]}));
+        farm.settle();
+        save(&form, json!({"eggs": 17, "tags": ["b", "c"]}));
+        farm.settle();
+        farm.agrees(collection, "r", &json!({"name": "B", "eggs": 117, "tags": ["b"]}));
+        let form = a.read(|r| r.view(&key)).unwrap();
+        save(&form, json!({}));
+        assert_eq!(a.read(|r| r.queue_len()), 0, "a form in which nothing was changed");
+    }
+}
+
+#[test]
+fn what_was_counted_before_a_refusal_counts_when_it_is_retried() {
+    let farm = Farm::new(SCHEMA, &[0, 0], 1);
+    farm.network.rule.set(|m| m.record.as_ref().filter(|r| r.get().contains("bad")).map(|_| Error::new(Code::InvalidRecord, "no")));
+    let (a, b) = (&farm.devices[0][0], &farm.devices[1][0]);
+    farm.insert(0, "notes", "n", &json!({"name": "A", "bad": 1}));
+    farm.insert(1, "notes", "n", &json!({"name": "A"}));
+    for tab in [a, b] {
+        farm.update(tab, "notes", "n", &json!({"eggs": 1}));
+    }
+    farm.sync(1);
+    farm.sync(0);
+    let id = a.read(|r| r.dead_letters().next().map(|letter| letter.mutation.id.clone())).unwrap();
+    farm.write(a, Intent::Retry { id, edited: Some(r#"{"name":"A","eggs":1}"#.into()) });
+    farm.settle();
+    farm.agrees("notes", "n", &json!({"name": "A", "eggs": 2}));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) struct Case {
     paths: Vec<String>,
 }
 
-pub(crate) const FILES: [(&str, &str); 12] = [
+pub(crate) const FILES: [(&str, &str); 13] = [
     ("append-only", include_str!("../fixtures/merge/append-only.json")),
     ("client-wins", include_str!("../fixtures/merge/client-wins.json")),
     ("counter", include_str!("../fixtures/merge/counter.json")),
@@ -49,6 +49,7 @@ pub(crate) const FILES: [(&str, &str); 12] = [
     ("lww", include_str!("../fixtures/merge/lww.json")),
     ("manual", include_str!("../fixtures/merge/manual.json")),
     ("max-min", include_str!("../fixtures/merge/max-min.json")),
+    ("overruled", include_str!("../fixtures/merge/overruled.json")),
     ("server-wins", include_str!("../fixtures/merge/server-wins.json")),
     ("set", include_str!("../fixtures/merge/set.json")),
     ("text", include_str!("../fixtures/merge/text.json")),

@@ -165,6 +165,45 @@ fn deleted_here_and_edited_there_waits_for_a_person_under_every_policy() {
 }
 
 #[test]
+fn what_is_written_on_a_record_that_waits_is_told_which_conflict_it_joined() {
+    let mut farm = shared(13, "asked");
+    farm.update(0, "asked", "r", &json!({"n": 1}));
+    farm.sync(0);
+    farm.update(1, "asked", "r", &json!({"n": 2}));
+    *farm.devices[1].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(1);
+    farm.update(1, "asked", "r", &json!({"n": 3}));
+    let sent: Vec<_> = farm.tab(1).read(|r| r.queue().map(|m| m.id.clone()).collect());
+    let met = verdicts(&farm.sync(1));
+    let conflict = farm.tab(1).unresolved()[0].clone();
+    let waits = Verdict::Conflict { conflict: conflict.clone() };
+    assert_eq!(sent.iter().map(|id| met.get(id)).collect::<Vec<_>>(), [Some(&waits), Some(&waits)], "also what was queued behind it");
+    for reloaded in [false, true] {
+        if reloaded {
+            farm.world.run(Box::pin(farm.tab(1).compact())).unwrap();
+            farm.reload(1);
+        }
+        let receipt = farm.tab(1).write(update("asked", "r", &json!({"n": 4 + i32::from(reloaded)}))).unwrap();
+        farm.world.run(Box::pin(farm.tab(1).durable()));
+        let drained = farm.tab(1).drain();
+        let durable = drained.durable.iter().find(|d| d.ticket == receipt.ticket).unwrap();
+        let id = durable.mutations[0].as_ref().unwrap().first.clone();
+        assert_eq!((sent.contains(&id), verdicts(&drained).get(&id)), (true, Some(&waits)), "reloaded: {reloaded}");
+    }
+    // Decided in the same breath: the verdict is the same.
+    let edit = farm.tab(1).write(update("asked", "r", &json!({"n": 6}))).unwrap();
+    farm.tab(1).write(one(Intent::Resolve { conflict, choice: Choice::Mine })).unwrap();
+    farm.world.run(Box::pin(farm.tab(1).durable()));
+    let drained = farm.tab(1).drain();
+    let id = drained.durable.iter().find(|d| d.ticket == edit.ticket).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    assert_eq!(verdicts(&drained).get(&id), Some(&waits));
+    farm.alike();
+    assert_eq!(farm.get(0, "asked", "r").unwrap()["n"], 6);
+    let hold = farm.tab(1).read(|r| r.hold(&Key::new("asked", "r")).cloned());
+    assert_eq!(hold, None);
+}
+
+#[test]
 fn manual_keeps_the_record_on_the_device_and_the_rest_flows() {
     let mut farm = shared(12, "asked");
     farm.update(0, "asked", "r", &json!({"n": 1}));

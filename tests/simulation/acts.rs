@@ -3,7 +3,7 @@
 //! Not here: when (`world`), what must come of it (`oracle`).
 
 use crate::device::Form;
-use crate::oracle::needle;
+use crate::oracle::{needle, number};
 use crate::world::{History, Mode};
 use homing::core::conflict::Conflict;
 use homing::core::error::Code;
@@ -28,20 +28,40 @@ fn own(record: &Record) -> Map<String, Value> {
 impl History {
     fn pick_key(&mut self) -> Key {
         let n = self.oracle.borrow().atoms.len();
-        let (collection, id) = match self.world.pick(16) {
+        let (collection, id) = match self.world.pick(20) {
             0..=2 => ("settings", "$singleton".to_owned()),
             3 => ("log", format!("l{n}")),
             4..=5 => ("feed", format!("e{}", self.world.pick(2))),
             6..=7 => ("notes", format!("n{}", self.world.pick(2))),
             8 => ("prices", format!("p{}", self.world.pick(2))),
+            9..=10 => ("offers", format!("o{}", self.world.pick(2))),
+            11..=13 => ("houses", format!("h{}", self.world.pick(2))),
             _ => ("flocks", format!("f{}", self.world.pick(4))),
         };
         Key::new(collection, id)
     }
 
-    /// A change of one field: a new value, sometimes inside an object, sometimes one that the server will refuse.
-    fn change(&mut self, atom: u64, shown: Option<&Record>) -> Vec<(String, Value)> {
+    /// A change of one field: a new value, sometimes inside an object or a set, sometimes one that the server will refuse; now
+    /// and then one more is counted.
+    fn change(&mut self, key: &Key, atom: u64, shown: Option<&Record>) -> Vec<(String, Value)> {
         let value = Value::String(format!("v{atom}."));
+        let (set, counter) = match key.collection.as_ref() {
+            "houses" => (Some("tags"), Some("eggs")),
+            "feed" => (Some("tags"), None),
+            "settings" => (None, Some("visits")),
+            _ => (None, None),
+        };
+        // What a first version says is where counting begins: of two beginnings one stays.
+        let counts =
+            counter.filter(|_| self.world.pick(2) == 0 && shown.is_some()).map(|name| (name.to_owned(), json!(number(shown, name) + 1)));
+        if let Some(set) = set.filter(|_| self.world.pick(3) == 0) {
+            let mut elements = match shown.and_then(|r| r.value().unwrap().remove(set)) {
+                Some(Value::Array(elements)) => elements,
+                _ => vec![],
+            };
+            elements.push(value);
+            return [(set.to_owned(), elements.into())].into_iter().chain(counts).collect();
+        }
         let field = FIELDS[self.world.pick(4) as usize];
         let mut set = vec![];
         if field == "n" && self.world.pick(4) > 0 {
@@ -54,6 +74,7 @@ impl History {
         } else {
             set.push((field.to_owned(), value));
         }
+        set.extend(counts);
         if self.bad > 0 && self.world.pick(100) < self.bad {
             set.push(("bad".into(), json!(true)));
         }
@@ -70,7 +91,7 @@ impl History {
         match &shown {
             None => {
                 let atom = self.atom(format!("insert {name}"));
-                let text = Value::Object(self.change(atom, None).into_iter().collect()).to_string();
+                let text = Value::Object(self.change(key, atom, None).into_iter().collect()).to_string();
                 Some((Intent::Insert { collection: key.collection.clone(), records: vec![(key.id.clone(), text.into())] }, vec![atom]))
             }
             Some(_) if facts => None,
@@ -81,7 +102,7 @@ impl History {
             }
             Some(row) => {
                 let atom = self.atom(format!("update {name}"));
-                let set = self.change(atom, Some(row)).into_iter().map(|(n, v)| (n, raw(&v.to_string()))).collect();
+                let set = self.change(key, atom, Some(row)).into_iter().map(|(n, v)| (n, raw(&v.to_string()))).collect();
                 Some((Intent::Update { key: key.clone(), set, unset: vec![] }, vec![atom]))
             }
         }
@@ -147,10 +168,12 @@ impl History {
         let at = self.world.pick(forms) as usize;
         let Form { key, row } = self.opened(d, t).forms.remove(at);
         let atom = self.atom(format!("put d{d}.{t} {key}"));
-        self.oracle.borrow_mut().put(atom, &row);
         let mut fields = own(&row);
         fields.remove("bad");
-        fields.extend(self.change(atom, Some(&row)));
+        fields.extend(row.value().unwrap().remove_entry("_crdt"));
+        fields.extend(self.change(&key, atom, Some(&row)));
+        let counted = fields.get("visits").and_then(Value::as_i64).unwrap_or(0) - number(Some(&row), "visits");
+        self.oracle.borrow_mut().put(atom, &row, counted);
         let text = Value::Object(fields).to_string();
         let seen = Seen { stamp: Some(row.updated_at()), rev: row.rev() };
         self.send(d, t, Request { intents: vec![Intent::Put { key, text: text.into(), seen }], ..Request::default() }, vec![atom], false);

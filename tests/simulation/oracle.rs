@@ -26,8 +26,10 @@ pub(crate) struct Oracle {
     pub(crate) atoms: BTreeMap<u64, Atom>,
     /// Values that a person gave up knowingly: deleted, discarded, decided against.
     known: HashSet<u64>,
-    /// A record saved whole from an older version: what that version had.
-    puts: HashMap<u64, HashSet<u64>>,
+    /// A record saved whole from an older version: what that version had, and what was counted on it.
+    puts: HashMap<u64, (HashSet<u64>, i64)>,
+    /// What all writes together counted in the settings.
+    pub(crate) visits: i64,
     /// Records deleted by somebody who knew a version of the server's, and those that somebody brought back or decided about.
     deleted: HashSet<Key>,
     revived: HashSet<Key>,
@@ -57,8 +59,8 @@ impl Oracle {
     }
 
     /// `atom` is part of a record that was made from a version with these atoms.
-    pub(crate) fn put(&mut self, atom: u64, seen: &Record) {
-        self.puts.insert(atom, atoms(seen.text()).into_iter().collect());
+    pub(crate) fn put(&mut self, atom: u64, seen: &Record, counted: i64) {
+        self.puts.insert(atom, (atoms(seen.text()).into_iter().collect(), counted));
     }
 
     pub(crate) fn durable(&mut self, atoms: &[u64]) {
@@ -143,8 +145,12 @@ impl Oracle {
             // Saved from an older version: what that one did not have is not replaced knowingly.
             let fresh = |a: &&u64| entered.contains(*a) && !old.values().any(|o| o == *a);
             let seen = new.values().filter(fresh).find_map(|a| self.puts.get(a));
+            if key.collection.as_ref() == "settings" {
+                self.visits +=
+                    seen.map_or_else(|| number(now.as_ref(), "visits") - number(shown.as_ref(), "visits"), |(_, counted)| *counted);
+            }
             for (pointer, was) in &old {
-                if seen.is_some_and(|seen| !seen.contains(was)) {
+                if seen.is_some_and(|(seen, _)| !seen.contains(was)) {
                     continue;
                 }
                 if new.get(pointer) == Some(was) {
@@ -273,6 +279,11 @@ fn top(pointer: &str) -> Option<&str> {
     pointer.split('/').nth(1)
 }
 
+/// A number in a record; 0 where there is none.
+pub(crate) fn number(record: Option<&Record>, name: &str) -> i64 {
+    record.and_then(|r| r.value().unwrap().get(name)?.as_i64()).unwrap_or(0)
+}
+
 /// The text of an atom.
 pub(crate) fn needle(atom: u64) -> String {
     format!("\"v{atom}.\"")
@@ -292,7 +303,11 @@ pub(crate) fn fields(record: Option<&Record>) -> BTreeMap<String, u64> {
                     out.insert(at, n);
                 }
             }
-            Value::Object(members) => members.iter().for_each(|(name, v)| walk(format!("{at}/{name}"), v, out)),
+            Value::Object(members) => {
+                members.iter().filter(|(name, _)| *name != "_crdt").for_each(|(name, v)| walk(format!("{at}/{name}"), v, out))
+            }
+            // The elements of a set have no place.
+            Value::Array(elements) => elements.iter().for_each(|v| walk(format!("{at}/{}", v.as_str().unwrap_or_default()), v, out)),
             _ => {}
         }
     }

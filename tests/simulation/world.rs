@@ -1,13 +1,12 @@
-//! One history: a world drawn from a seed, its steps, the end of all faults, the checks.
+//! One history: a world drawn from a seed and its steps.
 //!
-//! Not here: what users do (`acts`), what must come of it (`oracle`).
+//! Not here: what users do (`acts`), the end of all faults (`ending`), what must come of it (`oracle`).
 
 use crate::device::{Device, Fuse, Session, Tab, Watched};
 use crate::oracle::{Effects, Oracle};
 use homing::core::authority::{MemoryServer, MemorySnapshot};
 use homing::core::error::{Code, Error};
 use homing::core::protocol::WireMutation;
-use homing::core::record::{Key, Record};
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
 use homing::engine::{Engine, Options, State};
@@ -16,12 +15,12 @@ use homing::platform::manual::World;
 use homing::transport::loopback::{Fault, Loopback, Network, PerFault};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 const SCHEMA: &str = r#"{"collections":{
-    "flocks":{"title":"Flock"},"settings":{"singleton":true},"log":{"merge":"append-only"},
-    "feed":{"merge":"fww"},"notes":{"merge":"manual"},"prices":{"merge":"server-wins"}}}"#;
+    "flocks":{"title":"Flock"},"settings":{"singleton":true,"fields":{"visits":"counter"}},"log":{"merge":"append-only"},
+    "feed":{"merge":"fww","fields":{"tags":"set"}},"notes":{"merge":"manual"},"prices":{"merge":"server-wins"},
+    "offers":{"merge":"client-wins"},"houses":{"fields":{"tags":"set","eggs":"counter"}}}}"#;
 const T0: i64 = 1_700_000_000_000;
 pub(crate) const SCOPE: &str = "farm";
 /// Counted: events that the state table of a session had no place for.
@@ -43,30 +42,30 @@ pub(crate) enum Mode {
 const MODES: [Mode; 8] = [Mode::Plain, Mode::Tabs, Mode::Tabs, Mode::Clock, Mode::Purge, Mode::Epoch, Mode::Clone, Mode::Auto];
 
 /// A session that was closed while it may have had something under way.
-struct Closed {
-    engine: Session,
+pub(crate) struct Closed {
+    pub(crate) engine: Session,
     transport: Loopback,
     journal: Watched,
     sent: u64,
     writes: u64,
-    illegal: u64,
-    digest: String,
+    pub(crate) illegal: u64,
+    pub(crate) digest: String,
 }
 
 pub(crate) struct History {
     pub(crate) world: World,
     pub(crate) network: Network,
-    devices: Vec<Device>,
+    pub(crate) devices: Vec<Device>,
     pub(crate) oracle: Rc<RefCell<Oracle>>,
-    schema: Schema,
+    pub(crate) schema: Schema,
     pub(crate) mode: Mode,
     /// In a hundred writes, how many carry what the server refuses.
     pub(crate) bad: u64,
     owners: u64,
     backup: Option<(MemorySnapshot, Effects)>,
-    closed: Vec<Closed>,
+    pub(crate) closed: Vec<Closed>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    told: bool,
+    pub(crate) told: bool,
 }
 
 /// A rule of the server's own.
@@ -181,7 +180,7 @@ impl History {
     }
 
     /// Tabs that died are gone.
-    fn bury(&mut self) {
+    pub(crate) fn bury(&mut self) {
         let (mut crashes, mut illegal) = (0, 0);
         for place in self.devices.iter_mut().flat_map(|d| d.tabs.iter_mut()) {
             if let Some(tab) = place.as_mut().filter(|tab| tab.is_dead()) {
@@ -213,7 +212,7 @@ impl History {
         *self.counts.entry(ILLEGAL).or_default() += tab.take_illegal();
     }
 
-    fn check_all(&mut self) {
+    pub(crate) fn check_all(&mut self) {
         self.bury();
         for d in 0..self.devices.len() {
             for t in 0..self.devices[d].tabs.len() {
@@ -248,7 +247,7 @@ impl History {
     }
 
     /// The session ends in good order; requests may be under way.
-    fn close(&mut self, d: usize, t: usize) {
+    pub(crate) fn close(&mut self, d: usize, t: usize) {
         self.bury();
         let Some(mut tab) = self.devices[d].tabs[t].take() else { return };
         tab.journal.fuse.set(None);
@@ -378,150 +377,6 @@ impl History {
         let head = self.network.server.borrow().head(SCOPE).map_or(0, |h| h.rev);
         self.oracle.borrow_mut().restored(effects, head, &self.network.server.borrow(), SCOPE);
         self.count("epochs");
-    }
-
-    /// Faults end, everybody syncs, users decide, until nothing moves any more.
-    pub(crate) fn heal(&mut self) {
-        self.say(|| "-- heal".into());
-        self.network.faults.set(PerFault::default());
-        self.bury();
-        for device in &mut self.devices {
-            device.journal.fail_no_more();
-            for tab in device.tabs.iter().flatten() {
-                tab.journal.fuse.set(None);
-            }
-        }
-        if self.world.pick(2) == 0 {
-            for d in 0..self.devices.len() {
-                for t in 1..self.devices[d].tabs.len() {
-                    self.close(d, t);
-                }
-            }
-        }
-        self.network.deliver_late();
-        self.world.advance(200_000);
-        let mut quiet = 0;
-        for _ in 0..80 {
-            let mut busy = false;
-            for d in 0..self.devices.len() {
-                for t in 0..self.devices[d].tabs.len() {
-                    if t > 0 && self.devices[d].tabs[t].is_none() {
-                        continue;
-                    }
-                    busy |= self.tend(d, t);
-                }
-            }
-            quiet = if busy { 0 } else { quiet + 1 };
-            if quiet == 2 {
-                return;
-            }
-        }
-        let left: Vec<_> =
-            self.devices.iter().map(|d| d.tabs[0].as_ref().unwrap().engine.read(|r| r.queue().cloned().collect::<Vec<_>>())).collect();
-        panic!("never quiet: {left:?}");
-    }
-
-    /// A user looks after one tab; whether anything moved.
-    fn tend(&mut self, d: usize, t: usize) -> bool {
-        let engine = self.tab(d, t);
-        let before = engine.read(Replica::digest);
-        self.catch_up(d, t);
-        let mut busy = false;
-        while self.take_letter(d, t, true) || self.resolve(d, t) {
-            busy = true;
-        }
-        if busy {
-            self.catch_up(d, t);
-        }
-        busy || before != engine.read(Replica::digest) || engine.read(Replica::queue_len) > 0
-    }
-
-    /// Syncs: by itself where it does, else because it is told to.
-    fn catch_up(&mut self, d: usize, t: usize) {
-        let engine = self.tab(d, t);
-        self.say(|| format!("d{d}.{t} {:?}", engine.status()));
-        let held = matches!(engine.state().0, State::AuthRequired | State::Forbidden | State::Incompatible);
-        if self.mode == Mode::Auto && !held {
-            self.world.advance(130_000);
-        } else {
-            self.world.advance(5_000);
-            // What is held says until when; then it goes on.
-            for again in 0.. {
-                match self.world.run(Box::pin(engine.sync(false))) {
-                    Ok(_) => break,
-                    Err(e) => assert!(again < 3, "{e:?}"),
-                }
-                self.world.advance(600_000);
-            }
-        }
-        self.world.run(Box::pin(engine.catch_up())).unwrap();
-        self.check_all();
-    }
-
-    pub(crate) fn check(&mut self) {
-        let rows: BTreeMap<Key, Record> = self.network.server.borrow().rows(SCOPE).into_iter().map(|(k, r)| (k, r.record)).collect();
-        let live = |rows: &BTreeMap<Key, Record>| -> BTreeMap<String, String> {
-            rows.iter().filter(|(_, r)| !r.is_deleted()).map(|(k, r)| (k.to_string(), r.text().to_string())).collect()
-        };
-        let mut archives: Vec<Record> =
-            rows.iter().filter(|(k, _)| k.collection.as_ref() == homing::core::record::ARCHIVE).map(|(_, r)| r.clone()).collect();
-        if self.told {
-            rows.iter().for_each(|(k, r)| println!("{k} {}", r.text()));
-        }
-        for (d, device) in self.devices.iter().enumerate() {
-            device.check_stored(&self.schema);
-            for tab in device.tabs.iter().flatten() {
-                let engine = &tab.engine;
-                assert_eq!(engine.read(Replica::queue_len), 0, "device {d}: stuck");
-                assert_eq!(engine.read(|r| r.dead_letters().count()), 0, "device {d}: dead letters");
-                assert_eq!(engine.read(|r| r.quarantined().len()), 0, "device {d}: quarantined");
-                assert!(engine.unresolved().is_empty(), "device {d}: unresolved");
-                let mut mine = BTreeMap::new();
-                for name in engine.read(|r| r.collections().cloned().collect::<Vec<_>>()) {
-                    for row in engine.read(|r| r.list(&name).chain(r.deleted(&name)).collect::<Vec<_>>()) {
-                        if row.rev().is_some() {
-                            mine.insert(Key::new(name.clone(), row.id().clone()), row);
-                        } else {
-                            assert_eq!(
-                                name.as_ref(),
-                                homing::core::record::ARCHIVE,
-                                "device {d} shows a version of {name} nobody confirmed: {row:?}, held {:?}",
-                                engine.read(|r| r
-                                    .hold(&Key::new(name.clone(), row.id().clone()))
-                                    .map(|h| (h.clone(), r.view(&Key::new(homing::core::record::ARCHIVE, h.conflict.clone())))))
-                            );
-                        }
-                    }
-                }
-                let (mine, rows) = (live(&mine), live(&rows));
-                let differs: Vec<_> = mine
-                    .keys()
-                    .chain(rows.keys())
-                    .filter(|k| mine.get(*k) != rows.get(*k))
-                    .map(|k| (k, mine.get(k), rows.get(k)))
-                    .collect();
-                assert!(differs.is_empty(), "device {d} differs from the server: {differs:?}");
-                archives.extend(engine.read(|r| r.archive().collect::<Vec<_>>()));
-            }
-        }
-        self.oracle.borrow().settle(&rows, &archives);
-        for closed in &self.closed {
-            assert_eq!(closed.engine.read(Replica::digest), closed.digest, "a closed session changed");
-            *self.counts.entry(ILLEGAL).or_default() += closed.engine.figures().illegal_events - closed.illegal;
-        }
-    }
-
-    /// A number that is equal when everything happened the same way.
-    pub(crate) fn trace(&self) -> u64 {
-        let mut hash = std::hash::DefaultHasher::new();
-        for device in &self.devices {
-            device.reference.borrow().trace.finish().hash(&mut hash);
-        }
-        for (_, row) in self.network.server.borrow().rows_after(SCOPE, 0) {
-            row.record.text().hash(&mut hash);
-        }
-        (self.world.now(), &self.counts).hash(&mut hash);
-        hash.finish()
     }
 }
 

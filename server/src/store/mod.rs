@@ -1,17 +1,72 @@
 //! Where a server keeps its rows: the trait that `sync` works with, and its failures.
 //!
-//! Lives here: what a database must promise. Not here: any SQL (`sqlite`), any verdict (`core::authority`).
+//! Lives here: what a database must promise, and what all of them share. Not here: any SQL (`sqlite`, `postgres`), any verdict
+//! (`core::authority`). One suite (`tests/store`) runs on every implementation.
 //!
 //! Invariants: write transactions of one scope run one after the other, so `_rev` grows in the order in which commits
 //! become visible; a transaction that is dropped leaves nothing behind.
 
+pub mod postgres;
+mod purge;
 pub mod sqlite;
 
-use homing::core::authority::{Effects, Head, Needs, PagePlan, Snapshot};
-use homing::core::record::{Key, Record};
+use homing::core::authority::{Effects, Head, Needs, PagePlan, RowWrite, Snapshot};
+use homing::core::conflict::collection_of;
+use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
+use sqlx::sqlite::SqliteError;
 use std::fmt;
 use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How long a statement waits for another writer, and a request for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which database: what `--database` says.
+#[derive(Clone)]
+pub enum Database {
+    /// A file, or `:memory:`.
+    Sqlite(String),
+    /// A URL, password included.
+    Postgres(String),
+}
+
+impl FromStr for Database {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            // Read when it is opened: a refusal by the command line would quote it, password and all.
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
+            Some(("sqlite", name)) => Ok(Self::Sqlite(name.strip_prefix("//").unwrap_or(name).to_owned())),
+            _ if text.contains("://") => Err("SQLite (a file) and PostgreSQL (postgres://…) are supported".into()),
+            _ => Ok(Self::Sqlite(text.to_owned())),
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(name) => write!(f, "sqlite:{name}"),
+            Self::Postgres(url) => {
+                let known = PgConnectOptions::from_str(url).ok();
+                let of = |text: Option<&str>| text.unwrap_or_default().to_owned();
+                let (host, database) = known.as_ref().map_or_else(Default::default, |o| (o.get_host().to_owned(), of(o.get_database())));
+                write!(f, "postgres://{host}/{database}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// A database of scopes.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -28,6 +83,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         plan: impl FnOnce(&Head) -> PagePlan + Send,
     ) -> impl Future<Output = Result<Option<Page>, StoreError>> + Send;
 
+    /// The next scopes by name, some at a time; none after the last.
+    fn scopes(&self, after: &str) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
     /// Whether the database answers.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -43,8 +101,23 @@ pub trait Transaction: Send {
     fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes.
     fn write(&mut self, effects: &Effects) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Lets go of tombstones received before this instant and of receipts as old that their clients have settled, at most
+    /// [`PURGED_AT_ONCE`] each. A tombstone whose record waits for a decision stays.
+    fn purge(&mut self, before: Stamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
     /// Makes it all visible and durable at once.
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Rows that one transaction purges at most, of each kind: the scope waits meanwhile.
+pub const PURGED_AT_ONCE: i64 = 1_000;
+
+/// How much was let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Receipts.
+    pub receipts: u64,
 }
 
 /// Rows as a plan asked for them, and the head they were read under.
@@ -88,3 +161,35 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let why = error.to_string();
+        let passes = match &error {
+            // Not reachable, out of connections: a database that restarts looks like this.
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(e) => match (e.try_downcast_ref::<SqliteError>(), e.try_downcast_ref::<PgDatabaseError>()) {
+                // Primary result codes BUSY 5, LOCKED 6, FULL 13; extended ones keep theirs in the low byte.
+                (Some(e), _) => {
+                    sqlx::error::DatabaseError::code(e).and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| matches!(c & 0xff, 5 | 6 | 13))
+                }
+                // Classes: 08 connection, 40 rolled back to be tried again, 53 out of something, 57 shut down or cancelled;
+                // 55P03 a lock was not to be had; 25006 a replica that is about to be the primary.
+                (_, Some(e)) => ["08", "40", "53", "57", "55P03", "25006"].iter().any(|class| e.code().starts_with(class)),
+                _ => false,
+            },
+            _ => false,
+        };
+        if passes { Self::Busy(why) } else { Self::Failed(why) }
+    }
+}
+
+/// A stored record.
+fn record(body: &str) -> Result<Record, StoreError> {
+    Record::parse(body).map_err(|e| StoreError::Corrupt(e.to_string()))
+}
+
+/// The collection that a row of the archive is about.
+fn about(write: &RowWrite) -> Option<String> {
+    (write.key.collection.as_ref() == ARCHIVE).then(|| collection_of(&write.row.record))
+}

@@ -1,13 +1,17 @@
-//! A server on a real file, a client that speaks HTTP to it, and SQL to look at what was stored.
+//! A server on a database of its own, and a client that speaks HTTP to it.
+//!
+//! Not here: the databases (`place`).
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod place;
+pub mod process;
+
 use homing_server::auth::mint;
-use homing_server::cli::{LogForm, Secret, Serve};
+use homing_server::cli::{LogForm, Serve, Tokens};
 use homing_server::serve::{Running, start};
+use place::Place;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tempfile::TempDir;
 
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub const AT: &str = "2025-06-01T10:00:00.000Z";
@@ -20,16 +24,18 @@ pub fn token(scope: &str) -> String {
     mint(SECRET, "sub", scope, None, now_s(), Duration::from_secs(600)).unwrap()
 }
 
-pub fn options(file: &Path) -> Serve {
+pub fn options(place: &Place) -> Serve {
     Serve {
         listen: "127.0.0.1:0".parse().unwrap(),
-        database: file.display().to_string(),
-        secret: Secret { jwt_secret: SECRET.into() },
-        scope_claim: "sub".into(),
+        database: place.database(),
+        connections: 4,
+        tokens: Tokens { jwt_secret: Some(SECRET.into()), jwks: None, scope_claim: "sub".into(), audience: None, issuer: None },
         schema: None,
         allow_origin: vec!["http://127.0.0.1:8788".into()],
         log: LogForm::Text,
         max_body: 4 * 1024 * 1024,
+        rate: 0,
+        purge_every: Duration::from_secs(3600),
     }
 }
 
@@ -37,7 +43,7 @@ pub fn options(file: &Path) -> Serve {
 pub struct Server {
     pub running: Running,
     pub client: Client,
-    pub folder: TempDir,
+    pub place: Place,
 }
 
 impl Server {
@@ -46,38 +52,17 @@ impl Server {
     }
 
     pub async fn with(change: impl FnOnce(&mut Serve)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut options = options(&folder.path().join("server.db"));
+        let place = Place::new().await;
+        let mut options = options(&place);
         change(&mut options);
         let running = start(&options).await.unwrap();
         let client = Client::new(&format!("http://{}", running.address), "farm-1");
-        Self { running, client, folder }
+        Self { running, client, place }
     }
 
     pub fn client(&self, scope: &str) -> Client {
         Client::new(&self.client.base, scope)
     }
-
-    /// Rows in all tables that a request could have written to.
-    pub async fn stored(&self) -> i64 {
-        count(&self.folder.path().join("server.db"), "1 = 1").await
-    }
-}
-
-/// Rows, receipts, marks, ids and conflicts in a database file; `filter` is about `rows`.
-pub async fn count(file: &Path, filter: &str) -> i64 {
-    use sqlx::Connection as _;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut db = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
-    let sql = match filter {
-        "1 = 1" => "SELECT (SELECT COUNT(*) FROM rows) + (SELECT COUNT(*) FROM receipts) + (SELECT COUNT(*) FROM clients) \
-                    + (SELECT COUNT(*) FROM ids) + (SELECT COUNT(*) FROM unresolved)"
-            .to_owned(),
-        filter => format!("SELECT COUNT(*) FROM rows WHERE {filter}"),
-    };
-    let found = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut db).await.unwrap();
-    db.close().await.unwrap();
-    found
 }
 
 /// One device.

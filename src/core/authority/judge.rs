@@ -131,8 +131,8 @@ fn raw(record: &Record) -> Option<Box<RawValue>> {
 
 fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
     let wire = arrival.wire;
-    if let Some(error) = stage.refused(&arrival.id) {
-        return Err(error.clone());
+    if let Some(objection) = stage.refused(&arrival.id) {
+        return Ok(objection.answer(&wire.id));
     }
     let mut m = Incoming::read(wire, arrival.by.clone(), stage.schema(), &|id| stage.server_id(id))?;
     if m.base_rev.is_some_and(|rev| rev > most_plausible(stage.rev(), stage.now())) {

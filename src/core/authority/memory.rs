@@ -3,8 +3,8 @@
 //! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
 use crate::core::authority::{
-    Answer, Effects, Head, PagePlan, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, check_pull, check_request, evaluate,
-    follow_up, needs, page, page_since, respond,
+    Answer, Effects, Head, Objection, PagePlan, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, check_pull, check_request,
+    evaluate, follow_up, needs, page, page_since, respond,
 };
 use crate::core::conflict::{beyond_retention, retained_since};
 use crate::core::error::Error;
@@ -30,7 +30,7 @@ pub struct MemoryServer {
     schema: Schema,
     scopes: BTreeMap<String, Scope>,
     effects: HashMap<MutationId, u32>,
-    refused: HashMap<MutationId, Error>,
+    refused: HashMap<MutationId, Objection>,
 }
 
 #[derive(Clone, Debug)]
@@ -253,7 +253,7 @@ impl MemoryServer {
 
     /// A rule of the app's own refuses this mutation when it comes.
     pub fn refuse(&mut self, id: MutationId, why: Error) {
-        self.refused.insert(id, why);
+        self.refused.insert(id, why.into());
     }
 
     /// The rows of a scope above a `_rev`, in order.

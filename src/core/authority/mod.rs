@@ -11,6 +11,7 @@ mod incoming;
 mod judge;
 mod memory;
 mod needs;
+mod objection;
 mod page;
 mod policy;
 mod request;
@@ -21,12 +22,13 @@ mod tests;
 
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
-pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, page, page_since, respond};
+pub use objection::{Objection, objections};
+pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, page, page_since, respond};
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
 use crate::core::authority::stage::Stage;
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::mutation::MutationId;
 use crate::core::protocol::{Outcome, PushRequest, WireResult};
 use crate::core::record::{Key, Record};
@@ -109,7 +111,7 @@ pub struct Snapshot {
     /// Record → the row of `_conflictArchive` that is its unresolved conflict.
     pub unresolved: HashMap<Key, Record>,
     /// Mutations that a rule of the app's own refuses; asked before anything is looked up.
-    pub refused: HashMap<MutationId, Error>,
+    pub refused: HashMap<MutationId, Objection>,
 }
 
 impl Snapshot {

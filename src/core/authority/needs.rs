@@ -35,21 +35,25 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Nothing is stored under a name with control characters, and there are databases that cannot even be asked for it.
     fn record(&mut self, key: Key) {
+        if !possible(&key.collection) || !possible(&key.id) {
+            return;
+        }
         self.unresolved_of.insert(key.clone());
         self.rows.insert(key);
     }
 
     fn mutation(&mut self, wire: &WireMutation) {
         self.record(Key::new(wire.collection.as_str(), wire.record_id.as_str()));
-        if wire.record_id.starts_with(OPTIMISTIC_PREFIX) {
+        if wire.record_id.starts_with(OPTIMISTIC_PREFIX) && possible(&wire.record_id) {
             self.ids.insert(wire.record_id.as_str().into());
             if wire.op == Op::Create {
                 self.waiting.insert(wire.record_id.as_str().into());
             }
         }
         self.ids.extend(wire.record.iter().flat_map(|raw| optimistic_ids(raw.get())));
-        self.conflicts.extend(wire.resolves.as_deref().map(Arc::from));
+        self.conflicts.extend(wire.resolves.as_deref().filter(|id| possible(id)).map(Arc::from));
         let ids = wire.depends_on.iter().map(String::as_str).filter_map(|id| id.parse::<MutationId>().ok());
         for id in ids {
             self.clients.insert(id.client.clone());
@@ -58,11 +62,15 @@ impl Needs {
     }
 }
 
+fn possible(name: &str) -> bool {
+    !name.chars().any(char::is_control)
+}
+
 /// What a request touches, as far as the request itself says.
 #[must_use]
 pub fn needs(request: &PushRequest) -> Needs {
     let mut needs = Needs::default();
-    if !request.client_id.is_empty() {
+    if !request.client_id.is_empty() && possible(&request.client_id) {
         needs.clients.insert(request.client_id.as_str().into());
     }
     for wire in &request.mutations {

@@ -80,6 +80,12 @@ pub(super) fn refuse(cursor: Option<&str>, claimed: u64, head: &Head, now: Stamp
     (reached < head.purged_through).then_some((Reset::Horizon, None))
 }
 
+/// What was received before may be purged.
+#[must_use]
+pub fn horizon(now: Stamp) -> Stamp {
+    Stamp(now.0.saturating_sub(HORIZON_DAYS * 86_400_000))
+}
+
 /// Plans the next page of a client that stands at `cursor`.
 #[must_use]
 pub fn page(cursor: Option<&str>, head: &Head, limit: Option<usize>, now: Stamp) -> PagePlan {
@@ -150,6 +156,6 @@ pub fn respond(plan: &PagePlan, rows: Vec<(Key, Record)>, head: &Head, answer: A
         cursor: cursor.to_string(),
         has_more,
         reset: plan.reset.is_some(),
-        horizon: Stamp(answer.now.0.saturating_sub(HORIZON_DAYS * 86_400_000)).to_string(),
+        horizon: horizon(answer.now).to_string(),
     }
 }

@@ -47,6 +47,15 @@ impl Verdict {
     fn put(outcome: Outcome, record: Record, archive: Option<Entry>) -> Self {
         Self { outcome, put: Some(record), archive, error: None }
     }
+
+    /// Whether nobody has to decide first, nor its author to try again.
+    fn lets_join(&self) -> bool {
+        match self.outcome {
+            Outcome::Applied | Outcome::Merged | Outcome::Superseded => true,
+            Outcome::Conflict => self.archive.as_ref().is_some_and(|e| e.status == Status::Automatic && e.winner == Winner::Theirs),
+            _ => false,
+        }
+    }
 }
 
 /// Judges `rec` (the version `m` carries, clamped) against the row of the same record.
@@ -57,8 +66,9 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let Some(stored) = row.filter(|row| !rules.types.is_empty() && !rec.is_deleted() && !row.is_deleted()) else {
         return judge(rules, m, rec, row);
     };
-    let plain = is_plain(rec) && !is_plain(stored) && m.op != Op::Create;
-    // Somebody who knows nothing of counters and sets changed what he saw.
+    // Somebody who knows nothing of counters and sets changed what he saw; where that was another version, the two join.
+    let saw = m.base_rev.is_none() || m.base_rev == stored.rev();
+    let plain = saw && is_plain(rec) && !is_plain(stored) && m.op != Op::Create;
     let by = m.by.as_deref().unwrap_or_default();
     let rec = if plain { written(stored, rec, by, rules.types)? } else { rec.clone() };
     let later = rest(&rec, rules.types)?.order(&rest(stored, rules.types)?).is_gt();
@@ -69,13 +79,14 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let moved = theirs.record.text() != stored.text();
     let row = if moved { theirs.record.with(stored.updated_at(), None, stored.rev())? } else { stored.clone() };
     let mut verdict = judge(rules, m, &rec, Some(&row))?;
-    if m.imported || !matches!(verdict.outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded) {
+    if m.imported || !verdict.lets_join() {
         return Ok(verdict);
     }
     if moved && verdict.put.is_none() {
-        // The rest of it is nothing new, or lost.
-        verdict.put = Some(row.with(row.updated_at().max(rec.updated_at()), None, None)?);
-        verdict.outcome = Outcome::Applied;
+        // The rest of it is nothing new, or lost; what it counted, added or wrote is not (R19).
+        let lost = verdict.outcome != Outcome::Applied;
+        let at = if lost { row.updated_at() } else { row.updated_at().max(rec.updated_at()) };
+        (verdict.put, verdict.outcome) = (Some(row.with(at, None, None)?), if lost { Outcome::Merged } else { Outcome::Applied });
     }
     if verdict.outcome == Outcome::Applied && verdict.put.as_ref().is_some_and(|put| !same_types(put, &m.record)) {
         verdict.outcome = Outcome::Merged;

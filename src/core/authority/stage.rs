@@ -4,9 +4,9 @@
 
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::policy::{Entry, Loser};
-use crate::core::authority::{Effects, Head, Receipt, RowWrite, Snapshot, StoredRow};
+use crate::core::authority::{Effects, Head, Objection, Receipt, RowWrite, Snapshot, StoredRow};
 use crate::core::conflict::{Conflict, Status, Winner};
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::mutation::MutationId;
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
         self.rev
     }
     /// Why a rule of the app's own refuses this mutation, if one does.
-    pub(super) fn refused(&self, id: &MutationId) -> Option<&Error> {
+    pub(super) fn refused(&self, id: &MutationId) -> Option<&Objection> {
         self.loaded.refused.get(id)
     }
 

@@ -45,7 +45,7 @@ fn read_head<T: for<'a> Deserialize<'a>>(text: &str) -> Result<(T, usize)> {
     Ok((serde_json::from_str(head).map_err(|e| lost(format!("a stored row is unreadable: {e}")))?, (head.len() + 1).min(text.len())))
 }
 
-fn lost(why: impl Into<String>) -> Error {
+pub(super) fn lost(why: impl Into<String>) -> Error {
     Error::new(Code::StorageLost, why.into())
 }
 
@@ -62,24 +62,58 @@ pub(crate) fn read_lines<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<(T,
 /// # Errors
 /// `storage-lost` when the bytes are not a row.
 pub fn decode(bytes: Vec<u8>) -> Result<Vec<Entry>> {
-    let text = String::from_utf8(bytes).map_err(|e| lost(format!("a stored row is not UTF-8: {e}")))?;
-    let (entries, lines): (Vec<Entry<u32>>, usize) = read_head(&text)?;
-    let (whole, shared) = (Arc::new(text), records_of(&entries) >= SHARED_FROM);
-    let mut from = lines;
-    // Lines follow each other: whatever the head says, none is read twice or left out.
-    let mut next = |to: u32| -> Result<Text> {
-        let (start, to) = (from, lines.saturating_add(to as usize));
-        from = to.saturating_add(1);
-        let line = Text::part(&whole, start, to).filter(|_| whole.as_bytes().get(to).is_none_or(|byte| *byte == b'\n'));
-        let line = line.ok_or_else(|| lost("a stored row is cut short"))?;
-        Ok(if shared { line } else { Text::from(&*line) })
-    };
-    let unreadable = |e: Error| lost(format!("a stored record is unreadable: {e}"));
-    let one = |entry: Entry<u32>| match entry.is_only_creates() {
-        true => entry.try_map(&mut |to| Record::parse_built(next(to)?).map_err(unreadable)),
-        false => entry.try_map(&mut |to| Record::parse_own(next(to)?).map_err(unreadable)),
-    };
-    entries.into_iter().map(one).collect()
+    Stored::read(bytes)?.entries()
+}
+
+/// A journal row whose head was read; its records were not.
+#[derive(Debug)]
+pub struct Stored {
+    pub(super) whole: Arc<String>,
+    entries: Vec<Entry<u32>>,
+    /// Where the lines begin.
+    pub(super) lines: usize,
+}
+
+impl Stored {
+    /// Reads the head.
+    ///
+    /// # Errors
+    /// `storage-lost` when the bytes are not a row.
+    pub fn read(bytes: Vec<u8>) -> Result<Self> {
+        let text = String::from_utf8(bytes).map_err(|e| lost(format!("a stored row is not UTF-8: {e}")))?;
+        let (entries, lines) = read_head(&text)?;
+        Ok(Self { whole: Arc::new(text), entries, lines })
+    }
+
+    /// The changes of a row of local writes alone.
+    pub(super) fn only_changes(&self) -> Option<Vec<&Change<u32>>> {
+        let changes = self.entries.iter().map(|entry| if let Entry::Write(changes) = entry { Some(changes) } else { None });
+        Some(changes.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Reads the records, too.
+    ///
+    /// # Errors
+    /// `storage-lost` when one of them is unreadable.
+    pub fn entries(self) -> Result<Vec<Entry>> {
+        let Self { whole, entries, lines } = self;
+        let shared = records_of(&entries) >= SHARED_FROM;
+        let mut from = lines;
+        // Lines follow each other: whatever the head says, none is read twice or left out.
+        let mut next = |to: u32| -> Result<Text> {
+            let (start, to) = (from, lines.saturating_add(to as usize));
+            from = to.saturating_add(1);
+            let line = Text::part(&whole, start, to).filter(|_| whole.as_bytes().get(to).is_none_or(|byte| *byte == b'\n'));
+            let line = line.ok_or_else(|| lost("a stored row is cut short"))?;
+            Ok(if shared { line } else { Text::from(&*line) })
+        };
+        let unreadable = |e: Error| lost(format!("a stored record is unreadable: {e}"));
+        let one = |entry: Entry<u32>| match entry.is_only_creates() {
+            true => entry.try_map(&mut |to| Record::parse_built(next(to)?).map_err(unreadable)),
+            false => entry.try_map(&mut |to| Record::parse_own(next(to)?).map_err(unreadable)),
+        };
+        entries.into_iter().map(one).collect()
+    }
 }
 
 fn records_of(entries: &[Entry<u32>]) -> usize {

@@ -66,7 +66,9 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
         plan.changes.push(Change::Local { collection: key.collection.clone(), record });
         return Ok(plan);
     }
-    if replica.hold(key).is_some() {
+    if let Some(hold) = replica.hold(key) {
+        plan.mutations = hold.mutation.clone().map(|first| Range { first, count: 1 });
+        plan.held = Some(hold.conflict.clone());
         plan.changes.push(Change::Mine { key: key.clone(), record });
         return Ok(plan);
     }

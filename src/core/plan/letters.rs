@@ -1,9 +1,10 @@
 //! Dead letters and queued mutations the user takes in hand (R15, rule *dlorder*).
 
 use super::depends::{self, Siblings};
-use super::{Context, Plan, check_room, enqueue, first, own_fields};
+use super::{Context, Plan, check_room, enqueue, first, hidden_state, own_fields};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
+use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
 use crate::core::record::{Envelope, Record, check};
 use crate::core::replica::{DeadLetter, Replica};
@@ -37,6 +38,8 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
         check(text)?;
         let view = &waiting.record;
         let record = rebuilt(old, text, Stamp::next(context.now, Some(view.updated_at())))?;
+        let types = replica.rules(&old.key).types;
+        let record = merge::types_onto(view, record, &hidden_state(old.record.text())?.unwrap_or_default(), types)?;
         return enqueue::enqueue(replica, Op::Update, &old.key, record, view, context);
     }
     let group = |l: &&DeadLetter| old.group.is_some() && l.mutation.group == old.group;
@@ -107,14 +110,12 @@ fn join(replica: &Replica, dead: &Mutation, waiting: &Mutation, context: &Contex
 fn edit(replica: &Replica, dead: &Mutation, text: &str, context: &Context) -> Result<(Record, Vec<String>)> {
     let at = Stamp::next(context.now, Some(dead.record.updated_at()));
     if dead.op == Op::Create {
-        return Ok((first(replica, &dead.key, text, at)?, Vec::new()));
+        // What was counted on it before it was refused is not where counting begins.
+        let record = first(replica, &dead.key, text, at)?;
+        return Ok((merge::written(&dead.record, &record, replica.client(), replica.rules(&dead.key).types)?, Vec::new()));
     }
     check(text)?;
-    let record = rebuilt(dead, text, at)?;
-    match &dead.base {
-        Some(base) => enqueue::stamped(replica, &dead.key, record, base),
-        None => Ok((record, Vec::new())),
-    }
+    enqueue::stamped(replica, &dead.key, rebuilt(dead, text, at)?, dead.base.as_ref().unwrap_or(&dead.record))
 }
 
 fn rebuilt(dead: &Mutation, text: &str, at: Stamp) -> Result<Record> {

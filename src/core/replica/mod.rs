@@ -7,6 +7,7 @@
 
 mod archive;
 mod fold;
+mod later;
 mod overrule;
 mod ready;
 mod remap;
@@ -85,6 +86,10 @@ pub struct Hold {
     pub conflict: Arc<str>,
     /// What this device shows meanwhile.
     pub mine: Record,
+    /// The version it was made from, where it is known: no server keeps that one.
+    pub base: Option<Record>,
+    /// The mutation that met the other version; none where an older Homing stored this.
+    pub mutation: Option<MutationId>,
 }
 
 /// Places in the queue; mostly none or one.

@@ -135,7 +135,10 @@ impl Replica {
                 confirmed.extend(new(&slot.confirmed).map(|r| (key(), r)));
                 provisional.extend(new(&slot.provisional).map(|r| (key(), r)));
                 if let Some(hold) = &slot.hold {
-                    holds.extend(self.changed_by_ids(&hold.mine).map(|mine| (key(), super::Hold { mine, ..hold.clone() })));
+                    let base = new(&hold.base);
+                    if let Some(mine) = self.changed_by_ids(&hold.mine).or_else(|| base.as_ref().map(|_| hold.mine.clone())) {
+                        holds.push((key(), super::Hold { mine, base: base.or_else(|| hold.base.clone()), ..hold.clone() }));
+                    }
                 }
             }
         }

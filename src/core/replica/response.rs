@@ -213,7 +213,11 @@ impl Replica {
         // A later version of the record was judged: the refused one below it waits for nobody any more (R15), unless a
         // field merge took only what the later one says it changed.
         if let Some(letter) = self.slot(&key).and_then(|s| s.dead.clone()).filter(|letter| self.covers(&m, letter)) {
-            self.dead_remove(&letter);
+            let below = self.dead_remove(&letter);
+            if let Some(below) = below.filter(|_| m.on.as_ref() != Some(&letter) && m.retry_of.as_ref() != Some(&letter)) {
+                // Saved whole by somebody who had not seen it (seed 24232).
+                self.keep_replaced(&key, &below.mutation.record, at);
+            }
             self.redepend(&letter, None);
         }
         match result.status {
@@ -298,9 +302,15 @@ impl Replica {
         }
         if m.op == Op::Create {
             // What waited behind a refused create goes with it (*dlorder*).
+            let mut below = m.id.clone();
             for place in self.slot(&m.key).map(|s| s.pending.clone()).unwrap_or_default() {
                 if let Some(later) = self.queue_remove(place) {
                     self.redepend(&later.id, Some(&m.id));
+                    if later.on.as_ref() != Some(&below) {
+                        // Saved whole by somebody who had not seen it (seed 24673).
+                        self.keep_replaced(&m.key, &m.record, at);
+                    }
+                    below = later.id.clone();
                     self.outputs.push(Output::Settled(Box::new(Settled { id: later.id, ..result.clone() })));
                     m.record = later.record;
                 }
@@ -334,27 +344,29 @@ impl Replica {
         let key = m.key.clone();
         let rules = self.schema.clone();
         let rules = rules.rules(&key.collection, &key.id);
-        let (mut mine, mut below) = (m.record.clone(), m.id.clone());
+        let (mut mine, mut base, mut below) = (m.record.clone(), m.base.clone(), m.id.clone());
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
                 let next = overlay(Some(&mine), &later, rules);
                 if later.on.as_ref() != Some(&below) {
                     // Saved whole by somebody who had not seen what was below it (seed 7195).
                     self.keep_replaced(&key, &mine, at);
+                    base = later.base;
                 }
+                self.outputs.push(Output::Settled(Box::new(Settled { id: later.id.clone(), ..result.clone() })));
                 (mine, below) = (next, later.id);
                 self.queue_remove(place);
             }
         }
         if let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.mine.order(&mine).is_gt()) {
             self.keep_replaced(&key, &mine, at);
-            mine = hold.mine;
+            (mine, base) = (hold.mine, hold.base);
         }
         let conflict = match &result.archived {
             Some(row) => row.id().clone(),
             None => self.local_conflict(&key, &m, theirs.as_ref(), at),
         };
-        self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine }));
+        self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine, base, mutation: Some(m.id) }));
         // Somebody may have settled it before this device heard of it (a replayed answer, for one).
         let row = self.slot(&Key::new(ARCHIVE, conflict.clone())).and_then(|s| s.known()).cloned();
         if let Some(row) = row {

@@ -4,14 +4,16 @@
 //! everything else in the index. Only what changed since the last snapshot is written again. Not here:
 //! when (`engine::compact`), where (`storage`).
 
-use super::{Answered, DeadLetter, Hold, IndexMap, Replica, Standing, Sweep};
+mod bytes;
+
+use super::{Answered, DeadLetter, HashMap, Hold, IndexMap, Replica, Standing, Sweep};
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::{Change, Entry, FORMAT, Quarantined, Range, read_lines, write_lines};
-use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::journal::{Entry, FORMAT, Quarantined, Range, read_lines};
+use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use crate::core::text::Text;
+use bytes::{Head, QueueHead, RecordsHead, number, queued, write_all};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -70,6 +72,9 @@ struct Index {
     answered: Vec<Answered>,
     dead: Vec<DeadLetter<u32>>,
     holds: Vec<(Key, Arc<str>, u32)>,
+    /// Which mutations those are of, and what they were made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    origins: Vec<(Key, Option<MutationId>, Option<u32>)>,
     quarantined: Vec<Quarantined>,
     next_segment: u32,
     segments: IndexMap<u32, Arc<str>>,
@@ -78,131 +83,6 @@ struct Index {
 
 /// The confirmed and the provisional version of one record.
 type Pair = (Option<Record>, Option<Record>);
-
-/// Envelope of one stored version: id, stamp, deleted, rev.
-type Head = (Arc<str>, i64, Option<i64>, Option<u64>);
-
-#[derive(Serialize, Deserialize)]
-struct RecordsHead {
-    rows: Vec<(Option<Head>, Option<Head>)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct QueueHead {
-    places: Vec<(u64, u64)>,
-    entries: Vec<Entry<u32>>,
-}
-
-impl SegmentPlan {
-    /// Where it is stored.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            SegmentPlan::Records { number, .. } => format!("s{number}"),
-            SegmentPlan::Queue { chunk, .. } => format!("q{chunk}"),
-        }
-    }
-
-    /// Its bytes.
-    ///
-    /// # Errors
-    /// `invalid-record` when it cannot be written (never for states the fold makes).
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut lines = Vec::new();
-        match self {
-            SegmentPlan::Records { rows, .. } => {
-                let mut head = |r: &Record| {
-                    lines.push(r.shared_text());
-                    (r.id().clone(), r.updated_at().0, r.deleted_at().map(|d| d.0), r.rev())
-                };
-                let rows = rows.iter().map(|(c, p)| (c.as_ref().map(&mut head), p.as_ref().map(&mut head))).collect();
-                write_all(&RecordsHead { rows }, &lines)
-            }
-            SegmentPlan::Queue { mutations, .. } => {
-                let (places, entries) = queue_entries(mutations);
-                let mut numbered = Vec::with_capacity(entries.len());
-                for entry in entries {
-                    numbered.push(entry.try_map(&mut |r: Record| number(&mut lines, &r))?);
-                }
-                write_all(&QueueHead { places, entries: numbered }, &lines)
-            }
-        }
-    }
-}
-
-fn number(lines: &mut Vec<Text>, record: &Record) -> Result<u32> {
-    lines.push(record.shared_text());
-    u32::try_from(lines.len() - 1).map_err(|_| Error::new(Code::TooLarge, "too many records in one segment"))
-}
-
-fn write_all<T: Serialize>(head: &T, lines: &[Text]) -> Result<Vec<u8>> {
-    write_lines(head, lines, lines.iter().map(|l| l.len() + 1).sum())
-}
-
-fn plain(m: &Mutation) -> bool {
-    let mut bare = Mutation::new(m.id.clone(), Op::Create, m.key.clone(), m.record.clone());
-    (bare.imported, bare.attempted, bare.depends_on) = (m.imported, m.attempted, m.depends_on.clone());
-    bare == *m
-}
-
-fn queue_entries(mutations: &[(u64, Mutation)]) -> (Vec<(u64, u64)>, Vec<Entry>) {
-    let mut places: Vec<(u64, u64)> = Vec::new();
-    let mut changes: Vec<Change> = Vec::new();
-    let mut attempted = Vec::new();
-    for (place, m) in mutations {
-        let follows = match places.last_mut() {
-            Some((first, n)) if *first + *n == *place => {
-                *n += 1;
-                true
-            }
-            _ => {
-                places.push((*place, 1));
-                false
-            }
-        };
-        if m.attempted {
-            attempted.push(m.id.clone());
-        }
-        match changes.last_mut() {
-            Some(Change::Creates { collection, first, records, imported, depends_on })
-                if follows
-                    && plain(m)
-                    && *collection == m.key.collection
-                    && *imported == m.imported
-                    && *depends_on == m.depends_on
-                    && first.client == m.id.client
-                    && first.seq + records.len() as u64 == m.id.seq =>
-            {
-                records.push(m.record.clone());
-            }
-            _ if plain(m) => changes.push(Change::Creates {
-                collection: m.key.collection.clone(),
-                first: m.id.clone(),
-                records: vec![m.record.clone()],
-                imported: m.imported,
-                depends_on: m.depends_on.clone(),
-            }),
-            _ => changes.push(Change::Add(Mutation { attempted: false, ..m.clone() })),
-        }
-    }
-    (places, vec![Entry::Write(changes), Entry::Attempt(Range::runs(&attempted))])
-}
-
-/// The mutations a stored change stands for.
-fn queued(change: Change) -> Vec<Mutation> {
-    match change {
-        Change::Creates { collection, first, records, imported, depends_on } => {
-            let one = |(record, n): (Record, u64)| {
-                let id = MutationId { client: first.client.clone(), seq: first.seq.saturating_add(n) };
-                let key = Key { collection: collection.clone(), id: record.id().clone() };
-                Mutation { imported, depends_on: depends_on.clone(), ..Mutation::new(id, Op::Create, key, record) }
-            };
-            records.into_iter().zip(0..).map(one).collect()
-        }
-        Change::Add(m) => vec![m],
-        _ => Vec::new(),
-    }
-}
 
 impl Replica {
     /// What has to be written so that the stored segments hold this state. Cheap: bodies are shared.
@@ -295,11 +175,14 @@ impl Replica {
             let mutation = d.mutation.clone().try_map(&mut |r: Record| number(&mut lines, &r))?;
             dead.push(DeadLetter { mutation, code: d.code.clone(), message: d.message.clone(), path: d.path.clone(), at: d.at });
         }
-        let mut holds = Vec::new();
+        let (mut holds, mut origins) = (Vec::new(), Vec::new());
         for (name, table) in &self.tables {
             for (id, slot) in &table.slots {
                 if let Some(hold) = &slot.hold {
-                    holds.push((Key { collection: name.clone(), id: id.clone() }, hold.conflict.clone(), number(&mut lines, &hold.mine)?));
+                    let key = Key { collection: name.clone(), id: id.clone() };
+                    let base = hold.base.as_ref().map(|base| number(&mut lines, base)).transpose()?;
+                    origins.push((key.clone(), hold.mutation.clone(), base));
+                    holds.push((key, hold.conflict.clone(), number(&mut lines, &hold.mine)?));
                 }
             }
         }
@@ -322,6 +205,7 @@ impl Replica {
             answered: self.answered.values().cloned().collect(),
             dead,
             holds,
+            origins,
             quarantined: self.quarantined.clone(),
             next_segment: self.next_segment,
             segments: self.stored_segments.clone(),
@@ -396,8 +280,10 @@ impl Replica {
             let mutation = d.mutation.try_map(&mut |n| line(n))?;
             replica.dead_put(DeadLetter { mutation, code: d.code, message: d.message, path: d.path, at: d.at });
         }
+        let mut origins: HashMap<Key, _> = index.origins.into_iter().map(|(key, mutation, base)| (key, (mutation, base))).collect();
         for (key, conflict, n) in index.holds {
-            replica.set_hold(&key, Some(Hold { conflict, mine: line(n)? }));
+            let (mutation, base) = origins.remove(&key).unwrap_or_default();
+            replica.set_hold(&key, Some(Hold { conflict, mine: line(n)?, base: base.map(line).transpose()?, mutation }));
         }
         replica.client = index.client;
         (replica.seq, replica.place) = (index.seq, index.place);

@@ -23,6 +23,7 @@ export function exportTree(session: Session, reserved: boolean): { tree: Members
   if (store.root !== undefined) baseline.see(ROOT, [store.root])
   const tree = join({ shape: store.shape, rows, ones, rest: restOf(store.root) })
   const archive = session.reports.conflicts.list()
+  baseline.archive = archive
   if (archive.length > 0) tree[ARCHIVE] = copy(archive)
   return { tree, baseline }
 }

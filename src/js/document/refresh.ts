@@ -1,7 +1,7 @@
 // Bringing what changed in the store into the app's tree, in place. What the tree changed and has not saved stays.
 
 import type { AnyRow } from '../query.js'
-import { SINGLETON, copy, isObject, isReserved, sameContent, sameValue, step, steps, type Members } from '../values.js'
+import { ARCHIVE, SINGLETON, copy, isObject, isReserved, sameContent, sameValue, step, steps, type Members } from '../values.js'
 import { shownRow } from './exporting.js'
 import { ROOT, dig, place, restOf, shapeOf } from './mapping.js'
 import { matchRows, shownId, type Seen } from './matching.js'
@@ -14,7 +14,7 @@ import type { Baseline, Store } from './store.js'
  * @param unseen the page has never seen this tree: where ids meet, the store wins
  */
 export function refreshTree(store: Store, tree: Members, baseline: Baseline, unseen: boolean): string[] {
-  const changed = refreshRoot(store, tree, baseline.of(ROOT))
+  const changed = [...refreshRoot(store, tree, baseline.of(ROOT)), ...refreshArchive(store, tree, baseline)]
   for (const name of new Set([...baseline.names(), ...store.kinds.keys()])) {
     if (name === ROOT) continue
     const pointer = Object.keys(store.shape).find((known) => steps(known).join('.') === name) ?? name.split('.').map(step).join('')
@@ -22,6 +22,19 @@ export function refreshTree(store: Store, tree: Members, baseline: Baseline, uns
     changed.push(...refresh(store, tree, name, pointer, baseline.of(name), unseen))
   }
   return changed
+}
+
+/** The archive is Homing's: nothing that the tree says of it is an edit. */
+function refreshArchive(store: Store, tree: Members, baseline: Baseline): string[] {
+  const archive = store.session.reports.conflicts.list()
+  if (baseline.archive === archive) return []
+  baseline.archive = archive
+  const shown = tree[ARCHIVE]
+  if (sameValue(shown, archive.length > 0 ? archive : undefined)) return []
+  if (archive.length === 0) delete tree[ARCHIVE]
+  else if (Array.isArray(shown)) shown.splice(0, shown.length, ...copy(archive))
+  else tree[ARCHIVE] = copy(archive)
+  return [step(ARCHIVE)]
 }
 
 function refreshRoot(store: Store, tree: Members, seen: Seen): string[] {

@@ -87,7 +87,6 @@ function planOne(store: Store, { name, pointer, value }: OnePart, seen: Seen, pl
 /** An edit of a record the page has seen, or a record under an id that only a tombstone may have. */
 function change(store: Store, rows: Rows, id: string, value: Members, pointer: string, before: AnyRow | undefined, sourceId: unknown, plan: Plan, seen: Seen): void {
   const { name } = rows
-  const text = rowText(value, pointer, id, sourceId)
   const current = rows.get(id)
   rows.readUnread(id)
   const note = (): void => {
@@ -95,9 +94,17 @@ function change(store: Store, rows: Rows, id: string, value: Members, pointer: s
     if (row !== undefined) plan.see(seen, id, written(value, row))
   }
   const mergesFields = before !== undefined && current !== undefined && store.policy(name, id) === 'fields' && sameValue(sourceId, before['_sourceId'])
-  if (!mergesFields) return plan.add(name, putText(name, text, before), note)
+  const text = (content: Members): string => rowText(before?.['_crdt'] === undefined ? content : { ...content, _crdt: before['_crdt'] }, pointer, id, sourceId)
+  if (!mergesFields) return plan.add(name, putText(name, text(value), before), note)
   // Only what the app changed: fields that others changed meanwhile stay theirs.
-  const patch = patchOf(current, rebase(before, value, current))
+  const mine = rebase(before, value, current)
+  const joined = store.joined(name)
+  if (joined.some((field) => !sameValue(before[field], value[field]))) {
+    // What it counted and added is told from `_crdt`: what there was of it when the tree was made.
+    for (const field of joined) mine[field] = value[field]
+    return plan.add(name, putText(name, text(mine), current), note)
+  }
+  const patch = patchOf(current, mine)
   if (Object.keys(patch).length === 0) note()
   else plan.add(name, updateOperation(name, id, patch, before), note)
 }

@@ -2,6 +2,7 @@
 
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
+import type { Conflict } from '../types.js'
 import { ARCHIVE, ROW_PREFIX, SINGLETON } from '../values.js'
 import { ROOT, shapeOf, type Known, type Shape } from './mapping.js'
 import { Seen } from './matching.js'
@@ -9,6 +10,8 @@ import { Seen } from './matching.js'
 /** What a page has seen of everything: one per tree it exported. */
 export class Baseline {
   readonly #seen = new Map<string, Seen>()
+  /** The archive as the tree shows it; null: it was never looked at. */
+  archive: readonly Conflict[] | null = null
 
   /** What was seen of a collection; nothing, if it did not exist. */
   of(name: string): Seen {
@@ -53,6 +56,12 @@ export class Store implements Known {
   contains(name: string): boolean {
     const prefix = `${name}.`
     return [...this.kinds.keys(), ...Object.keys(this.session.declaration.collections)].some((one) => one.startsWith(prefix))
+  }
+
+  /** Fields in which what several people did is joined: counters and sets. */
+  joined(name: string): readonly string[] {
+    const fields = Object.entries(this.session.declaration.collections[name]?.fields ?? {})
+    return fields.filter(([, kind]) => kind === 'counter' || kind === 'set').map(([field]) => field)
   }
 
   /** How versions of a record merge: as declared, else by the kind of record. */

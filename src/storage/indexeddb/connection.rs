@@ -47,7 +47,7 @@ impl Connection {
     /// Opens the database, creating it where there is none.
     pub(super) async fn open(name: &str, options: JsValue) -> Result<Self> {
         let (owned, opts) = (name.to_owned(), options.clone());
-        let (handle, incarnation) = open::patiently(async move {
+        let opened = open::patiently(async move {
             let db = match open::find(&owned).await? {
                 Some(db) => db,
                 None => {
@@ -58,16 +58,24 @@ impl Connection {
             let handle = Handle::new(db);
             let incarnation = schema::identify(&handle.db, &opts).await?;
             Ok((handle, incarnation))
-        })
-        .await?;
-        Ok(Self {
+        });
+        Ok(Self::on(name, options, opened.await?))
+    }
+
+    /// Takes over a connection that is open.
+    pub(super) fn over(name: &str, options: JsValue, db: IdbDatabase, incarnation: String) -> Self {
+        Self::on(name, options, (Handle::new(db), incarnation))
+    }
+
+    fn on(name: &str, options: JsValue, (handle, incarnation): (Handle, String)) -> Self {
+        Self {
             name: name.to_owned(),
             options,
             incarnation,
             slot: RefCell::new(Some(Rc::new(handle))),
             shut: Cell::new(false),
             opening: Mutex::new(()),
-        })
+        }
     }
 
     /// Lets a call in. From here on a `close` does not take its connection away.

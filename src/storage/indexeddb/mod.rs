@@ -8,6 +8,7 @@
 //! between its requests; every call runs in a task of its own, so a dropped future drops no request.
 
 mod connection;
+mod early;
 mod error;
 mod open;
 mod rows;
@@ -18,11 +19,14 @@ use super::memory::{missing, outside};
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use crate::core::error::Result;
 use connection::Connection;
+use early::Early;
+pub use early::EarlyReading;
 use futures_util::future::Either;
 use js_sys::{Array, JsString, Object, Reflect, Uint8Array};
 use rows::{bytes, key, read_rows, value_of};
 use schema::{COMPACTED, INDEX, JOURNAL, META, SEGMENTS};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::rc::Rc;
 use transaction::{Answer, Mode, Verdict, write};
 use wasm_bindgen::{JsThreadLocal, JsValue};
@@ -59,19 +63,37 @@ pub struct IndexedDbJournal {
     connection: Rc<Connection>,
     /// The key of its own last append, until another append says that somebody else was there too.
     own: Rc<Cell<Option<Head>>>,
+    /// What was read before it was opened, until it is asked for.
+    early: RefCell<Option<Early>>,
 }
 
 impl IndexedDbJournal {
     /// Opens the database `name`, creating it where there is none.
     pub async fn open(name: &str, durability: Durability) -> Result<Self> {
-        let options = Object::new();
-        let value = match durability {
-            Durability::Relaxed => "relaxed",
-            Durability::Strict => "strict",
-        };
-        // Setting a property of a fresh plain object cannot fail.
-        let _ = Reflect::set(&options, &"durability".into(), &value.into());
-        Ok(Self { connection: Rc::new(Connection::open(name, options.into()).await?), own: Rc::default() })
+        Ok(Self::on(Connection::open(name, durability.options()).await?, None))
+    }
+
+    /// The same where the page has begun: its connection is taken over, and what it read is what `load` answers first.
+    /// While the disk works, `meanwhile` runs.
+    pub async fn open_early(
+        name: &str,
+        durability: Durability,
+        reading: EarlyReading,
+        meanwhile: impl Future<Output = ()> + 'static,
+    ) -> Result<Self> {
+        let early = open::patiently(async move { Ok(reading.done(meanwhile).await) }).await?;
+        let Some(early) = early else { return Self::open(name, durability).await };
+        match early.incarnation_of()? {
+            Some(incarnation) => Ok(Self::on(Connection::over(name, durability.options(), early.db(), incarnation), Some(early))),
+            None => {
+                early.db().close();
+                Self::open(name, durability).await
+            }
+        }
+    }
+
+    fn on(connection: Connection, early: Option<Early>) -> Self {
+        Self { connection: Rc::new(connection), own: Rc::default(), early: RefCell::new(early) }
     }
 
     /// Whether there is a database `name`; none is created.
@@ -89,9 +111,27 @@ impl IndexedDbJournal {
     }
 }
 
+impl Durability {
+    /// The third argument of `IDBDatabase.transaction`.
+    fn options(self) -> JsValue {
+        let options = Object::new();
+        let value = match self {
+            Durability::Relaxed => "relaxed",
+            Durability::Strict => "strict",
+        };
+        // Setting a property of a fresh plain object cannot fail.
+        let _ = Reflect::set(&options, &"durability".into(), &value.into());
+        options.into()
+    }
+}
+
 impl Journal for IndexedDbJournal {
     async fn load(&self) -> Result<Loaded> {
         let call = self.connection.admit()?;
+        // Where rows are missing in it, reading again tells which.
+        if let Some(Ok(loaded)) = self.early.take().map(|early| early.loaded()) {
+            return Ok(loaded);
+        }
         open::run(async move {
             let transaction = call.begin(&stores(&[&META, &JOURNAL]), Mode::Read).await?;
             let meta = transaction.store(&META)?;

@@ -54,12 +54,17 @@ pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, a
         Ok(values) => values.unchecked_into::<Array>().iter().collect(),
         Err(_) => one_by_one(journal, before, head).await?,
     };
+    Ok(Read { compacted, head, rows: living_rows(before, head, values)? })
+}
+
+/// The living ones of the rows after `before` up to `head`.
+pub(super) fn living_rows(before: Head, head: Head, values: Vec<JsValue>) -> Result<Vec<Row>> {
     // Keys are not read, they are counted; the newest one proves the count.
     if head != before + values.len() as Head {
         return Err(Error::new(Code::StorageLost, format!("of the rows {} to {head} only {} are there", before + 1, values.len())));
     }
     make_room(&values);
-    Ok(Read { compacted, head, rows: (before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect() })
+    Ok((before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect())
 }
 
 async fn one_by_one(journal: &IdbObjectStore, before: Head, newest: Head) -> Result<Vec<JsValue>> {

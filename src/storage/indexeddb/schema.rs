@@ -82,10 +82,16 @@ async fn marks(transaction: &Transaction) -> Result<Option<String>> {
     let meta = transaction.store(&META)?;
     let format = Answer::to(meta.get(&FORMAT.into()))?;
     let incarnation = Answer::to(meta.get(&INCARNATION.into()))?;
-    if let Some(format) = format.value().await?.as_f64()
-        && format > FORMAT_READ
-    {
-        return Err(Error::new(Code::FormatTooNew, format!("the database has format {format}; this code reads up to {FORMAT_READ}")));
-    }
+    check_format(&format.value().await?)?;
     Ok(incarnation.value().await?.as_string())
+}
+
+/// Refuses a newer format.
+pub(super) fn check_format(mark: &JsValue) -> Result<()> {
+    match mark.as_f64().filter(|format| *format > FORMAT_READ) {
+        Some(format) => {
+            Err(Error::new(Code::FormatTooNew, format!("the database has format {format}; this code reads up to {FORMAT_READ}")))
+        }
+        None => Ok(()),
+    }
 }

@@ -1,9 +1,9 @@
 //! Loading what a request needs, in few statements.
 
-use crate::store::StoreError;
+use crate::store::{StoreError, record};
 use homing::core::authority::{Head, Needs, Receipt, Snapshot, StoredRow};
 use homing::core::mutation::MutationId;
-use homing::core::record::{ARCHIVE, Key, Record};
+use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, SqliteConnection};
@@ -21,11 +21,6 @@ pub(super) async fn head(connection: &mut SqliteConnection, scope: &str) -> Resu
     };
     let (rev, purged): (i64, i64) = (row.try_get("rev")?, row.try_get("purged_through")?);
     Ok(Some(Head { rev: rev.cast_unsigned(), epoch: row.try_get("epoch")?, purged_through: purged.cast_unsigned() }))
-}
-
-/// A stored record.
-pub(super) fn record(body: &str) -> Result<Record, StoreError> {
-    Record::parse(body).map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
 /// Adds what `needs` names and exists.

@@ -1,7 +1,7 @@
 //! The store on SQLite: connections, transactions, pages.
 //!
 //! Lives here: how this database is opened and what isolates what. Not here: loading a snapshot (`load`), writing effects
-//! (`write`). SQL stays plain (chunked `IN` lists, `ON CONFLICT`), so that PostgreSQL can share it.
+//! (`write`).
 //!
 //! One connection writes, in `BEGIN IMMEDIATE` transactions; several read, each page in a transaction of its own, which in
 //! WAL mode is a snapshot that waits for nobody. A database in memory has one connection for both.
@@ -9,17 +9,14 @@
 mod load;
 mod write;
 
-use crate::store::{Page, Store, StoreError, Transaction};
+use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
 use futures_util::TryStreamExt as _;
 use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
 use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row as _, SqliteConnection};
-use std::time::Duration;
 
-/// How long a statement waits for another process's lock, and a request for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
 /// Rows, receipts and marks in one SQLite file.
@@ -34,17 +31,16 @@ pub struct Sqlite {
 pub struct SqliteTx {
     tx: sqlx::Transaction<'static, sqlx::Sqlite>,
     scope: String,
+    now: Stamp,
     head: Head,
 }
 
 impl Sqlite {
-    /// Opens or makes a database and applies the migrations it lacks. `sqlite:FILE`, `FILE` or `:memory:`.
+    /// Opens or makes a database file and applies the migrations it lacks. `:memory:` keeps nothing.
     ///
     /// # Errors
     /// When the file cannot be opened, is no database, or was written by a newer server.
-    pub async fn open(database: &str) -> Result<Self, StoreError> {
-        let name = database.strip_prefix("sqlite:").unwrap_or(database);
-        let name = name.strip_prefix("//").unwrap_or(name);
+    pub async fn open(name: &str) -> Result<Self, StoreError> {
         let memory = name == ":memory:";
         let options = if memory { SqliteConnectOptions::new().in_memory(true) } else { SqliteConnectOptions::new().filename(name) };
         let options = options
@@ -80,7 +76,7 @@ impl Store for Sqlite {
                 head
             }
         };
-        Ok(SqliteTx { tx, scope: scope.to_owned(), head })
+        Ok(SqliteTx { tx, scope: scope.to_owned(), now, head })
     }
 
     async fn read(&self, scope: &str, plan: impl FnOnce(&Head) -> PagePlan + Send) -> Result<Option<Page>, StoreError> {
@@ -92,6 +88,11 @@ impl Store for Sqlite {
         let rows = read_rows(&mut tx, scope, &plan).await?;
         tx.commit().await?;
         Ok(Some(Page { head, plan, rows }))
+    }
+
+    async fn scopes(&self, after: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT scope FROM scopes WHERE scope > ? ORDER BY scope LIMIT 1000";
+        Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.readers).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -121,7 +122,7 @@ async fn read_rows(connection: &mut SqliteConnection, scope: &str, plan: &PagePl
     let mut bytes = 0;
     let mut rows = sql.build().fetch(connection);
     while let Some(row) = rows.try_next().await? {
-        let record = load::record(row.try_get("body")?)?;
+        let record = record(row.try_get("body")?)?;
         bytes += record.text().len();
         found.push((Key::new(row.try_get::<&str, _>("collection")?, record.id().clone()), record));
         // The row past the limit is kept: it tells `respond` that there is more.
@@ -142,9 +143,15 @@ impl Transaction for SqliteTx {
     }
 
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        write::effects(&mut self.tx, &self.scope, &self.head, effects).await?;
+        write::effects(&mut self.tx, &self.scope, self.now, &self.head, effects).await?;
         self.head.clone_from(&effects.head);
         Ok(())
+    }
+
+    async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
+        let (head, gone) = purge_scope(&mut self.tx, &self.scope, &self.head, before).await?;
+        self.head = head;
+        Ok(gone)
     }
 
     async fn commit(self) -> Result<(), StoreError> {
@@ -152,13 +159,4 @@ impl Transaction for SqliteTx {
     }
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        // Primary result codes of SQLite: BUSY 5, LOCKED 6, FULL 13; extended ones keep theirs in the low byte.
-        let primary = error.as_database_error().and_then(|e| e.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
-        match (&error, primary) {
-            (sqlx::Error::PoolTimedOut, _) | (_, Some(5 | 6 | 13)) => Self::Busy(error.to_string()),
-            _ => Self::Failed(error.to_string()),
-        }
-    }
-}
+crate::store::purge::purge_scope!(SqliteConnection);

@@ -1,8 +1,8 @@
 //! Writing the effects of one request, many rows to a statement.
 
-use crate::store::StoreError;
-use homing::core::authority::{Effects, Head, RowWrite};
-use homing::core::conflict::{ARCHIVE_KEPT, collection_of, retained_since};
+use crate::store::{StoreError, about};
+use homing::core::authority::{Effects, Head};
+use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
 use homing::core::record::ARCHIVE;
 use homing::core::stamp::Stamp;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -23,7 +23,13 @@ pub(super) async fn head(db: &mut SqliteConnection, scope: &str, head: &Head) ->
 }
 
 /// Everything a request changed. `before` is the head it was evaluated against.
-pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Head, effects: &Effects) -> Result<(), StoreError> {
+pub(super) async fn effects(
+    db: &mut SqliteConnection,
+    scope: &str,
+    now: Stamp,
+    before: &Head,
+    effects: &Effects,
+) -> Result<(), StoreError> {
     for chunk in effects.rows.chunks(CHUNK) {
         let mut sql = Sql::new("INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) ");
         sql.push_values(chunk, |mut tuple, write| {
@@ -43,10 +49,10 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
     retain_archive(db, scope, effects).await?;
 
     for chunk in effects.receipts.chunks(CHUNK) {
-        let mut sql = Sql::new("INSERT INTO receipts (scope, client, seq, payload, result) ");
+        let mut sql = Sql::new("INSERT INTO receipts (scope, client, seq, payload, result, received_at) ");
         sql.push_values(chunk, |mut tuple, (id, receipt)| {
             tuple.push_bind(scope).push_bind(id.client.as_ref()).push_bind(id.seq.cast_signed());
-            tuple.push_bind(receipt.payload.as_str()).push_bind(receipt.result.as_str());
+            tuple.push_bind(receipt.payload.as_str()).push_bind(receipt.result.as_str()).push_bind(now.0);
         });
         sql.build().execute(&mut *db).await?;
     }
@@ -87,11 +93,6 @@ pub(super) async fn effects(db: &mut SqliteConnection, scope: &str, before: &Hea
         head(db, scope, &effects.head).await?;
     }
     Ok(())
-}
-
-/// The collection a row of the archive is about.
-fn about(write: &RowWrite) -> Option<String> {
-    (write.key.collection.as_ref() == ARCHIVE).then(|| collection_of(&write.row.record))
 }
 
 /// Where entries came in, the oldest settled ones go: those beyond the number and the days that are kept.

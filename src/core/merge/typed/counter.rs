@@ -23,15 +23,36 @@ impl Counter {
     /// it is the base of a new epoch.
     pub(super) fn of(value: Option<&Value>, state: Option<&Value>) -> Self {
         let value = value.and_then(Value::as_f64);
-        let plain = |epoch| Self { epoch, base: value, up: BTreeMap::new(), down: BTreeMap::new() };
-        let Some(state) = state.and_then(Value::as_object) else { return plain(0) };
+        let Some(counter) = Self::stated(state) else { return Self::begun(0, value) };
+        if counter.total() == value { counter } else { Self::begun(counter.epoch.saturating_add(1), value) }
+    }
+
+    fn begun(epoch: u64, base: Option<f64>) -> Self {
+        Self { epoch, base, up: BTreeMap::new(), down: BTreeMap::new() }
+    }
+
+    fn stated(state: Option<&Value>) -> Option<Self> {
+        let state = state.and_then(Value::as_object)?;
         let amounts = |name: &str| match state.get(name).and_then(Value::as_object) {
             Some(by) => by.iter().filter_map(|(who, n)| Some((who.clone(), n.as_f64().filter(|n| *n >= 0.0)?))).collect(),
             None => BTreeMap::new(),
         };
         let epoch = state.get("e").and_then(Value::as_u64).unwrap_or(0);
-        let counter = Self { epoch, base: state.get("b").and_then(Value::as_f64), up: amounts("p"), down: amounts("n") };
-        if counter.total() == value { counter } else { plain(epoch.saturating_add(1)) }
+        Some(Self { epoch, base: state.get("b").and_then(Value::as_f64), up: amounts("p"), down: amounts("n") })
+    }
+
+    /// What a form says that was made from an older version, on top of this one; nothing where the two do not add up.
+    /// `state` is what the older version said of it: nothing before anything was counted.
+    pub(super) fn onto(&self, state: Option<&Value>, form: Option<&Value>) -> Option<Value> {
+        let older = Self::stated(state).unwrap_or_else(|| Self::begun(0, self.base));
+        if older.epoch != self.epoch {
+            return None;
+        }
+        match (older.total(), form.and_then(Value::as_f64)) {
+            (None, None) => self.value(),
+            (Some(_), None) => None,
+            (before, Some(now)) => Some(number(round(self.total().unwrap_or(0.0) + now - before.unwrap_or(0.0)))),
+        }
     }
 
     fn total(&self) -> Option<f64> {
@@ -65,7 +86,7 @@ impl Counter {
     /// Set to another value by `actor`.
     pub(super) fn moved(mut self, to: Option<&Value>, actor: &str) -> Self {
         match (self.total(), to.and_then(Value::as_f64)) {
-            (Some(_), None) => Self { epoch: self.epoch.saturating_add(1), base: None, up: BTreeMap::new(), down: BTreeMap::new() },
+            (Some(_), None) => Self::begun(self.epoch.saturating_add(1), None),
             (before, Some(to)) => {
                 let by = round(to - before.unwrap_or(0.0));
                 let side = if by > 0.0 { &mut self.up } else { &mut self.down };

@@ -154,13 +154,37 @@ pub(crate) fn written(previous: &Record, new: &Record, actor: &str, types: &Type
     body.into_record()
 }
 
-/// A first version: a set lists each element once, in canonical order.
+/// A whole version made from an older one than `view`, as one made on `view`: what others counted and added meanwhile stays.
+/// `older` is the `_crdt` of the version it was made from. Texts are merged where it arrives.
+///
+/// # Errors
+/// `invalid-record` when a text is broken.
+pub(crate) fn onto(view: &Record, form: Record, older: &Map<String, Value>, types: &Types) -> Result<Record> {
+    if !types.values().any(|kind| matches!(kind, FieldType::Counter | FieldType::Set)) {
+        return Ok(form);
+    }
+    let (view, mut body) = (Body::of(view)?, Body::of(&form)?);
+    for (name, kind) in types {
+        let (said, state) = (body.members.get(name), older.get(name));
+        let value = match kind {
+            FieldType::Counter => view.counter(name).onto(state, said),
+            FieldType::Set => view.set(name).onto(state, said),
+            _ => None,
+        };
+        if value.is_some() {
+            body.put(name, value);
+        }
+    }
+    body.into_record()
+}
+
+/// A first version: a set lists each element once, in canonical order. Nothing was counted yet, and it says so.
 ///
 /// # Errors
 /// `invalid-record` when a value does not fit its type.
 pub(crate) fn first(record: Record, types: &Types) -> Result<Record> {
     check(&record, types)?;
-    if !types.values().any(|kind| *kind == FieldType::Set) {
+    if types.is_empty() {
         return Ok(record);
     }
     let mut body = Body::of(&record)?;
@@ -168,6 +192,7 @@ pub(crate) fn first(record: Record, types: &Types) -> Result<Record> {
         let value = body.set(name).value(body.members.get(name));
         body.put(name, value);
     }
+    body.tell(true);
     body.into_record()
 }
 

@@ -6,7 +6,7 @@
 //! a name of its own (`=` and the element). Not here: where it is kept (`typed`).
 
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Client → number of its addition.
 type Dots = BTreeMap<String, u64>;
@@ -32,6 +32,22 @@ impl Set {
             }
         }
         set
+    }
+
+    /// What a form says that was made from an older version, on top of this one; nothing where it says nothing of a set.
+    /// `state` is what the older version said of it: nothing while it listed what nobody in particular added.
+    pub(super) fn onto(&self, state: Option<&Value>, form: Option<&Value>) -> Option<Value> {
+        let older: BTreeSet<String> = match state.and_then(Value::as_object) {
+            Some(state) => Self::read(state).elements.into_keys().collect(),
+            None => self.seen.keys().filter_map(|name| name.strip_prefix('=')).map(str::to_owned).collect(),
+        };
+        if !form.is_some_and(Value::is_array) {
+            return older.is_empty().then(|| self.value(form)).flatten();
+        }
+        let now: BTreeSet<String> = list(form).into_keys().collect();
+        let kept = self.elements.keys().filter(|element| now.contains(*element) || !older.contains(*element));
+        let elements: BTreeSet<&String> = kept.chain(now.difference(&older)).collect();
+        Some(Value::Array(elements.into_iter().filter_map(|element| serde_json::from_str(element).ok()).collect()))
     }
 
     fn empty() -> Self {

@@ -1,13 +1,12 @@
-//! What any database behind the server must promise, shown on SQLite.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! What any database behind the server must promise. `main.rs` says on which it runs.
 
-use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, RowWrite, Snapshot, StoredRow, page, page_since};
+use crate::Home;
+use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since};
 use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
-use homing_server::store::sqlite::Sqlite;
-use homing_server::store::{Store, Transaction};
+use homing_server::store::{PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
 
 const NOW: Stamp = Stamp(1_750_000_000_000);
 
@@ -22,7 +21,7 @@ fn nothing(head: Head) -> Effects {
     Effects { rows: vec![], receipts: vec![], settled: vec![], ids: vec![], waiting: vec![], head }
 }
 
-async fn write(store: &Sqlite, scope: &str, change: impl FnOnce(&mut Effects)) {
+async fn write(store: &impl Store, scope: &str, change: impl FnOnce(&mut Effects)) {
     let mut tx = store.begin(scope, NOW).await.unwrap();
     let mut effects = nothing(tx.head().clone());
     change(&mut effects);
@@ -30,7 +29,7 @@ async fn write(store: &Sqlite, scope: &str, change: impl FnOnce(&mut Effects)) {
     tx.commit().await.unwrap();
 }
 
-async fn load(store: &Sqlite, scope: &str, needs: &Needs) -> Snapshot {
+async fn load(store: &impl Store, scope: &str, needs: &Needs) -> Snapshot {
     let mut tx = store.begin(scope, NOW).await.unwrap();
     let mut snapshot = Snapshot::new(tx.head().clone());
     tx.load(needs, &mut snapshot).await.unwrap();
@@ -49,7 +48,7 @@ fn everything() -> Needs {
     }
 }
 
-async fn fill(store: &Sqlite, scope: &str) -> Effects {
+async fn fill(store: &impl Store, scope: &str) -> Effects {
     let mut written = None;
     write(store, scope, |e| {
         let rev = e.head.rev;
@@ -72,15 +71,12 @@ async fn fill(store: &Sqlite, scope: &str) -> Effects {
     written.unwrap()
 }
 
-#[tokio::test]
-async fn what_is_committed_is_loaded_again_in_its_scope_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a.db").display().to_string();
-    let store = Sqlite::open(&file).await.unwrap();
+pub(crate) async fn what_is_committed_is_loaded_again_in_its_scope_only(home: impl Home) {
+    let store = home.open().await;
     let wrote = fill(&store, "farm-1").await;
     store.close().await;
 
-    let store = Sqlite::open(&format!("sqlite:{file}")).await.unwrap();
+    let store = home.open().await;
     let found = load(&store, "farm-1", &everything()).await;
     assert_eq!(found.head, wrote.head);
     for (write, there) in wrote.rows.iter().zip([true, true, false, true]) {
@@ -105,10 +101,8 @@ async fn what_is_committed_is_loaded_again_in_its_scope_only() {
     assert_ne!(other.head.epoch, "");
 }
 
-#[tokio::test]
-async fn a_dropped_transaction_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+pub(crate) async fn a_dropped_transaction_leaves_nothing(home: impl Home) {
+    let store = home.open().await;
     let before = fill(&store, "s").await.head;
     let mut tx = store.begin("s", NOW).await.unwrap();
     let mut effects = nothing(Head { rev: before.rev + 1, ..before.clone() });
@@ -120,10 +114,8 @@ async fn a_dropped_transaction_leaves_nothing() {
     assert_eq!((found.head, found.rows.len(), found.settled["phone"]), (before, 3, 7));
 }
 
-#[tokio::test]
-async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+pub(crate) async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place(home: impl Home) {
+    let store = home.open().await;
     let rev = fill(&store, "s").await.head.rev;
     // In one request: arc_1 is decided, arc_3 about the same record waits.
     write(&store, "s", |e| {
@@ -142,10 +134,8 @@ async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place() {
     assert!(load(&store, "s", &everything()).await.unresolved.is_empty());
 }
 
-#[tokio::test]
-async fn of_the_archive_the_newest_stay_and_what_waits_for_ever() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+pub(crate) async fn of_the_archive_the_newest_stay_and_what_waits_for_ever(home: impl Home) {
+    let store = home.open().await;
     let entry = |n: u64, rev: u64, at: i64, about: &str| {
         let text = format!(r#"{{"id":"arc_{n}","collection":"{about}","_updatedAt":"2025-06-01T10:00:00.000Z","_rev":{rev}}}"#);
         let row = StoredRow { record: Record::parse(&text).unwrap(), by: None, received_at: Stamp(at) };
@@ -175,10 +165,8 @@ async fn of_the_archive_the_newest_stay_and_what_waits_for_ever() {
     assert_eq!(ids().await, ["arc_0", "arc_9000", "arc_9999"], "a year later");
 }
 
-#[tokio::test]
-async fn pages_come_in_rev_order_with_one_row_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+pub(crate) async fn pages_come_in_rev_order_with_one_row_more(home: impl Home) {
+    let store = home.open().await;
     assert!(store.read("s", |h| page(None, h, None, NOW)).await.unwrap().is_none(), "a scope nobody wrote to");
     let head = fill(&store, "s").await.head;
     fill(&store, "other").await;
@@ -201,10 +189,8 @@ async fn pages_come_in_rev_order_with_one_row_more() {
     assert_eq!(ids(page_since(Stamp(21), None)).await.len(), 0);
 }
 
-#[tokio::test]
-async fn a_page_never_holds_much_more_than_its_bytes() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&folder.path().join("a.db").display().to_string()).await.unwrap();
+pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home) {
+    let store = home.open().await;
     write(&store, "s", |e| {
         for n in 1..=12 {
             let rev = e.head.rev + n;
@@ -225,19 +211,149 @@ async fn a_page_never_holds_much_more_than_its_bytes() {
     assert_eq!(answer.changes[0].records.len(), 4);
 }
 
-#[tokio::test]
-async fn in_memory_one_connection_serves_both() {
-    let store = Sqlite::open(":memory:").await.unwrap();
-    fill(&store, "s").await;
-    assert_eq!(store.read("s", |h| page(None, h, None, NOW)).await.unwrap().unwrap().rows.len(), 3);
-    store.ping().await.unwrap();
+/// Another server writes in one scope and takes its time: this one's writers of that scope wait, and leave the database to
+/// those of other scopes.
+pub(crate) async fn a_scope_that_waits_keeps_nobody_else_waiting(home: impl Home) {
+    let (one, two) = (home.open().await, home.open().await);
+    fill(&one, "slow").await;
+    let held = one.begin("slow", NOW).await.unwrap();
+    let before = held.head().rev;
+    let waiting: Vec<_> = (0..home.writers_at_once() + 4).map(|_| Box::pin(two.begin("slow", NOW))).collect();
+    let waiting = futures_util::future::join_all(waiting);
+    let other = async {
+        if home.writers_at_once() > 1 {
+            write(&two, "quick", |e| e.head.rev += 1).await;
+        }
+        two.read("slow", |h| page(None, h, None, NOW)).await.unwrap().unwrap()
+    };
+    tokio::select! {
+        biased;
+        _ = waiting => panic!("two writers in one scope"),
+        page = other => assert_eq!(page.head.rev, before),
+    }
+    drop(held);
+    write(&two, "slow", |e| e.head.rev += 1).await;
+    assert_eq!(load(&one, "slow", &everything()).await.head.rev, before + 1);
 }
 
-#[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("not.db");
-    std::fs::write(&file, "this is not a database, but long enough to look like a page of one".repeat(100)).unwrap();
-    assert!(Sqlite::open(&file.display().to_string()).await.is_err());
-    assert!(Sqlite::open("/nowhere/at/all.db").await.is_err());
+/// Who waits longer than it may is told to come again, whatever holds it up.
+pub(crate) async fn waiting_has_an_end(home: impl Home) {
+    let (one, two) = (home.open().await, home.open().await);
+    let held = one.begin("s", NOW).await.unwrap();
+    let (a, b) = tokio::join!(two.begin("s", NOW), two.begin("s", NOW));
+    for refused in [a, b] {
+        let why = refused.err().expect("two writers in one scope");
+        assert!(why.passes() && matches!(why, StoreError::Busy(_)), "{why}");
+    }
+    drop(held);
+    drop(two.begin("s", NOW).await.unwrap());
+}
+
+async fn first(store: &impl Store, scope: &str, at: i64) -> String {
+    let tx = store.begin(scope, Stamp(NOW.0 + at)).await.unwrap();
+    let epoch = tx.head().epoch.clone();
+    tx.commit().await.unwrap();
+    epoch
+}
+
+/// Two servers meet a new scope at the same moment.
+pub(crate) async fn a_new_scope_gets_one_head(home: impl Home) {
+    let (one, two) = (home.open().await, home.open().await);
+    for round in 0..10 {
+        let scope = format!("new-{round}");
+        let (a, b) = tokio::join!(first(&one, &scope, 0), first(&two, &scope, 1));
+        assert_eq!(a, b, "two incarnations of {scope}");
+    }
+}
+
+/// Writers on several servers; a reader that goes by the cursor sees every row once, in order.
+pub(crate) async fn revs_become_visible_in_their_order(home: impl Home) {
+    const WRITERS: u64 = 6;
+    const ROWS: u64 = 25;
+    let stores = [home.open().await, home.open().await];
+    fill(&stores[0], "s").await;
+    let writer = |n: u64| {
+        let store = &stores[usize::try_from(n).unwrap() % 2];
+        async move {
+            for i in 0..ROWS {
+                write(store, "s", |e| {
+                    e.head.rev += 1;
+                    e.rows = vec![row("flocks", &format!("w{n}-{i}"), e.head.rev, 50, false)];
+                })
+                .await;
+            }
+        }
+    };
+    let reader = async {
+        let (mut after, mut seen) = (0, Vec::new());
+        while seen.len() < usize::try_from(WRITERS * ROWS).unwrap() + 4 {
+            let plan = PagePlan { after_rev: after, limit: 7, live_only_through: None, received_since: None, reset: None, new_head: None };
+            let page = stores[seen.len() % 2].read("s", |_| plan).await.unwrap().unwrap();
+            // As `respond` gives out cursors: a last page ends at the head it was read under.
+            after = page.rows.get(7).map_or(page.head.rev, |_| page.rows[6].1.rev().unwrap());
+            seen.extend(page.rows.into_iter().take(7).map(|(key, _)| key));
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let writers = futures_util::future::join_all((0..WRITERS).map(writer));
+    let both = async { tokio::join!(writers, reader).1 };
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("a row was never seen");
+    let unique: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(unique.len(), seen.len(), "a row came twice");
+}
+
+const DAY: i64 = 86_400_000;
+
+/// What is past the horizon and needed by nobody goes; who comes back with an older cursor is told.
+pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home: impl Home) {
+    let store = home.open().await;
+    let later = Stamp(NOW.0 + 200 * DAY);
+    let recent = later.0 - 89 * DAY;
+    let mut first = 0;
+    write(&store, "s", |e| {
+        first = e.head.rev + 1;
+        e.rows = vec![
+            row("flocks", "old", first, NOW.0, true),
+            row("flocks", "lives", first + 1, NOW.0, false),
+            row("flocks", "waits", first + 2, NOW.0, true),
+            row("flocks", "older", first + 3, NOW.0, true),
+            row("flocks", "recent", first + 4, recent, true),
+            row(ARCHIVE, "arc_1", first + 5, NOW.0, false),
+        ];
+        e.rows[5].unresolved_of = Some(Key::new("flocks", "waits"));
+        e.head.rev = first + 5;
+        let receipt = Receipt { payload: "p".into(), result: "{}".into() };
+        let ids = [("phone", 1), ("phone", 7), ("phone", 8), ("record:x", 1)];
+        e.receipts = ids.map(|(client, seq)| (MutationId::new(client, seq), receipt.clone())).into();
+        e.settled = vec![("phone".into(), 7)];
+    })
+    .await;
+    let many = u64::try_from(PURGED_AT_ONCE).unwrap() + 1;
+    write(&store, "many", |e| {
+        let rev = e.head.rev;
+        e.rows = (1..=many).map(|n| row("flocks", &format!("r{n}"), rev + n, NOW.0, true)).collect();
+        e.head.rev = rev + many;
+    })
+    .await;
+
+    let early = homing_server::purge::run(&store, Stamp(NOW.0 + 89 * DAY)).await.unwrap();
+    assert_eq!(early, Purged::default());
+    let gone = homing_server::purge::run(&store, later).await.unwrap();
+    assert_eq!(gone, Purged { tombstones: 2 + many, receipts: 2 });
+    assert_eq!(homing_server::purge::run(&store, later).await.unwrap(), Purged::default());
+
+    let page = store.read("s", |_| page_since(Stamp(0), None)).await.unwrap().unwrap();
+    let ids: Vec<_> = page.rows.iter().map(|(key, _)| key.id.to_string()).collect();
+    assert_eq!(ids, ["lives", "waits", "recent", "arc_1"]);
+    assert_eq!(page.head.purged_through, first + 3);
+    let all = ["phone:1", "phone:7", "phone:8"].map(|id| id.parse::<MutationId>().unwrap());
+    let receipts = all.into_iter().chain([MutationId::new("record:x", 1)]).collect();
+    let kept = load(&store, "s", &Needs { receipts, ..Needs::default() }).await.receipts;
+    let kept: std::collections::BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
+    assert_eq!(kept, ["phone:8".to_owned(), "record:x:1".to_owned()].into());
+
+    let cursor = |rev: u64| homing::core::protocol::Cursor { rev, snapshot: None, epoch: page.head.epoch.clone() }.to_string();
+    let reset = |rev: u64| homing::core::authority::page(Some(&cursor(rev)), &page.head, None, later).reset;
+    assert_eq!((reset(first + 2), reset(first + 3)), (Some(Reset::Horizon), None));
 }

@@ -1,0 +1,111 @@
+//! Writing the effects of one request: a statement per table, its rows as arrays.
+
+use crate::store::{StoreError, about};
+use homing::core::authority::{Effects, Head};
+use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
+use homing::core::record::ARCHIVE;
+use homing::core::stamp::Stamp;
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+
+/// Where a scope stands that nobody has written to.
+pub(super) async fn first_head(db: &mut PgConnection, scope: &str, head: &Head) -> Result<(), StoreError> {
+    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through) VALUES ($1, $2, $3, $4) ON CONFLICT (scope) DO NOTHING";
+    let numbers = (head.rev.cast_signed(), head.purged_through.cast_signed());
+    sqlx::query(sql).bind(scope).bind(&head.epoch).bind(numbers.0).bind(numbers.1).execute(db).await?;
+    Ok(())
+}
+
+/// Everything a request changed. `before` is the head it was evaluated against.
+pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, before: &Head, effects: &Effects) -> Result<(), StoreError> {
+    if !effects.rows.is_empty() {
+        rows(db, scope, effects).await?;
+        index_unresolved(db, scope, effects).await?;
+        retain_archive(db, scope, effects).await?;
+    }
+    if !effects.receipts.is_empty() {
+        let sql = "INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
+                   SELECT $1, $6, * FROM UNNEST($2::TEXT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[])";
+        let of = &effects.receipts;
+        let (clients, seqs): (Vec<&str>, Vec<i64>) = of.iter().map(|(id, _)| (id.client.as_ref(), id.seq.cast_signed())).unzip();
+        let (payloads, results): (Vec<&str>, Vec<&str>) = of.iter().map(|(_, r)| (r.payload.as_str(), r.result.as_str())).unzip();
+        sqlx::query(sql).bind(scope).bind(clients).bind(seqs).bind(payloads).bind(results).bind(now.0).execute(&mut *db).await?;
+    }
+    if !effects.settled.is_empty() {
+        let sql = "INSERT INTO clients (scope, client, settled_through) SELECT $1, * FROM UNNEST($2::TEXT[], $3::BIGINT[]) \
+                   ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through";
+        let (clients, marks): (Vec<&str>, Vec<i64>) = effects.settled.iter().map(|(c, m)| (c.as_ref(), m.cast_signed())).unzip();
+        sqlx::query(sql).bind(scope).bind(clients).bind(marks).execute(&mut *db).await?;
+    }
+    if !effects.ids.is_empty() {
+        let (optimistic, server): (Vec<&str>, Vec<&str>) = effects.ids.iter().map(|(o, s)| (o.as_ref(), s.as_ref())).unzip();
+        let sql = "INSERT INTO ids (scope, optimistic, server) SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[])";
+        sqlx::query(sql).bind(scope).bind(&optimistic).bind(server).execute(&mut *db).await?;
+        let sql = "DELETE FROM waiting WHERE scope = $1 AND optimistic = ANY($2)";
+        sqlx::query(sql).bind(scope).bind(&optimistic).execute(&mut *db).await?;
+    }
+    if !effects.waiting.is_empty() {
+        let sql = "INSERT INTO waiting (scope, optimistic, collection, record_id) \
+                   SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[]) ON CONFLICT DO NOTHING";
+        let optimistic: Vec<&str> = effects.waiting.iter().map(|(o, _)| o.as_ref()).collect();
+        let (collections, ids): (Vec<&str>, Vec<&str>) =
+            effects.waiting.iter().map(|(_, key)| (key.collection.as_ref(), key.id.as_ref())).unzip();
+        sqlx::query(sql).bind(scope).bind(optimistic).bind(collections).bind(ids).execute(&mut *db).await?;
+    }
+    if effects.head != *before {
+        let sql = "UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4 WHERE scope = $1";
+        let Head { rev, epoch, purged_through } = &effects.head;
+        sqlx::query(sql).bind(scope).bind(epoch).bind(rev.cast_signed()).bind(purged_through.cast_signed()).execute(db).await?;
+    }
+    Ok(())
+}
+
+async fn rows(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    let of = &effects.rows;
+    let (collections, ids): (Vec<&str>, Vec<&str>) = of.iter().map(|w| (w.key.collection.as_ref(), w.key.id.as_ref())).unzip();
+    let (revs, received): (Vec<Option<i64>>, Vec<i64>) =
+        of.iter().map(|w| (w.row.record.rev().map(u64::cast_signed), w.row.received_at.0)).unzip();
+    let (deleted, by): (Vec<bool>, Vec<Option<&str>>) = of.iter().map(|w| (w.row.record.is_deleted(), w.row.by.as_deref())).unzip();
+    let (bodies, abouts): (Vec<&str>, Vec<Option<String>>) = of.iter().map(|w| (w.row.record.text(), about(w))).unzip();
+    let sql = "INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
+               SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[], $4::BIGINT[], $5::BIGINT[], $6::BOOLEAN[], $7::TEXT[], $8::TEXT[], $9::TEXT[]) \
+               ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
+               deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body";
+    let query = sqlx::query(sql).bind(scope).bind(collections).bind(ids).bind(revs).bind(received).bind(deleted);
+    query.bind(by).bind(bodies).bind(abouts).execute(db).await?;
+    Ok(())
+}
+
+/// Where entries came in, the oldest settled ones go: those beyond the number and the days that are kept.
+async fn retain_archive(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    let written: BTreeMap<String, Stamp> = effects.rows.iter().filter_map(|w| Some((about(w)?, w.row.received_at))).collect();
+    let sql = "WITH settled AS (SELECT id, rev, received_at FROM rows WHERE scope = $1 AND about = $2 \
+               AND id NOT IN (SELECT conflict_id FROM unresolved WHERE scope = $1)) \
+               DELETE FROM rows WHERE scope = $1 AND collection = '_conflictArchive' AND id IN (SELECT id FROM settled \
+               WHERE received_at < $3 OR rev <= (SELECT rev FROM settled ORDER BY rev DESC LIMIT 1 OFFSET $4))";
+    for (about, now) in written {
+        let kept = i64::try_from(ARCHIVE_KEPT).unwrap_or(i64::MAX);
+        sqlx::query(sql).bind(scope).bind(about).bind(retained_since(now).0).bind(kept).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Keeps `unresolved` in step with the rows of `_conflictArchive`: first what is decided, then what waits.
+async fn index_unresolved(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    let archive = || effects.rows.iter().filter(|w| w.key.collection.as_ref() == ARCHIVE);
+    let decided: Vec<&str> = archive().filter(|w| w.unresolved_of.is_none()).map(|w| w.key.id.as_ref()).collect();
+    if !decided.is_empty() {
+        let sql = "DELETE FROM unresolved WHERE scope = $1 AND conflict_id = ANY($2)";
+        sqlx::query(sql).bind(scope).bind(decided).execute(&mut *db).await?;
+    }
+    let waiting: Vec<_> = archive().filter_map(|w| Some((w.unresolved_of.as_ref()?, w.key.id.as_ref()))).collect();
+    if !waiting.is_empty() {
+        let sql = "INSERT INTO unresolved (scope, collection, record_id, conflict_id) \
+                   SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[]) \
+                   ON CONFLICT (scope, collection, record_id) DO UPDATE SET conflict_id = excluded.conflict_id";
+        let (collections, records): (Vec<&str>, Vec<&str>) = waiting.iter().map(|(k, _)| (k.collection.as_ref(), k.id.as_ref())).unzip();
+        let conflicts: Vec<&str> = waiting.iter().map(|(_, conflict)| *conflict).collect();
+        sqlx::query(sql).bind(scope).bind(collections).bind(records).bind(conflicts).execute(db).await?;
+    }
+    Ok(())
+}

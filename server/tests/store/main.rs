@@ -1,0 +1,78 @@
+//! The contract of a store, on SQLite and on PostgreSQL.
+//!
+//! Lives here: on which databases it runs, and what is of one alone. Not here: the contract (`contract`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod contract;
+mod postgres;
+mod sqlite;
+
+use common::place::Place;
+use homing_server::store::Store;
+use homing_server::store::postgres::Postgres;
+use homing_server::store::sqlite::Sqlite;
+
+/// A database that can be opened several times, as by several servers.
+pub(crate) trait Home {
+    type Store: Store;
+    async fn open(&self) -> Self::Store;
+    /// How many can write at the same time, in different scopes.
+    fn writers_at_once(&self) -> usize;
+}
+
+pub(crate) struct File(Place);
+
+impl Home for File {
+    type Store = Sqlite;
+
+    async fn open(&self) -> Sqlite {
+        Sqlite::open(&self.0.name()).await.unwrap()
+    }
+
+    fn writers_at_once(&self) -> usize {
+        1
+    }
+}
+
+pub(crate) struct Server(Place);
+
+impl Home for Server {
+    type Store = Postgres;
+
+    async fn open(&self) -> Postgres {
+        Postgres::open(&self.0.name(), 3).await.unwrap()
+    }
+
+    fn writers_at_once(&self) -> usize {
+        3
+    }
+}
+
+macro_rules! on_every_database {
+    ($($promise:ident),* $(,)?) => {
+        mod on_sqlite {
+            use super::{File, Place, contract};
+            $(#[tokio::test] async fn $promise() { contract::$promise(File(Place::sqlite())).await })*
+        }
+        mod on_postgres {
+            use super::{Place, Server, contract};
+            $(#[tokio::test] async fn $promise() { contract::$promise(Server(Place::postgres().await)).await })*
+        }
+    };
+}
+
+on_every_database!(
+    what_is_committed_is_loaded_again_in_its_scope_only,
+    a_dropped_transaction_leaves_nothing,
+    a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place,
+    of_the_archive_the_newest_stay_and_what_waits_for_ever,
+    pages_come_in_rev_order_with_one_row_more,
+    a_page_never_holds_much_more_than_its_bytes,
+    a_scope_that_waits_keeps_nobody_else_waiting,
+    waiting_has_an_end,
+    a_new_scope_gets_one_head,
+    revs_become_visible_in_their_order,
+    a_purge_takes_what_is_past_the_horizon_and_nothing_else,
+);

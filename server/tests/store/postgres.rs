@@ -1,0 +1,59 @@
+//! What is of PostgreSQL alone: servers that start together, connections that break.
+
+use crate::common::place::Place;
+use homing::core::stamp::Stamp;
+use homing_server::store::postgres::Postgres;
+use homing_server::store::{Store as _, Transaction as _};
+
+const NOW: Stamp = Stamp(1_750_000_000_000);
+
+#[tokio::test]
+async fn servers_that_start_together_migrate_once() {
+    let place = Place::postgres().await;
+    let url = place.name();
+    let opened = futures_util::future::join_all((0..4).map(|_| Postgres::open(&url, 1))).await;
+    for store in opened {
+        store.unwrap().ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_replaced_and_its_transaction_leaves_nothing() {
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 2).await.unwrap();
+    let tx = store.begin("s", NOW).await.unwrap();
+    let others =
+        "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert!(place.number(others).await >= 1);
+    let why = tx.commit().await.unwrap_err();
+    assert!(why.passes(), "{why}");
+    assert_eq!(place.number("SELECT COUNT(*) FROM scopes").await, 0);
+    store.begin("s", NOW).await.unwrap().commit().await.unwrap();
+    assert_eq!(place.number("SELECT COUNT(*) FROM scopes").await, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_froze_in_a_transaction_loses_its_lock() {
+    let place = Place::postgres().await;
+    let (frozen, other) = (Postgres::open(&place.name(), 1).await.unwrap(), Postgres::open(&place.name(), 1).await.unwrap());
+    let held = frozen.begin("s", NOW).await.unwrap();
+    let mut tries = 0;
+    let tx = loop {
+        match other.begin("s", NOW).await {
+            Ok(tx) => break tx,
+            Err(why) => assert!(why.passes(), "{why}"),
+        }
+        tries += 1;
+        assert!(tries < 6, "the scope is locked for ever");
+    };
+    tx.commit().await.unwrap();
+    assert!(held.commit().await.is_err());
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_told_without_its_password() {
+    let why = Postgres::open("postgres://homing:tell-nobody@127.0.0.1:1/farms", 1).await.unwrap_err();
+    assert!(why.passes() && !why.to_string().contains("tell-nobody"), "{why}");
+    let why = Postgres::open("postgres://homing:tell-nobody@127.0.0.1:port/farms", 1).await.unwrap_err();
+    assert!(!why.to_string().contains("tell-nobody"), "{why}");
+}

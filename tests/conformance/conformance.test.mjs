@@ -1,0 +1,93 @@
+// The conformance kit: our server keeps every promise, on both databases; three wrong servers break the one they are named for.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+import { CASES } from '../../src/conformance/cases.mjs'
+import { conformance } from '../../src/conformance/cli.mjs'
+import { startServer } from '../../scripts/support/reference-server.mjs'
+
+const schema = 'src/schemas/egglogu.schema.json'
+let server
+let token
+before(async () => {
+  server = await startServer({ schema, args: ['--rate', '0'] })
+  token = await server.token('conformance')
+})
+after(() => server.stop())
+
+const broken = (told) => told.filter(({ error }) => error !== null).map(({ name, error }) => `${name}: ${error.message}`)
+
+async function names(fetch) {
+  const told = await conformance(server.url, token, { fetch })
+  assert.equal(told.length, CASES.length)
+  return told.filter(({ error }) => error !== null).map(({ name }) => name)
+}
+
+test('our server keeps every promise on SQLite', async () => {
+  assert.deepEqual(broken(await conformance(server.url, token)), [])
+})
+
+test('our server keeps every promise on PostgreSQL', async () => {
+  const database = process.env.HOMING_TEST_POSTGRES
+  assert.ok(database, 'HOMING_TEST_POSTGRES names no PostgreSQL; run: npm run test:server')
+  const other = await startServer({ schema, database, args: ['--rate', '0'] })
+  try {
+    assert.deepEqual(broken(await conformance(other.url, await other.token('conformance'))), [])
+  } finally {
+    await other.stop()
+  }
+})
+
+test('the command says what was kept, and ends with 1 where something was not', async () => {
+  const run = (...args) => promisify(execFile)(process.execPath, ['src/conformance/cli.mjs', ...args]).catch((error) => error)
+  const { stdout } = await run('conformance', server.url, '--token', token, '--only', 'receipts,scope')
+  assert.match(stdout, /^ok {3}receipts .*\nok {3}scope .*\n\n2 kept, 0 broken\n$/s)
+  const other = await run('conformance', `${server.url}/nowhere`, '--token', token, '--only', 'receipts')
+  assert.deepEqual([other.code, /FAIL receipts[^]*404/.test(other.stdout)], [1, true])
+  assert.equal((await run('conformance')).code, 2)
+})
+
+test('a server without receipts breaks "receipts"', async () => {
+  // It sees a new mutation in each that comes.
+  let n = 0
+  const wrong = async (url, init) => {
+    if (init.body === undefined) return fetch(url, init)
+    const request = JSON.parse(init.body)
+    const given = new Map((request.mutations ?? []).map(({ id }) => [id, `forgetful${process.pid}-${++n}:1`]))
+    const renamed = request.mutations?.map((mutation) => ({ ...mutation, id: given.get(mutation.id), dependsOn: mutation.dependsOn?.map((id) => given.get(id) ?? id) }))
+    const answer = await fetch(url, { ...init, body: JSON.stringify({ ...request, mutations: renamed }) })
+    let text = await answer.text()
+    for (const [id, own] of given) text = text.replaceAll(`"${own}"`, `"${id}"`)
+    return new Response(text, answer)
+  }
+  const found = await names(wrong)
+  assert.ok(found.includes('receipts'), String(found))
+  assert.deepEqual(found.filter((name) => !['receipts', 'recut', 'mutation-reuse', 'settled'].includes(name)), [], 'what has nothing to do with receipts is kept')
+})
+
+test('a server whose cursor is a time breaks "two-clocks"', async () => {
+  const wrong = async (url, init) => {
+    if (init.body !== undefined) return fetch(url, init)
+    const asked = new URL(url)
+    const since = Number(asked.searchParams.get('cursor')?.match(/^c1\.t(\d+)$/)?.[1] ?? 0)
+    asked.searchParams.delete('cursor')
+    asked.searchParams.set('limit', '5000')
+    const answer = await (await fetch(asked, init)).json()
+    const stamp = (row) => Date.parse(row._updatedAt)
+    const rows = answer.changes.flatMap(({ records }) => records)
+    const changes = answer.changes.map(({ collection, records }) => ({ collection, records: records.filter((row) => stamp(row) > since) }))
+    return Response.json({ ...answer, changes, cursor: `c1.t${Math.max(since, ...rows.map(stamp))}`, hasMore: false })
+  }
+  assert.ok((await names(wrong)).includes('two-clocks'))
+})
+
+test('a server that overwrites the audit log breaks "append-only"', async () => {
+  // To it these are rows like any other.
+  const wrong = async (url, init) => {
+    const answer = await fetch(url, init.body === undefined ? init : { ...init, body: init.body.replaceAll('$row_', 'overwritten_') })
+    return new Response((await answer.text()).replaceAll('overwritten_', '$row_'), answer)
+  }
+  assert.deepEqual(await names(wrong), ['append-only'])
+})
