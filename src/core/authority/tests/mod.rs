@@ -4,6 +4,7 @@ mod flow;
 mod hostile;
 mod pages;
 mod random;
+mod typed;
 mod verdicts;
 mod wire;
 
