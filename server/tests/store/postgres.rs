@@ -51,6 +51,22 @@ async fn a_server_that_froze_in_a_transaction_loses_its_lock() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_ahead_purges_nothing_early() {
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    let now = homing_server::answer::now();
+    crate::contract::write(&store, "s", |e| {
+        let rev = e.head.rev;
+        e.rows = vec![crate::contract::row("flocks", "dead", rev + 1, now.0, true)];
+        e.head.rev = rev + 1;
+    })
+    .await;
+    let in_a_year = Stamp(now.0 + 365 * 86_400_000);
+    assert_eq!(homing_server::purge::run(&store, in_a_year).await.unwrap(), homing_server::store::Purged::default());
+    assert_eq!(place.count("deleted").await, 1);
+}
+
+#[tokio::test]
 async fn an_unreachable_database_is_told_without_its_password() {
     let why = Postgres::open("postgres://homing:tell-nobody@127.0.0.1:1/farms", 1).await.unwrap_err();
     assert!(why.passes() && !why.to_string().contains("tell-nobody"), "{why}");

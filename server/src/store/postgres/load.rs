@@ -1,7 +1,7 @@
 //! Loading what a request needs, in few statements.
 
 use crate::store::{StoreError, record};
-use homing::core::authority::{Head, Needs, Receipt, Snapshot, StoredRow};
+use homing::core::authority::{Head, Needs, Place, Receipt, Snapshot, StoredRow, Taken};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
@@ -11,19 +11,24 @@ use std::sync::Arc;
 
 /// Where a scope stands.
 pub(super) async fn head(db: &mut PgConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT rev, epoch, purged_through FROM scopes WHERE scope = $1";
+    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = $1";
     sqlx::query(sql).bind(scope).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
 }
 
 /// The same, and nobody else writes to the scope until the transaction ends.
 pub(super) async fn lock(db: &mut PgConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT rev, epoch, purged_through FROM scopes WHERE scope = $1 FOR UPDATE";
+    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = $1 FOR UPDATE";
     sqlx::query(sql).bind(scope).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
 }
 
 fn head_of(row: &PgRow) -> Result<Head, StoreError> {
-    let (rev, purged): (i64, i64) = (row.try_get("rev")?, row.try_get("purged_through")?);
-    Ok(Head { rev: rev.cast_unsigned(), epoch: row.try_get("epoch")?, purged_through: purged.cast_unsigned() })
+    let number = |name: &str| Ok::<u64, StoreError>(row.try_get::<i64, _>(name)?.cast_unsigned());
+    Ok(Head {
+        rev: number("rev")?,
+        epoch: row.try_get("epoch")?,
+        purged_through: number("purged_through")?,
+        numbers_from: number("numbers_from")?,
+    })
 }
 
 /// Adds what `needs` names and exists.
@@ -73,6 +78,20 @@ pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, 
     for row in by_name(db, sql, scope, ids).await? {
         let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
         into.waiting.entry(row.try_get::<&str, _>("optimistic")?.into()).or_default().insert(key);
+    }
+
+    if !needs.taken.is_empty() {
+        let of = |part: fn(&Place) -> &str| needs.taken.iter().map(part).collect::<Vec<&str>>();
+        let sql = "SELECT k.collection, k.rule, k.value, c.number, c.id \
+                   FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[]) AS k (collection, rule, value) \
+                   JOIN LATERAL (SELECT number, id FROM claims WHERE scope = $1 AND collection = k.collection AND rule = k.rule \
+                   AND value = k.value ORDER BY number DESC LIMIT 1) c ON TRUE";
+        let query = sqlx::query(sql).bind(scope).bind(of(|p| &p.collection)).bind(of(|p| &p.rule)).bind(of(|p| &p.value));
+        for row in query.fetch_all(&mut *db).await? {
+            let text = |name: &str| Ok::<Arc<str>, StoreError>(row.try_get::<&str, _>(name)?.into());
+            let place = Place { collection: text("collection")?, rule: text("rule")?, value: text("value")? };
+            into.taken.insert(place, Taken { number: row.try_get::<i64, _>("number")?.cast_unsigned(), id: text("id")? });
+        }
     }
     Ok(())
 }
