@@ -1,4 +1,5 @@
-//! Loading what a request needs, in few statements.
+//! Loading what a request needs, in few statements. Each key is looked up by itself (`LATERAL … LIMIT 1`): a join would be planned by
+//! statistics, and where those are older than the data, it reads the whole scope for every push.
 
 use crate::store::{StoreError, record};
 use homing::core::authority::{Head, Needs, Place, Receipt, Snapshot, StoredRow, Taken};
@@ -35,8 +36,9 @@ fn head_of(row: &PgRow) -> Result<Head, StoreError> {
 pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
     let conflicts = needs.conflicts.iter().map(|id| (ARCHIVE, id.as_ref()));
     let keys = needs.rows.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).chain(conflicts).unzip();
-    let sql = "SELECT r.collection, r.id, r.body, r.by_client, r.received_at FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
-               JOIN rows r ON r.scope = $1 AND r.collection = k.collection AND r.id = k.id";
+    let sql = "SELECT r.* FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) JOIN LATERAL (\
+               SELECT collection, id, body, by_client, received_at FROM rows \
+               WHERE scope = $1 AND collection = k.collection AND id = k.id LIMIT 1) r ON TRUE";
     for row in by_pair(db, sql, scope, keys).await? {
         let by: Option<&str> = row.try_get("by_client")?;
         let stored =
@@ -45,17 +47,19 @@ pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, 
     }
 
     let keys = needs.unresolved_of.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).unzip();
-    let sql = "SELECT u.collection, u.record_id, r.body FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
-               JOIN unresolved u ON u.scope = $1 AND u.collection = k.collection AND u.record_id = k.id \
-               JOIN rows r ON r.scope = $1 AND r.collection = '_conflictArchive' AND r.id = u.conflict_id";
+    let sql = "SELECT k.collection, k.id AS record_id, r.body FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
+               JOIN LATERAL (SELECT conflict_id FROM unresolved \
+               WHERE scope = $1 AND collection = k.collection AND record_id = k.id LIMIT 1) u ON TRUE \
+               JOIN LATERAL (SELECT body FROM rows \
+               WHERE scope = $1 AND collection = '_conflictArchive' AND id = u.conflict_id LIMIT 1) r ON TRUE";
     for row in by_pair(db, sql, scope, keys).await? {
         let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
         into.unresolved.insert(key, record(row.try_get("body")?)?);
     }
 
     let keys = needs.receipts.iter().map(|m| (m.client.as_ref(), m.seq.cast_signed())).unzip();
-    let sql = "SELECT r.client, r.seq, r.payload, r.result FROM UNNEST($2::TEXT[], $3::BIGINT[]) AS k (client, seq) \
-               JOIN receipts r ON r.scope = $1 AND r.client = k.client AND r.seq = k.seq";
+    let sql = "SELECT r.* FROM UNNEST($2::TEXT[], $3::BIGINT[]) AS k (client, seq) JOIN LATERAL (\
+               SELECT client, seq, payload, result FROM receipts WHERE scope = $1 AND client = k.client AND seq = k.seq LIMIT 1) r ON TRUE";
     for row in by_pair(db, sql, scope, keys).await? {
         let id = MutationId::new(row.try_get::<&str, _>("client")?, row.try_get::<i64, _>("seq")?.cast_unsigned());
         into.receipts.insert(id, Receipt { payload: row.try_get("payload")?, result: row.try_get("result")? });
