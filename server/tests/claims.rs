@@ -36,7 +36,7 @@ async fn device(client: Client, name: String) -> Vec<u64> {
     let mut got = Vec::new();
     for round in 0..ROUNDS {
         let line =
-            |n: u64| create(&name, round * 3 + n, "lines", &format!("{name}-{round}-{n}"), json!({ "orderId": format!("o{n}"), "n": 1 }));
+            |n: u64| create(&name, round * 3 + n, "lines", &format!("{name}-{round}-{n}"), json!({ "orderId": format!("o{n}"), "n": 0 }));
         let hen = create(&name, round * 3 + 3, "hens", &format!("{name}-{round}"), json!({ "ring": round }));
         let answer = client.sync(&request(&name, vec![line(1), line(2), hen])).await;
         let results = answer["results"].as_array().unwrap();
