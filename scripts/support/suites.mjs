@@ -14,7 +14,7 @@ import { run } from './process.mjs'
  */
 
 /** The server's tests that speak HTTP; they need no particular database. */
-const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process'].flatMap((name) => ['--test', name])
+const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 'hostile'].flatMap((name) => ['--test', name])
 
 /** @type {readonly Suite[]} */
 export const SUITES = [

@@ -158,6 +158,16 @@ export interface CollectionOptions<T> {
   ids?: 'client' | 'server'
   /** Field to the collection whose id (or list of ids) it holds: a record waits for the create of its parent. @example { flockId: 'flocks' } */
   references?: { readonly [field: string]: string }
+  /**
+   * A field that the server numbers, one more than the highest ever given under the same `parent` (without: in the collection). What
+   * is written there before is provisional; with the answer to the create the record has its number, and keeps it. @example { field: 'number', parent: 'flockId' }
+   */
+  ordinal?: { readonly field: Key<T>; readonly parent?: Key<T> }
+  /**
+   * Fields whose values, taken together, the server lets only one live record of the collection have; who comes second is a dead
+   * letter, `unique`. Not looked at here. @example [['ringNumber'], ['flockId', 'date']]
+   */
+  unique?: readonly (readonly Key<T>[])[]
   /** `false`: never leaves the device. */
   sync?: boolean
   /** A JSON Schema that the server holds every version against; what does not fit is a dead letter, `validation`. Not looked at here. */
