@@ -163,4 +163,5 @@ export const MERGE = [
   { name: 'archive: a refresh takes out what was let go', file: 'src/js/document/refresh.ts', find: 'if (archive.length === 0) delete tree[ARCHIVE]', replace: 'if (archive.length === 0) return []', by: 'tests/js/unit/archive.test.mjs' },
   { name: 'archive: nothing of it is read from a tree', file: 'src/js/document/mapping.ts', find: ' || name === ARCHIVE ||', replace: ' ||', by: 'tests/js/unit/archive.test.mjs' },
   { name: 'archive: it is no collection of the app', file: 'src/js/document/store.ts', find: 'name === ARCHIVE || name.startsWith(\'$\')', replace: 'name.startsWith(\'$\')', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'conflict: the first decision counts, also before it is sent', file: 'src/core/plan/resolve.rs', find: 'if !replica.unresolved().any(|(open, _)| open == id) {', replace: 'if conflict.status != crate::core::conflict::Status::Unresolved {', by: '--test queue policies::of_two_decisions' },
 ]

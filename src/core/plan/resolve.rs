@@ -36,7 +36,8 @@ pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> 
 
 pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context: &Context) -> Result<Plan> {
     let conflict = entry(replica, id)?;
-    if conflict.status != Status::Unresolved {
+    // Also where the decision has not reached the server yet: the first one counts.
+    if !replica.unresolved().any(|(open, _)| open == id) {
         return Err(Error::new(Code::NotFound, format!("conflict '{id}' is already settled")));
     }
     let key = conflict.about();
