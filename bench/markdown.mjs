@@ -2,7 +2,7 @@
 
 import { cpus, totalmem } from 'node:os'
 import { OPPONENT, PEERS, SUBJECT } from './peers.mjs'
-import { HEAD, cells, round, summarizeRaces } from './report.mjs'
+import { HEAD, cells, round, summarizeOpening, summarizeRaces } from './report.mjs'
 
 const line = (items) => `| ${items.join(' | ')} |`
 
@@ -18,7 +18,7 @@ export function formatMarkdown(results, { browser, versions }) {
     `Written by \`npm run bench\` on ${[...new Set(days)].join(', ')}: ${browser}, Node ${process.versions.node}, ${cpus().length} × ${model},`
       + ` ${Math.round(totalmem() / 2 ** 30)} GB.${quick.length > 0 ? ` With fewer rounds (\`--quick\`): ${quick.join(', ')}.` : ''}`,
     '',
-    `Homing is ${summarizeRaces(results)}.`,
+    [`Homing is ${summarizeRaces(results)}.`, ...summarizeOpening(results)].join(' '),
     '',
     '![Time of each peer as a multiple of hand-written IndexedDB](results.svg)',
     '',

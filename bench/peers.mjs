@@ -11,9 +11,8 @@ export const PEERS = [
   {
     name: 'local-storage', title: 'one blob in localStorage', durable: false,
     lacks: {
+      'cold-open': 'what it said was stored was not on the disk when the browser was closed',
       'cold-open-50k': 'more than localStorage holds (5 MB)',
-      'cold-open-100k': 'more than localStorage holds (5 MB)',
-      growth: 'more than localStorage holds (5 MB)',
       memory: 'more than localStorage holds (5 MB)',
     },
   },

@@ -21,16 +21,20 @@ export function judge({ name, about, samples, subject, opponent, rivals }) {
   const against = (rival) => compare(values(subject), values(rival)).ratio
   const behind = ours === undefined || about.race === false ? [] : rivals.filter((rival) => samples.has(rival) && !(against(rival) < 1))
   const failures = [
-    ...limits.filter(({ passed }) => !passed).map(({ what, measured, allowed }) => `${name}: ${what} ${round(measured)} is over the limit of ${allowed}`),
+    ...limits.filter(({ passed }) => !passed).map(({ what, measured, allowed }) => `${name}: ${what} ${round(measured)} is not ${allowed}`),
     ...behind.map((rival) => `${name}: ${rival} is ahead (${round(rowOf(rival).median)} against ${round(ours.median)} ${about.unit})`),
   ]
   return { name, title: about.title, unit: about.unit, race: about.race ?? true, opponent, rows, limits, behind, failures }
 }
 
-/** One limit: on the median or another `figure`, absolute (`max`) or as a share of the opponent's median (`ratio`). None without opponent. */
-function check({ figure, ratio, max }, ours, theirs) {
+/**
+ * One limit: on the median or another `figure`, absolute (`max`, or `min` for what has to have happened), or as a share of the opponent's
+ * median (`ratio`). None without opponent.
+ */
+function check({ figure, ratio, max, min }, ours, theirs) {
   const value = figure === undefined ? ours.median : ours.info[figure]
   if (max !== undefined) return [{ what: figure ?? 'median', measured: value, allowed: `≤ ${max}`, passed: value <= max }]
+  if (min !== undefined) return [{ what: figure ?? 'median', measured: value, allowed: `≥ ${min}`, passed: value >= min }]
   if (theirs === undefined) return []
   const measured = value / theirs.median
   return [{ what: `${figure ?? 'median'} / ${theirs.peer}`, measured, allowed: `≤ ${ratio}`, passed: measured <= ratio }]
@@ -73,10 +77,17 @@ export function summarizeRaces(results) {
   return `ahead of every durable peer in ${races.length - lost.length} of ${races.length} workloads${lost.length > 0 ? `; not in ${exceptions}` : ''}`
 }
 
+/** What opening costs per record in the largest database by what it costs in the smallest, in words; nothing when one was not measured. */
+export function summarizeOpening(results, subject = 'homing') {
+  const perRecord = (name, records) => results.find((result) => result.name === name)?.rows.find(({ peer }) => peer === subject)?.median / records
+  const growth = perRecord('cold-open-100k', 100_000) / perRecord('cold-open', 10_000)
+  return Number.isNaN(growth) ? [] : [`Cold open costs ${round(growth)} times as much per record at 100,000 as at 10,000.`]
+}
+
 /** The table for a terminal. */
 export function formatText(results) {
   const table = [HEAD, ...results.flatMap((result) => result.rows.map((row) => cells(result, row)))]
   const widths = HEAD.map((_, column) => Math.max(...table.map((line) => line[column].length)))
   const lines = table.map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd())
-  return results.length > 1 ? [...lines, '', summarizeRaces(results)].join('\n') : lines.join('\n')
+  return results.length > 1 ? [...lines, '', summarizeRaces(results), ...summarizeOpening(results)].join('\n') : lines.join('\n')
 }

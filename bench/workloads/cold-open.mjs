@@ -6,7 +6,7 @@ export const about = {
   title: 'cold open in a new browser process until 10,000 records are read',
   unit: 'ms',
   limits: [{ ratio: 0.30 }],
-  rounds: { full: 9, others: 3, quick: 3 },
+  rounds: { full: 7, others: 2, quick: 3 },
   newProcess: true,
 }
 

@@ -16,6 +16,7 @@ export const about = {
   limits: [{ max: 1.5 }, { figure: 'single ×', max: 1.5 }],
   rounds: { full: 2, others: 1, quick: 1 },
   warmUp: false,
+  peers: ['homing', 'hand-written', 'dexie'],
   race: false,
 }
 
