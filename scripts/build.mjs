@@ -59,9 +59,10 @@ export async function buildServer() {
 
 /** Cargo knows best what changed, and prints its progress. Resolves to the path of the module. */
 async function buildWasm(feature = null) {
+  const profile = feature ?? 'release'
   const more = feature === null ? [] : ['--features', feature]
-  await run('cargo', ['build', '--release', '--target', WASM_TARGET, '-p', 'homing', '--lib', ...more], { cwd: ROOT, env: await wasmEnv() })
-  return join(targetDirectory(), WASM_TARGET, 'release/homing.wasm')
+  await run('cargo', ['build', '--profile', profile, '--target', WASM_TARGET, '-p', 'homing', '--lib', ...more], { cwd: ROOT, env: await wasmEnv() })
+  return join(targetDirectory(), WASM_TARGET, profile, 'homing.wasm')
 }
 
 async function bindWasm(compiled, name) {

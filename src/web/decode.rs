@@ -47,7 +47,8 @@ struct Op<'a> {
 }
 
 /// A batch of writes; `name` gives ids to records of a collection that come without one.
-pub(super) fn batch(text: &str, name: impl Fn(&str) -> String) -> Result<Request> {
+pub(super) fn batch(bytes: &[u8], name: impl Fn(&str) -> String) -> Result<Request> {
+    let text = std::str::from_utf8(bytes).map_err(|e| Error::new(Code::InvalidRecord, format!("not UTF-8: {e}")))?;
     let batch: Batch<'_> = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a batch: {e}")))?;
     let intents = batch.ops.into_iter().map(|op| intent(op, &name)).collect::<Result<_>>()?;
     Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on, idempotency_key: batch.idempotency_key })

@@ -171,8 +171,8 @@ impl Handle {
         self.engine.client_id().to_string()
     }
 
-    /// Writes a batch; visible at once.
-    pub fn write(&self, batch: &str) -> Result<String, JsValue> {
+    /// Writes a batch, UTF-8; visible at once.
+    pub fn write(&self, batch: &[u8]) -> Result<String, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.submit(request)
     }
@@ -209,7 +209,7 @@ impl Handle {
 
     /// [`Handle::write`] where the page knows the ids already: answers the ticket alone.
     #[wasm_bindgen(js_name = writeKnown)]
-    pub fn write_known(&self, batch: &str) -> Result<f64, JsValue> {
+    pub fn write_known(&self, batch: &[u8]) -> Result<f64, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.engine.write(request).map(|receipt| receipt.ticket as f64).map_err(|e| encode::error(&e, "write"))
     }
