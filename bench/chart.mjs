@@ -25,7 +25,9 @@ export function drawChart(results) {
     yAxis: { type: 'category', inverse: true, data: races.map(({ name }) => LABELS[name] ?? name), axisTick: { show: false }, splitLine: { show: true, lineStyle: { color: '#f0f0f0' } } },
     series: PEERS.map((peer) => seriesOf(peer, races)),
   })
-  return `${chart.renderToSVGString()}\n`
+  const svg = chart.renderToSVGString()
+  chart.dispose() // its clock would keep the process running
+  return `${svg}\n`
 }
 
 function seriesOf({ name, title }, races) {

@@ -22,7 +22,7 @@ export function judge({ name, about, samples, subject, opponent, rivals }) {
   const behind = ours === undefined || about.race === false ? [] : rivals.filter((rival) => samples.has(rival) && !(against(rival) < 1))
   const failures = [
     ...limits.filter(({ passed }) => !passed).map(({ what, measured, allowed }) => `${name}: ${what} ${round(measured)} is not ${allowed}`),
-    ...behind.map((rival) => `${name}: ${rival} is ahead (${round(rowOf(rival).median)} against ${round(ours.median)} ${about.unit})`),
+    ...behind.map((rival) => `${name}: ${rival} is ahead, ${subject} takes ${round(against(rival))} times as long in the rounds of both`),
   ]
   return { name, title: about.title, unit: about.unit, race: about.race ?? true, opponent, rows, limits, behind, failures }
 }

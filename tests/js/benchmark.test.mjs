@@ -62,7 +62,7 @@ test('a figure that is no number fails', () => {
 })
 
 test('somebody durable who is as fast is ahead, but only in a race', () => {
-  assert.deepEqual(judged([], [100], [100]).failures, ['work: them is ahead (100 against 100 ms)'])
+  assert.deepEqual(judged([], [100], [100]).failures, ['work: them is ahead, us takes 1 times as long in the rounds of both'])
   assert.deepEqual(judged([], [99], [100]).failures, [])
   assert.deepEqual(judged([], [200], [100], { race: false }).failures, [])
   assert.match(summarizeRaces([judged([], [99], [100]), judged([], [100], [99])]), /in 1 of 2 workloads; not in work \(them\)/)
