@@ -44,6 +44,11 @@ async function brotliOf(path) {
   return brotliCompressSync(await readFile(join(ROOT, path))).length
 }
 
+/** Which build of Homing was measured: the beginning of its module's SHA-256. */
+export async function readBuild() {
+  return createHash('sha256').update(await readFile(join(ROOT, 'dist/homing.wasm'))).digest('hex').slice(0, 12)
+}
+
 /** Names and versions of the libraries, for the report. */
 export async function readVersions(peers) {
   const { packages } = JSON.parse(await readFile(join(BENCH, 'package-lock.json'), 'utf8'))

@@ -14,13 +14,13 @@ const LABELS = {
 /** The chart as SVG text. White below it, so that it can be read on a dark page, too. */
 export function drawChart(results) {
   const races = results.filter(({ race }) => race)
-  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: 120 + races.length * ROW })
+  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: 146 + races.length * ROW })
   chart.setOption({
     animation: false,
     backgroundColor: '#ffffff',
     title: { text: 'Time against hand-written IndexedDB (left is faster)', left: 16, top: 10, textStyle: { fontSize: 15, fontWeight: 600 } },
-    legend: { top: 38, left: 12, itemWidth: 12, itemHeight: 12, textStyle: { fontSize: 12 } },
-    grid: { left: 150, right: 30, top: 74, bottom: 40 },
+    legend: { top: 38, left: 12, width: WIDTH - 60, itemGap: 28, itemWidth: 12, itemHeight: 12, textStyle: { fontSize: 12 } },
+    grid: { left: 150, right: 30, top: 100, bottom: 40 },
     xAxis: { type: 'log', axisLabel: { formatter: (value) => `${value}×` }, splitLine: { lineStyle: { color: '#e4e4e4' } } },
     yAxis: { type: 'category', inverse: true, data: races.map(({ name }) => LABELS[name] ?? name), axisTick: { show: false }, splitLine: { show: true, lineStyle: { color: '#f0f0f0' } } },
     series: PEERS.map((peer) => seriesOf(peer, races)),
@@ -44,7 +44,7 @@ function seriesOf({ name, title }, races) {
     symbol: name === OPPONENT ? 'rect' : 'circle',
     symbolSize: name === OPPONENT ? [3, 22] : ours ? 15 : 10,
     itemStyle: { color: COLOURS[name], opacity: 0.9 },
-    z: ours ? 5 : 3,
+    z: ours ? 3 : 4, // the largest dot lies below the others, so none is hidden
     label: ours ? { show: true, position: 'top', formatter: ({ value }) => `${value[0].toPrecision(2)}×`, color: COLOURS[name], fontSize: 11 } : undefined,
   }
 }

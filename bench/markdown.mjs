@@ -11,12 +11,13 @@ export function formatMarkdown(results, { browser, versions }) {
   const model = cpus()[0]?.model.trim() ?? 'unknown CPU'
   const days = results.map(({ at }) => at.slice(0, 10))
   const quick = results.filter((result) => result.quick).map(({ name }) => name)
+  const builds = [...new Set(results.map(({ build }) => build))]
   const over = results.flatMap(({ failures }) => failures)
   return [
     '# Benchmark results',
     '',
     `Written by \`npm run bench\` on ${[...new Set(days)].join(', ')}: ${browser}, Node ${process.versions.node}, ${cpus().length} × ${model},`
-      + ` ${Math.round(totalmem() / 2 ** 30)} GB.${quick.length > 0 ? ` With fewer rounds (\`--quick\`): ${quick.join(', ')}.` : ''}`,
+      + ` ${Math.round(totalmem() / 2 ** 30)} GB; \`homing.wasm\` ${builds.join(', ')}.${quick.length > 0 ? ` With fewer rounds (\`--quick\`): ${quick.join(', ')}.` : ''}`,
     '',
     [`Homing is ${summarizeRaces(results)}.`, ...summarizeOpening(results)].join(' '),
     '',
@@ -36,8 +37,9 @@ export function formatMarkdown(results, { browser, versions }) {
     '',
     '## Every figure',
     '',
-    'All sides take turns (A B C, C B A, …) in one run, the first round is dropped, every database is new, and everything written is read',
-    'back through a new connection, or from the server, and compared. Peers without a limit take part in the first rounds only. Ratios hold',
+    'Within a workload all sides take turns (A B C, C B A, …) in one run, the first round is dropped, every database is new, and what is written is read',
+    'back through a new connection, or from the server, and compared. Peers without a limit take part in the first rounds only, and are compared',
+    'over those. Workloads may be of several runs of that day (`--merge`). Ratios hold',
     'across machines, times do not. "Ratio by round" is the spread of the quotients of neighbouring measurements.',
     '',
     line(HEAD),

@@ -13,7 +13,7 @@ export async function writeResults(results, { facts, order, merge }) {
   const { drawChart } = await import('./chart.mjs') // not at the top: `run.mjs` may have to install what it draws with first
   const at = new Date().toISOString()
   const earlier = merge ? JSON.parse(await readFile(FIGURES, 'utf8').catch(() => '[]')) : []
-  const dated = results.map((result) => ({ ...result, at, quick: facts.quick }))
+  const dated = results.map((result) => ({ ...result, at, quick: facts.quick, build: facts.build }))
   const all = order.flatMap((name) => [dated, earlier].map((list) => list.find((result) => result.name === name)).find(Boolean) ?? [])
   await mkdir(join(BENCH, 'out'), { recursive: true })
   await writeFile(FIGURES, JSON.stringify(all))

@@ -16,7 +16,7 @@ import { build } from '../scripts/build.mjs'
 import { setUp } from '../scripts/setup.mjs'
 import { SetupError, runMain } from '../scripts/support/process.mjs'
 import { readVersion, withBrowser, withPages, withProfile } from './browser.mjs'
-import { bundlePeers, installPeers, measureSize, moduleOf, readVersions } from './bundles.mjs'
+import { bundlePeers, installPeers, measureSize, moduleOf, readBuild, readVersions } from './bundles.mjs'
 import { OPPONENT, PEERS, SUBJECT, peersOf, rivals } from './peers.mjs'
 import { profileStep } from './profile.mjs'
 import { formatText, judge } from './report.mjs'
@@ -152,7 +152,7 @@ async function main() {
   })
   if (options.names.length > 1) console.log(`\n${formatText(results)}\n`)
   if (options.write) {
-    const facts = { quick: options.quick, browser: await readVersion(), versions: await readVersions(PEERS) }
+    const facts = { quick: options.quick, browser: await readVersion(), versions: await readVersions(PEERS), build: await readBuild() }
     await writeResults(results, { facts, order: WORKLOADS, merge: options.merge })
   }
   const failures = results.flatMap((result) => result.failures)
