@@ -2,7 +2,8 @@
 // is in shipped code. Where no simulated history can notice (it has no server ids and no references), a test is named instead.
 // `find` stands exactly once in its file; where it does not, the mutant is out of date and the run fails.
 
-/** `by`: the arguments of `cargo test` that name the test which must fail; without it the simulation must.
+/** `by`: the arguments of `cargo test` that name the test which must fail, or the file of a unit test in JavaScript; without it the
+ * simulation must.
  * @typedef {{ name: string, file: string, find: string, replace: string, by?: string }} Mutant */
 
 /** What the queue and the protocol rest on. @type {readonly Mutant[]} */
@@ -138,4 +139,38 @@ export const MERGE = [
   { name: 'delete: past the horizon nothing comes back', file: 'src/core/replica/response.rs', find: 'gone.sort();', replace: 'gone.clear();', by: '--test queue deletes::past_the_horizon' },
   { name: 'delete: past the horizon an edit is a conflict', file: 'src/core/authority/policy.rs', find: 'Op::Create => Verdict::put(Outcome::Applied, rec.clone(), None),', replace: 'Op::Create | Op::Update => Verdict::put(Outcome::Applied, rec.clone(), None),', by: '--test queue deletes::past_the_horizon' },
   { name: 'create: two of one id are asked about', file: 'src/core/authority/policy.rs', find: ' || m.op == Op::Create && !current && policy != Policy::Fields {', replace: ' {', by: '--test queue deletes::two_creates' },
+  { name: 'merge: a text left alone stays as others wrote it', file: 'src/core/authority/policy.rs', find: 'let rec = spared(rec, stored, |pointer| m.left_alone(pointer), rules.types)?;', replace: 'let rec = rec.clone();', by: '--test merge texts::an_edit_of_another_field' },
+  { name: 'merge: who says nothing wrote everything', file: 'src/core/authority/incoming.rs', find: 'let says = self.op != Op::Create && (self.changed.is_some() || self.was.is_some());', replace: 'let says = self.op != Op::Create;', by: '--lib authority::tests::typed::who_says' },
+  { name: 'merge: who knows nothing of counters leaves them alone, too', file: 'src/core/merge/typed/mod.rs', find: '(plain || **kind == FieldType::Text)', replace: '(**kind == FieldType::Text)', by: '--lib authority::tests::typed::who_says' },
+  { name: 'merge: what stands behind a refused edit has its texts', file: 'src/core/replica/response.rs', find: 'if self.policy(&m.key) != Policy::Fields {', replace: 'if false {', by: '--test merge texts::an_edit_behind' },
+  { name: 'merge: so has what is written on it later', file: 'src/core/plan/enqueue.rs', find: 'let mut first = dead.texts.clone();', replace: 'let mut first = texts.clone();', by: '--test merge texts::an_edit_behind' },
+  { name: 'merge: a retry says which texts it changed', file: 'src/core/plan/letters.rs', find: '                add_texts(&mut texts, merge::seen_texts(&dead.record, &record, replica.rules(&dead.key).types));\n', replace: '                let _ = &mut texts;\n', by: '--test merge texts::a_retried_edit' },
+  { name: 'conflict: mine is what mine did, not what it came to', file: 'src/core/merge/typed/mod.rs', find: 'let counter = if one.dropped(&two).is_some() {', replace: 'let counter = if true {', by: '--test merge disputes::mine_is' },
+  { name: 'conflict: mine is set where the two do not add up', file: 'src/core/merge/typed/mod.rs', find: 'let counter = if one.dropped(&two).is_some() {', replace: 'let counter = if false {', by: '--test merge disputes::two_creates' },
+  { name: 'conflict: it is told as mine', file: 'src/core/authority/judge.rs', find: 'rest(mine, types)?.same_content(&rest(rec, types)?)', replace: 'mine.same_content(rec)', by: '--test merge disputes::mine_is' },
+  { name: 'conflict: mine has its texts', file: 'src/core/plan/resolve.rs', find: 'let texts = theirs.as_ref().and_then(|t| merge::seen_texts(t, &record, replica.rules(&key).types));', replace: 'let texts = Some(Default::default());', by: '--test merge texts::a_decision_for_mine' },
+  { name: 'conflict: only who ran into it is asked', file: 'src/core/replica/archive.rs', find: 'map(|by| by == self.client)', replace: 'map(|_| true)', by: '--test queue policies::manual_keeps' },
+  { name: 'conflict: what an answer brings stands back behind what is newer', file: 'src/core/replica/response.rs', find: 'if self.slot(key).and_then(|s| s.known()).is_none_or(|known| known.rev() < row.rev()) {', replace: 'if true {' },
+  { name: 'archive: a purge takes only what is older', file: 'src/core/replica/archive.rs', find: 'filter(|(_, row)| row.updated_at() < before)', replace: 'filter(|(_, row)| row.updated_at() < before || true)', by: '--test queue archive::what_was_purged' },
+  { name: 'onConflict: each is asked about once', file: 'src/js/asking.ts', find: 'const about = this.#asked.has(id) ? undefined : this.#host.conflict(id)', replace: 'const about = this.#host.conflict(id)', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: what is left from before is asked about, too', file: 'src/js/asking.ts', find: '    setTimeout(() => this.look())\n', replace: '', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: nobody is asked after the end', file: 'src/js/asking.ts', find: 'if (ended.signal.aborted || !Object', replace: 'if (!Object', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: an answer after the end counts no more', file: 'src/js/asking.ts', find: '    if (signal.aborted) return\n    try {\n      await this.#host.resolve', replace: '    try {\n      await this.#host.resolve', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: what throws is reported', file: 'src/js/asking.ts', find: '      return this.#report(id, \'aborted\', \'failed\', error)\n', replace: '      return void error\n', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: what is no answer is reported', file: 'src/js/asking.ts', find: '      this.#report(id, error instanceof HomingError ? error.code : \'aborted\', \'gave an answer that cannot be used\', error)\n', replace: '', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: what was decided meanwhile stands', file: 'src/js/asking.ts', find: '      if (error instanceof HomingError && error.code === \'not-found\') return\n', replace: '', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: also in the log', file: 'src/js/asking.ts', find: '    this.#log?.(JSON', replace: '    void (JSON', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: who does not answer is told of', file: 'src/js/asking.ts', find: 'const late = setTimeout(() => this.#report(id, \'timeout\', \'has not answered\'), this.#patience)', replace: 'const late = setTimeout(() => {}, 0)', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: nobody is told after the end', file: 'src/js/asking.ts', find: "signal.addEventListener('abort', calm, { once: true })", replace: 'void signal', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: of two tabs the second looks again', file: 'src/js/asking.ts', find: 'const conflict = this.#host.ownConflicts().includes(id) ? this.#host.conflict(id) : undefined', replace: 'const conflict = this.#host.conflict(id)', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: it looks at what the other tab wrote', file: 'src/js/asking.ts', find: '        await this.#host.catchUp()\n', replace: '', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'onConflict: the end lets go of the lock', file: 'src/js/asking.ts', find: 'await Promise.race([work(), new Promise<void>((end) => signal.addEventListener(\'abort\', () => end(), { once: true }))])', replace: 'await work()', by: 'tests/js/unit/asking.test.mjs' },
+  { name: 'archive: a document lists it', file: 'src/js/document/exporting.ts', find: '  if (archive.length > 0) tree[ARCHIVE] = copy(archive)\n', replace: '', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'archive: as a copy', file: 'src/js/document/exporting.ts', find: 'tree[ARCHIVE] = copy(archive)', replace: 'tree[ARCHIVE] = [...archive]', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'archive: only where there is one', file: 'src/js/document/exporting.ts', find: 'if (archive.length > 0) tree', replace: 'tree', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'archive: a refresh follows it', file: 'src/js/document/refresh.ts', find: ', ...refreshArchive(store, tree, baseline)]', replace: ']', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'archive: a refresh takes out what was let go', file: 'src/js/document/refresh.ts', find: 'if (archive.length === 0) delete tree[ARCHIVE]', replace: 'if (archive.length === 0) return []', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'archive: nothing of it is read from a tree', file: 'src/js/document/mapping.ts', find: ' || name === ARCHIVE ||', replace: ' ||', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'archive: it is no collection of the app', file: 'src/js/document/store.ts', find: 'name === ARCHIVE || name.startsWith(\'$\')', replace: 'name.startsWith(\'$\')', by: 'tests/js/unit/archive.test.mjs' },
+  { name: 'conflict: the first decision counts, also before it is sent', file: 'src/core/plan/resolve.rs', find: 'if !replica.unresolved().any(|(open, _)| open == id) {', replace: 'if conflict.status != crate::core::conflict::Status::Unresolved {', by: '--test queue policies::of_two_decisions' },
 ]

@@ -47,8 +47,8 @@ export const SUITES = [
     name: 'merge',
     part: true,
     commands: async () => [
-      { ...cargo(['test', '--lib', '--', 'core::merge', 'core::patch']), counts: true },
-      { ...cargo(['test', '--test', 'merge']), counts: true },
+      { ...cargo(['test', '--lib', '--', '--show-output', 'core::merge', 'core::patch']), counts: true },
+      { ...cargo(['test', '--test', 'merge', '--', '--show-output']), counts: true },
       ...await browserCommands(['--test', 'browser_vectors']),
     ],
   },

@@ -12,11 +12,10 @@ import { StatusSource } from './status.js'
 import type { AnyRow } from './query.js'
 import type { Choice, Conflict, EventMap, RecordState, Verdict } from './types.js'
 import { Verdicts } from './verdicts.js'
+import { toBytes } from './utf8.js'
 import { freeze, type Members } from './values.js'
 import type { Judge, Ticket } from './writes.js'
 
-/** The module takes long texts as bytes: its own way of passing strings goes through them character by character. */
-const UTF8 = new TextEncoder()
 const LOCAL: Verdict = Object.freeze({ status: 'local' })
 const NOTHING_TO_SEND: Verdict = Object.freeze({ status: 'cancelled', mutationId: null })
 
@@ -150,7 +149,7 @@ export class Session implements Judge, AskingHost {
    * @throws HomingError
    */
   write<T extends Ticket>(batch: string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
-    return this.order((engine) => engine.write(UTF8.encode(batch)), make)
+    return this.order((engine) => engine.write(toBytes(batch)), make)
   }
 
   /** The same for every engine method that answers like `write`. */
@@ -167,7 +166,7 @@ export class Session implements Judge, AskingHost {
    */
   writeKnown<T extends Ticket>(batch: string, make: () => T): T {
     const engine = this.open('write')
-    const number = this.guard('write', () => engine.writeKnown(UTF8.encode(batch)))
+    const number = this.guard('write', () => engine.writeKnown(toBytes(batch)))
     return this.#issue(number, make())
   }
 

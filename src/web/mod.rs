@@ -245,9 +245,13 @@ impl Handle {
     /// Several rows, a JSON array with `null` where there is none.
     #[wasm_bindgen(js_name = rowsOf)]
     pub fn rows_of(&self, collection: &str, ids: &str) -> Result<String, JsValue> {
-        let ids: Vec<String> =
+        let ids: Vec<Arc<str>> =
             serde_json::from_str(ids).map_err(|e| encode::error(&Error::new(Code::InvalidId, e.to_string()), "write"))?;
-        Ok(self.engine.read(|r| encode::rows(|| ids.iter().map(|id| r.view(&key(collection, id)).map(Cow::Owned)))))
+        let collection: Arc<str> = collection.into();
+        Ok(self.engine.read(|r| {
+            let views: Vec<_> = ids.into_iter().map(|id| r.view(&Key { collection: collection.clone(), id })).collect();
+            encode::rows(|| views.iter().map(|view| view.as_ref().map(Cow::Borrowed)))
+        }))
     }
 
     /// Every collection and how many visible rows it has.

@@ -10,13 +10,13 @@ use crate::core::authority::stage::{About, Stage};
 use crate::core::authority::{Receipt, StoredRow};
 use crate::core::conflict::{Conflict, Status, Winner};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{clamp_fields, same_times};
+use crate::core::merge::{clamp_fields, rest, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::translate;
-use crate::core::schema::{Collection, Ids, Policy, Schema, digest};
+use crate::core::schema::{Collection, Ids, Policy, Schema, Types, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -239,7 +239,8 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
         None => row.map(|r| r.record),
     };
     if let Some(conflict) = open.filter(|_| matches!(outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded)) {
-        let winner = decided(&conflict, m, &rec, accepted);
+        let types = stage.schema().rules(&m.key.collection, &m.key.id).types;
+        let winner = decided(&conflict, m, &rec, accepted, types)?;
         let closed = stage.close(conflict, Status::Resolved, winner, m.by.clone())?;
         archived = archived.or(Some(closed));
     }
@@ -265,10 +266,11 @@ fn accepts_theirs(conflict: &Conflict, m: &Incoming, rec: &Record, row: Option<&
     gone && rec.is_deleted() || row.is_some_and(|r| like(&r.record)) || conflict.theirs.as_ref().is_some_and(like)
 }
 
-fn decided(conflict: &Conflict, m: &Incoming, rec: &Record, accepted: bool) -> Winner {
-    match (&conflict.mine, accepted) {
+/// Whose content a decision made the record's. Whoever is preferred: what the others counted and added is in it, too.
+fn decided(conflict: &Conflict, m: &Incoming, rec: &Record, accepted: bool, types: &Types) -> Result<Winner> {
+    Ok(match (&conflict.mine, accepted) {
         (_, true) => Winner::Theirs,
-        (Some(mine), false) if conflict.about() == m.key && mine.same_content(rec) => Winner::Mine,
+        (Some(mine), false) if conflict.about() == m.key && rest(mine, types)?.same_content(&rest(rec, types)?) => Winner::Mine,
         _ => Winner::Merged,
-    }
+    })
 }

@@ -5,7 +5,7 @@
 use super::{Answered, DeadLetter, Hold, Output, REMEMBERED, Replica, Sweep, overlay};
 use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::journal::{Response, Settled};
-use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
 use crate::core::ordinal;
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
@@ -313,6 +313,17 @@ impl Replica {
                 && let Some(waiting) = self.queue.get(&place).filter(|w| w.attempted && w.key != m.key).cloned()
             {
                 self.queue_put(place, Mutation { attempted: false, sent: None, ..waiting });
+            }
+        }
+        if self.policy(&m.key) != Policy::Fields {
+            // What was written on the refused version has all of it in it, and so its texts.
+            for place in self.slot(&m.key).map(|s| s.pending.clone()).unwrap_or_default() {
+                if let Some(mut later) = self.queue.get(&place).filter(|w| w.on.as_ref() == Some(&m.id)).cloned() {
+                    let made_on = later.texts.take();
+                    later.texts.clone_from(&m.texts);
+                    add_texts(&mut later.texts, made_on);
+                    self.queue_put(place, later);
+                }
             }
         }
         if m.op == Op::Create {
