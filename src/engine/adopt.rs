@@ -56,5 +56,6 @@ fn newcomer(from: &Replica, m: &Mutation) -> Mutation {
         op => op,
     };
     let on = m.on.clone().filter(|on| from.pending(on).is_some());
-    Mutation { op, on, base_rev: None, base: None, resolves: None, retry_of: None, attempted: false, ..m.clone() }
+    let texts = m.texts.clone().filter(|_| op == m.op);
+    Mutation { op, on, texts, base_rev: None, base: None, resolves: None, retry_of: None, attempted: false, ..m.clone() }
 }

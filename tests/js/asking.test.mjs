@@ -9,8 +9,8 @@ let farm
 
 before(async () => { farm = await openFarm({ asked: { merge: 'manual' }, other: {} }) })
 after(async () => {
-  assert.deepEqual(farm.site.problems, [])
   await farm.close()
+  assert.deepEqual(farm.site.problems, [])
 })
 
 test('invariant 5: every API may be called from onConflict and from a logger', async () => {

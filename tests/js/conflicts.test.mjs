@@ -62,6 +62,37 @@ test('onConflict decides, at once or later, and may call anything', async () => 
   assert.deepEqual(result, { out: [[2, 2, 'resolved'], [1, 1, 'resolved'], [9, 9, 'resolved'], [2, 2, 'resolved']], calls: 4, seen: [[true, 2, 'conflict', "Flock 'Layers'", 1]] })
 })
 
+test('two creates under one id: both are kept, mine under a new id, decided by a person or by onConflict', async () => {
+  const result = await run(async (token) => {
+    const out = []
+    for (const handler of [undefined, () => 'both']) {
+      const a = await device(crypto.randomUUID(), token)
+      const b = await device(crypto.randomUUID(), token, handler)
+      const id = crypto.randomUUID()
+      for (const [db, by] of [[a, 'a'], [b, 'b']]) {
+        await db.collection('asked').insert({ id, by })
+        await db.sync()
+      }
+      const met = b.conflicts.list({ recordId: id })[0]
+      let write
+      if (handler === undefined) {
+        write = b.conflicts.resolve(met.id, 'both')
+        await write
+      }
+      await until(() => b.conflicts.list({ recordId: id, status: 'unresolved' }).length === 0, b.conflicts)
+      await b.sync()
+      await a.sync()
+      const rows = [a, b].map((db) => db.collection('asked').list().filter(({ by }) => by !== undefined).map((row) => [row.id === id, row.by]))
+      out.push([met.kind, rows[0], rows[1], write && [write.recordId !== id, write.record.by, (await write.settled).status], a.conflicts.list({ recordId: id })[0].status])
+      for (const { id } of a.collection('asked').list()) await a.collection('asked').delete(id)
+      await a.sync()
+    }
+    return out
+  })
+  const rows = [[true, 'a'], [false, 'b']]
+  assert.deepEqual(result, [['create-create', rows, rows, [true, 'b', 'applied'], 'resolved'], ['create-create', rows, rows, undefined, 'resolved']])
+})
+
 test('an answer that is none leaves the conflict waiting, is reported, and asked for again after the next opening', async () => {
   const result = await run(async (token) => {
     const answers = [() => { throw new Error('no idea') }, () => Promise.reject(new Error('later')), () => 'maybe', async () => null, () => undefined, () => [1], () => ({ n: 10n })]

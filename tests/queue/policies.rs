@@ -182,6 +182,8 @@ fn what_is_written_on_a_record_that_waits_is_told_which_conflict_it_joined() {
         if reloaded {
             farm.world.run(Box::pin(farm.tab(1).compact())).unwrap();
             farm.reload(1);
+            let base = farm.tab(1).read(|r| r.hold(&Key::new("asked", "r")).and_then(|hold| hold.base.clone())).unwrap();
+            assert_eq!(body(base.text()), json!({"by": "nobody"}), "what mine was made from is known here while it waits");
         }
         let receipt = farm.tab(1).write(update("asked", "r", &json!({"n": 4 + i32::from(reloaded)}))).unwrap();
         farm.world.run(Box::pin(farm.tab(1).durable()));
