@@ -42,7 +42,9 @@ pub enum Gone {
 
 /// Who wants to hear of it.
 #[derive(Clone, Default)]
-struct News(Rc<RefCell<Option<Rc<dyn Fn(Gone)>>>>);
+struct News(Rc<RefCell<Option<Listener>>>);
+
+type Listener = Rc<dyn Fn(Gone)>;
 
 impl std::fmt::Debug for News {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -131,7 +133,7 @@ impl Connection {
     }
 
     /// Who is told when the connection goes.
-    pub(super) fn listen(&self, tell: Rc<dyn Fn(Gone)>) {
+    pub(super) fn listen(&self, tell: Listener) {
         self.news.0.replace(Some(tell));
     }
 
