@@ -59,9 +59,10 @@ export async function buildServer() {
 
 /** Cargo knows best what changed, and prints its progress. Resolves to the path of the module. */
 async function buildWasm(feature = null) {
+  const profile = feature ?? 'release'
   const more = feature === null ? [] : ['--features', feature]
-  await run('cargo', ['build', '--release', '--target', WASM_TARGET, '-p', 'homing', '--lib', ...more], { cwd: ROOT, env: await wasmEnv() })
-  return join(targetDirectory(), WASM_TARGET, 'release/homing.wasm')
+  await run('cargo', ['build', '--profile', profile, '--target', WASM_TARGET, '-p', 'homing', '--lib', ...more], { cwd: ROOT, env: await wasmEnv() })
+  return join(targetDirectory(), WASM_TARGET, profile, 'homing.wasm')
 }
 
 async function bindWasm(compiled, name) {
@@ -118,7 +119,7 @@ async function copySchemas() {
 async function copyConformance() {
   await rm(join(ROOT, 'dist/conformance'), { recursive: true, force: true })
   await cp(join(ROOT, 'src/conformance'), join(ROOT, 'dist/conformance'), { recursive: true })
-  await copyFile(join(ROOT, 'tests/fixtures/merge/lww.json'), join(ROOT, 'dist/conformance/lww.json'))
+  await cp(join(ROOT, 'tests/fixtures/merge'), join(ROOT, 'dist/conformance/vectors'), { recursive: true })
 }
 
 async function hashFile(path) {

@@ -270,11 +270,11 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
     })
 }
 
-/// What the base had at each changed pointer: overwriting that loses nothing its author did not see. Of typed texts, what
-/// he saw, be it pending itself.
+/// What the base had at each changed pointer: overwriting that loses nothing its author did not see. Of typed texts that he
+/// changed, what he saw, be it pending itself; so it is there, if empty, wherever there are texts.
 fn was(m: &Mutation) -> Option<serde_json::Map<String, serde_json::Value>> {
     let base = m.base.as_ref().filter(|_| !m.changed.is_empty()).and_then(|base| base.value().ok()).map(serde_json::Value::Object);
     let seen = |pointer: &String| base.as_ref()?.pointer(pointer).map(|value| (pointer.clone(), value.clone()));
-    let texts = m.texts.iter().map(|(pointer, text)| (pointer.clone(), text.as_str().into()));
-    (base.is_some() || !m.texts.is_empty()).then(|| m.changed.iter().filter_map(seen).chain(texts).collect())
+    let texts = m.texts.iter().flatten().map(|(pointer, text)| (pointer.clone(), text.as_deref().into()));
+    (base.is_some() || m.texts.is_some()).then(|| m.changed.iter().filter_map(seen).chain(texts).collect())
 }

@@ -6,10 +6,10 @@ import type { ErrorDetail } from './errors.js'
 /** The engine behind one open database. */
 export interface Engine {
   clientId(): string
-  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` -> `Written`. */
-  write(batch: string): string
+  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` in UTF-8 -> `Written`. */
+  write(batch: Uint8Array): string
   /** The same where the ids are known: the ticket alone. */
-  writeKnown(batch: string): number
+  writeKnown(batch: Uint8Array): number
   /** Durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
   drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */

@@ -13,6 +13,7 @@ import { StatusSource } from './status.js'
 import type { AnyRow } from './query.js'
 import type { Choice, Conflict, EventMap, RecordState, Verdict } from './types.js'
 import { Verdicts } from './verdicts.js'
+import { toBytes } from './utf8.js'
 import { freeze, type Members } from './values.js'
 import type { Judge, Ticket } from './writes.js'
 
@@ -158,7 +159,7 @@ export class Session implements Judge, AskingHost {
    * @throws HomingError
    */
   write<T extends Ticket>(batch: string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
-    return this.order((engine) => engine.write(batch), make)
+    return this.order((engine) => engine.write(toBytes(batch)), make)
   }
 
   /** The same for every engine method that answers like `write`. */
@@ -175,7 +176,7 @@ export class Session implements Judge, AskingHost {
    */
   writeKnown<T extends Ticket>(batch: string, make: () => T): T {
     const engine = this.open('write')
-    const number = this.guard('write', () => engine.writeKnown(batch))
+    const number = this.guard('write', () => engine.writeKnown(toBytes(batch)))
     return this.#issue(number, make())
   }
 

@@ -192,8 +192,8 @@ impl Handle {
         self.engine.client_id().to_string()
     }
 
-    /// Writes a batch; visible at once.
-    pub fn write(&self, batch: &str) -> Result<String, JsValue> {
+    /// Writes a batch, UTF-8; visible at once.
+    pub fn write(&self, batch: &[u8]) -> Result<String, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.submit(request)
     }
@@ -230,7 +230,7 @@ impl Handle {
 
     /// [`Handle::write`] where the page knows the ids already: answers the ticket alone.
     #[wasm_bindgen(js_name = writeKnown)]
-    pub fn write_known(&self, batch: &str) -> Result<f64, JsValue> {
+    pub fn write_known(&self, batch: &[u8]) -> Result<f64, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.engine.write(request).map(|receipt| receipt.ticket as f64).map_err(|e| encode::error(&e, "write"))
     }
@@ -266,9 +266,13 @@ impl Handle {
     /// Several rows, a JSON array with `null` where there is none.
     #[wasm_bindgen(js_name = rowsOf)]
     pub fn rows_of(&self, collection: &str, ids: &str) -> Result<String, JsValue> {
-        let ids: Vec<String> =
+        let ids: Vec<Arc<str>> =
             serde_json::from_str(ids).map_err(|e| encode::error(&Error::new(Code::InvalidId, e.to_string()), "write"))?;
-        Ok(self.engine.read(|r| encode::rows(|| ids.iter().map(|id| r.view(&key(collection, id)).map(Cow::Owned)))))
+        let collection: Arc<str> = collection.into();
+        Ok(self.engine.read(|r| {
+            let views: Vec<_> = ids.into_iter().map(|id| r.view(&Key { collection: collection.clone(), id })).collect();
+            encode::rows(|| views.iter().map(|view| view.as_ref().map(Cow::Borrowed)))
+        }))
     }
 
     /// Every collection and how many visible rows it has.

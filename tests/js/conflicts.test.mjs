@@ -2,55 +2,17 @@
 // page are two devices.
 
 import assert from 'node:assert/strict'
-import { writeFile, rm, mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { startServer } from '../support/server.mjs'
-import { openSite } from './page.mjs'
+import { openFarm } from './farm.mjs'
 
 const COLLECTIONS = { asked: { merge: 'manual', title: 'Flock', label: 'name' }, mine: { merge: 'client-wins' }, theirs: { merge: 'server-wins' }, first: { merge: 'fww' }, counted: { fields: { eggs: 'counter', tags: 'set' } }, settings: { singleton: true, fields: { visits: 'counter' } } }
-let folder, server, site, page
+let farm, run
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'homing-conflicts-'))
-  await writeFile(join(folder, 'schema.json'), JSON.stringify({ collections: COLLECTIONS }))
-  server = await startServer({ schema: join(folder, 'schema.json') })
-  site = await openSite()
-  page = await prepared()
+  farm = await openFarm(COLLECTIONS)
+  run = farm.run
 })
-after(async () => {
-  await site.close()
-  await server.stop()
-  await rm(folder, { recursive: true, force: true })
-})
-
-/** A page with `device(name, token, onConflict?, more?)`, and `meeting(a, b, collection)`: both edit one record, `a` syncs first. */
-async function prepared() {
-  const opened = await site.open()
-  await opened.evaluate(({ url, collections }) => {
-    window.device = (name, token, onConflict, more) => openDatabase({ name, collections: { ...collections, asked: { ...collections.asked, ...(onConflict && { onConflict }) } }, sync: { url, auto: false, getToken: async () => token }, ...more })
-    window.meeting = async (a, b, collection, id = crypto.randomUUID()) => {
-      await a.collection(collection).insert({ id, name: 'Layers', n: 0 })
-      await a.sync()
-      await b.sync()
-      await a.collection(collection).update(id, { n: 1 })
-      await a.sync()
-      const write = b.collection(collection).update(id, { n: 2 })
-      await write
-      await b.sync()
-      return { id, write }
-    }
-    window.until = async (holds, source) => {
-      while (!holds()) await new Promise((resolve) => { const stop = source.subscribe(() => { stop(); resolve() }) })
-    }
-  }, { url: server.url, collections: COLLECTIONS })
-  return opened
-}
-
-async function run(steps, ...rest) {
-  return page.evaluate(async ([source, token, ...rest]) => new Function(`return (${source})`)()(token, ...rest), [String(steps), await server.token(`farm-${crypto.randomUUID()}`), ...rest])
-}
+after(() => farm.close())
 
 test('policies that decide ask nobody, and the write says how it ended', async () => {
   const result = await run(async (token) => {
@@ -132,8 +94,9 @@ test('an answer that is none leaves the conflict waiting, is reported, and asked
 
 test('one of two tabs asks', async () => {
   const name = crypto.randomUUID()
-  const token = await server.token(`farm-${name}`)
-  const other = await prepared()
+  const { page } = farm
+  const token = await farm.token()
+  const other = await farm.prepared()
   const openTab = (tab) => tab.evaluate(async ([name, token]) => {
     window.calls = 0
     window.tab = await device(name, token, async () => { window.calls++; await new Promise((resolve) => setTimeout(resolve)); return 'mine' })
@@ -284,6 +247,6 @@ test('what changed, as a JSON Patch: of a waiting mutation, of a conflict', asyn
 })
 
 test('a handler has to be a function', async () => {
-  const refused = await page.evaluate(() => failure(openDatabase({ name: 'x', collections: { a: { onConflict: 'mine' } } })))
+  const refused = await farm.page.evaluate(() => failure(openDatabase({ name: 'x', collections: { a: { onConflict: 'mine' } } })))
   assert.deepEqual([refused.code, refused.path], ['invalid-record', '/collections/a/onConflict'])
 })

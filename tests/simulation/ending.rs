@@ -8,7 +8,7 @@ use homing::core::record::{ARCHIVE, Key, Record, SINGLETON};
 use homing::core::replica::Replica;
 use homing::engine::State;
 use homing::transport::loopback::PerFault;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
 impl History {
@@ -137,6 +137,7 @@ impl History {
         }
         self.oracle.borrow().settle(&rows, &archives);
         self.check_counter(&rows);
+        check_numbers(&rows);
         for closed in &self.closed {
             assert_eq!(closed.engine.read(Replica::digest), closed.digest, "a closed session changed");
             *self.counts.entry(ILLEGAL).or_default() += closed.engine.figures().illegal_events - closed.illegal;
@@ -165,5 +166,18 @@ impl History {
         }
         (self.world.now(), &self.counts).hash(&mut hash);
         hash.finish()
+    }
+}
+
+/// What the server numbers has a number, and no other record of its collection has the same.
+fn check_numbers(rows: &BTreeMap<Key, Record>) {
+    for collection in ["flocks", "feed"] {
+        let mut given = HashMap::new();
+        for (key, row) in rows.iter().filter(|(key, _)| key.collection.as_ref() == collection) {
+            match row.value().unwrap().get("no").and_then(serde_json::Value::as_u64) {
+                Some(number) => assert_eq!(given.insert(number, key), None, "number {number} of {key} was given twice"),
+                None => assert!(row.is_deleted(), "{key} has no number: {row:?}"),
+            }
+        }
     }
 }
