@@ -89,8 +89,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         report.pulled += response.changes.iter().map(|p| p.rows.len()).sum::<usize>();
         let (more, much, nothing) = (response.has_more, response.size(), response.nothing_new(&standing));
         if !nothing {
-            let entry = Entry::Response(Box::new(response));
-            while !self.append_entry(&entry, Source::Remote).await? {}
+            let mut entry = Entry::Response(Box::new(response));
+            loop {
+                match self.append_entry(&entry, Source::Remote).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    // No room for its rows. What became of the writes is kept all the same: they would be sent for ever.
+                    Err(error) if error.code == Code::StorageFull && entry.leave_rows() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
         {
             let now = self.steady();

@@ -6,6 +6,7 @@ import { joinChanges } from './changes.js'
 import type { Change, Drained, Engine, ImportCounts, OpResult, Spans, Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
 import { Reports } from './reports.js'
+import { RoomSource } from './room.js'
 import { Rows } from './rows.js'
 import type { Declaration } from './options.js'
 import { StatusSource } from './status.js'
@@ -25,6 +26,7 @@ export class Session implements Judge, AskingHost {
   readonly declaration: Declaration
   readonly events = new EventTarget()
   readonly status: StatusSource
+  readonly room: RoomSource
   readonly reports: Reports
   readonly asking = new Asking(this)
   /** Ends when the session does: everything outside that was waited for. */
@@ -46,6 +48,7 @@ export class Session implements Judge, AskingHost {
     this.declaration = declaration
     this.name = declaration.name
     this.scope = declaration.scope
+    this.room = new RoomSource(declaration.durable, (lost) => this.#tellRoom(lost))
     this.status = new StatusSource(this)
     this.reports = new Reports(this)
   }
@@ -111,6 +114,13 @@ export class Session implements Judge, AskingHost {
 
   async catchUp(): Promise<void> {
     if (this.#engine !== null) await this.during(this.#engine.catchUp())
+  }
+
+  /** The browser closed the connection, or another tab wants it closed. */
+  gone(how: 'closed' | 'deleted' | 'outdated'): void {
+    if (how === 'outdated') this.dispatch('outdated', Object.freeze({ reason: 'newer-version-in-other-tab' }))
+    // Is it still there? Whoever asks finds out.
+    else this.catchUp().catch((thrown: unknown) => { this.failure(thrown, 'storage') })
   }
 
   /** An id for a new record: for good, or until the server gives one. */
@@ -271,6 +281,7 @@ export class Session implements Judge, AskingHost {
     this.touch()
     this.refresh()
     this.#engine = null
+    this.room.end()
     for (const ticket of this.#tickets.values()) ticket.fail(closedError())
     this.#tickets.clear()
     this.#verdicts.close()
@@ -310,6 +321,7 @@ export class Session implements Judge, AskingHost {
       this.#tickets.delete(ticket)
     }
     for (const { ticket, error } of failed ?? []) {
+      if (error.code === 'storage-full') void this.room.ask()
       this.#tickets.get(ticket)?.fail(toHomingError(JSON.stringify(error), 'storage'))
       this.#tickets.delete(ticket)
     }
@@ -326,12 +338,19 @@ export class Session implements Judge, AskingHost {
 
   #raise(type: string, detail: unknown): void {
     switch (type) {
+      case 'lost':
+        return this.room.lost((detail as { message: string }).message)
       case 'autherror':
       case 'error':
         return this.dispatch(type, toHomingError(JSON.stringify(detail), 'push'))
       default:
         return this.dispatch(type as 'sync', freeze(detail as EventMap['sync']))
     }
+  }
+
+  #tellRoom(lost: boolean): void {
+    this.dispatch('storage', Object.freeze({ ...this.room.room, lost }))
+    this.#tell(() => this.status.changed())
   }
 
   #tell(delivery: () => void): void {

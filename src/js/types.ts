@@ -307,6 +307,8 @@ export interface Database<S extends Schema> extends HomingEvents {
     /** Lets go of settled ones on this device, all or those settled before a time; how many. What waits is never let go. @example await db.conflicts.purge({ before: '2025-01-01' }) */
     purge(filter?: { before?: string }): Promise<number>
   }
+  /** Asks the browser not to delete the data when the disk is full; it may ask the user. What came of it: `status.storage.persisted`. */
+  requestPersistence(): Promise<boolean>
   /** Waits until everything written is durable, then lets go of it all. Safe to call twice. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -335,7 +337,8 @@ export interface Status {
   readonly deadLetters: number
   readonly conflicts: number
   readonly health: 'ok' | 'degraded' | 'critical'
-  readonly storage: { readonly mode: 'indexeddb' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null }
+  /** Where the data lies; bytes of the whole origin, as far as the browser tells. `reason`: why it is not where it should be. */
+  readonly storage: { readonly mode: 'indexeddb' | 'localstorage' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null; readonly reason: string | null }
 }
 /** One queued write. Its id never changes; the server uses it to take it once. */
 export interface Mutation { readonly id: string; readonly op: 'create' | 'update' | 'delete' | 'undelete'; readonly collection: string; readonly recordId: string; readonly record: Json | null; readonly state: 'queued' | 'syncing' | 'blocked' | 'conflict'; readonly attempts: number; readonly nextAttemptAt: string | null; readonly createdAt: string; readonly dependsOn: readonly string[] }
@@ -379,6 +382,10 @@ export interface EventMap {
   /** A mutation waits for something that only a person can change, or was sent again and again. */
   stalled: { readonly mutationId: string; readonly reason: string }
   sync: SyncReport
+  /** Room gets scarce (80 %, 95 % of the quota) or is there again, or the data lies elsewhere; `lost`: the browser or somebody deleted it. */
+  storage: Status['storage'] & { readonly lost: boolean }
+  /** Another tab runs a newer version that changed the database: reload this page. */
+  outdated: { readonly reason: 'newer-version-in-other-tab' }
   autherror: HomingError
   error: HomingError
 }

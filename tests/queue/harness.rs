@@ -361,7 +361,7 @@ impl Farm {
         let loaded = world.run(Box::pin(journal.load())).unwrap();
         let names = Replica::stored(&loaded.index).unwrap();
         let Segments::Read(segments) = world.run(Box::pin(journal.segments(loaded.compacted, &names))).unwrap() else { return };
-        let mut replica = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
+        let (mut replica, _) = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
         for entry in loaded.tail.iter().flat_map(|row| homing::core::journal::decode(row.bytes.clone()).unwrap()) {
             replica.fold(&entry).unwrap();
         }
