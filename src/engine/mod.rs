@@ -258,6 +258,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 // Nobody listens before it is open.
                 later.inner.platform.sleep(0).await;
                 later.tell_unreadable(unreadable);
+                later.inner.platform.notify();
             }));
         }
         engine.start();

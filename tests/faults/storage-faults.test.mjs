@@ -11,6 +11,7 @@ import { after, before, test } from 'node:test'
 import { serveStatic } from '../../scripts/static-server.mjs'
 import { ROOT } from '../../scripts/support/environment.mjs'
 import { launchBrowser, removeProfile } from '../support/browser.mjs'
+import { freeze } from '../support/frozen.mjs'
 import { startServer } from '../support/server.mjs'
 import { serveBarePage, whenReady } from './bare-page.mjs'
 import { startChromium } from './chromium-process.mjs'
@@ -193,13 +194,13 @@ test('F14: somebody else\'s connection that does not let go blocks deleting: it 
   await other.waitForFunction(async (name) => !(await indexedDB.databases()).some((one) => one.name === name), stored)
 }))
 
-test('F14: a frozen old page keeps nobody from deleting for longer than it sleeps, and knows when it is back', { timeout: 180_000 }, () => withDatabase('f14-frozen', async ({ page, browser, cdp, stored }) => {
+test('F14: a frozen old page keeps nobody from deleting for longer than it sleeps, and knows when it is back', { timeout: 180_000 }, () => withDatabase('f14-frozen', async ({ page, browser, stored }) => {
   const other = await whenReady(await browser.open(site.url))
   await other.evaluate(() => window.reopen())
-  await cdp.send('Page.setWebLifecycleState', { state: 'frozen' })
-  // Whether the browser lets the frozen page hear of it is its own affair; nobody waits longer than 5 s to be told.
-  assert.match(await other.evaluate(() => window.codeOf(window.db.wipe({ discardPending: true }))), /^(resolved|blocked)$/)
-  await cdp.send('Page.setWebLifecycleState', { state: 'active' })
+  const thaw = await freeze(page)
+  // It does not hear that it should let go; nobody waits longer than 5 s for it.
+  assert.equal(await other.evaluate(() => window.codeOf(window.db.wipe({ discardPending: true }))), 'blocked')
+  await thaw()
   assert.equal(await page.evaluate(async () => (await window.hears('storage'))[0].lost), true)
   await other.waitForFunction(async (name) => !(await indexedDB.databases()).some((one) => one.name === name), stored)
 }))

@@ -6,6 +6,7 @@ import { createServer, request as ask } from 'node:http'
 import { after, before, test } from 'node:test'
 import { readSql } from '../e2e/sql.mjs'
 import { launchBrowser } from '../support/browser.mjs'
+import { freeze } from '../support/frozen.mjs'
 import { startServer } from '../support/server.mjs'
 import { serveBarePage, whenReady } from './bare-page.mjs'
 
@@ -35,13 +36,12 @@ test(`F16, F17: 5 tabs write the same ${RECORDS} records and sync for ${SECONDS}
   relay.reset()
   for (const [n, tab] of tabs.entries()) await tab.evaluate(writeOn, { tab: `t${n}`, count: RECORDS })
   await pause(SECONDS * 300)
-  const cdp = await frozen.context().newCDPSession(frozen)
-  await cdp.send('Page.setWebLifecycleState', { state: 'frozen' })
+  const thaw = await freeze(frozen)
   const last = await killed.evaluate(() => ({ ...window.written }))
   const crash = await killed.context().newCDPSession(killed)
   crash.send('Page.crash').catch(() => {})
   await pause(SECONDS * 700)
-  await cdp.send('Page.setWebLifecycleState', { state: 'active' })
+  await thaw()
   const alive = tabs.filter((tab) => tab !== killed)
   const written = Object.assign({}, ...await Promise.all(alive.map((tab) => tab.evaluate(stopWriting))))
   const counts = relay.counts()
@@ -84,8 +84,7 @@ test('F17: the tab that is sending freezes: another one sends before long; the l
     window.syncing = window.db.sync().then(() => 'done', (error) => error.code)
   })
   const release = await held
-  const cdp = await sender.context().newCDPSession(sender)
-  await cdp.send('Page.setWebLifecycleState', { state: 'frozen' })
+  const thaw = await freeze(sender)
   const seen = await other.evaluate(async () => {
     await window.facts.insert({ id: 'other' })
     const started = performance.now()
@@ -95,7 +94,7 @@ test('F17: the tab that is sending freezes: another one sends before long; the l
   assert.equal(seen.pending, 0)
   assert.ok(seen.ms < 10_000, `${Math.round(seen.ms)} ms`)
   release()
-  await cdp.send('Page.setWebLifecycleState', { state: 'active' })
+  await thaw()
   const late = await sender.evaluate(async () => {
     const outcome = await window.syncing
     await window.db.sync()
