@@ -65,9 +65,15 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   #unread: boolean
   #row: AnyRow | undefined
 
-  /** @param reads false for a delete: there is no record to show */
-  constructor(rows: Rows, recordId: string, judge: Judge, reads: boolean) {
+  readonly #placed: (error: HomingError) => HomingError
+
+  /**
+   * @param reads false for a delete: there is no record to show
+   * @param placed says where in the record a refusal that comes later points to
+   */
+  constructor(rows: Rows, recordId: string, judge: Judge, reads: boolean, placed = (error: HomingError): HomingError => error) {
     super()
+    this.#placed = placed
     this.#rows = rows
     this.#judge = judge
     this.recordId = recordId
@@ -99,7 +105,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   fail(error: HomingError): void {
     if (this.#unread) this.#rows.unread.delete(this.recordId)
     this.#unread = false
-    this.reject(error)
+    this.reject(this.#placed(error))
     this.judge(CANCELLED)
   }
 }

@@ -1,0 +1,62 @@
+// Lists of which only what changed crosses: the queue and the conflicts. Both ends, so that they cannot drift apart. Pure.
+
+import type { ListNews, Listed } from './protocol.js'
+
+/** The list in the page. */
+export class MirroredList {
+  readonly #texts = new Map<string, string>()
+  readonly #patches = new Map<string, string>()
+  #whole: string | null = '[]'
+
+  take({ anew, gone, put }: ListNews): void {
+    if (anew) {
+      this.#texts.clear()
+      this.#patches.clear()
+    }
+    for (const id of gone) {
+      this.#texts.delete(id)
+      this.#patches.delete(id)
+    }
+    for (const { id, text, patch } of put) {
+      this.#texts.set(id, text)
+      if (patch === undefined) this.#patches.delete(id)
+      else this.#patches.set(id, patch)
+    }
+    this.#whole = null
+  }
+
+  /** A JSON array; the same text until something changed. */
+  get text(): string {
+    return this.#whole ??= `[${[...this.#texts.values()].join()}]`
+  }
+
+  one(id: string): string | undefined {
+    return this.#texts.get(id)
+  }
+
+  patch(id: string): string | undefined {
+    return this.#patches.get(id)
+  }
+}
+
+/** What the page was told of the list, in the worker. */
+export class ToldList {
+  #told = new Map<string, string>()
+
+  /** What to tell of the list as it is now; null: nothing. */
+  news<T extends { readonly id: string }>(list: readonly T[], patchOf: (one: T) => string | undefined): ListNews | null {
+    const now = new Map(list.map((one) => [one.id, JSON.stringify(one)]))
+    const gone = [...this.#told.keys()].filter((id) => !now.has(id))
+    const kept = [...this.#told.keys()].filter((id) => now.has(id))
+    // What the page has keeps its place, and the rest comes behind: where the order is another one it begins anew.
+    let at = 0
+    const anew = kept.length > 0 && [...now.keys()].slice(0, kept.length).some((id) => id !== kept[at++])
+    const put: Listed[] = []
+    for (const one of list) {
+      const text = now.get(one.id) ?? ''
+      if (anew || this.#told.get(one.id) !== text) put.push({ id: one.id, text, patch: patchOf(one) })
+    }
+    this.#told = now
+    return anew || gone.length + put.length > 0 ? { anew, gone: anew ? [] : gone, put } : null
+  }
+}
