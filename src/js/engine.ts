@@ -114,6 +114,8 @@ export interface Drained {
   readonly durable?: readonly { readonly ticket: number; readonly mutations: Spans }[]
   readonly failed?: readonly { readonly ticket: number; readonly error: ErrorDetail }[]
   readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict }[]
+  /** Writes that turned out to be of another record than the page had made up: one under the same key was there. */
+  readonly became?: readonly { readonly ticket: number; readonly id: string }[]
   /** Old and new id of mutations that go again. */
   readonly resent?: readonly (readonly [string, string])[]
   readonly events?: readonly { readonly type: string; readonly detail: unknown }[]

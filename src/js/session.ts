@@ -305,7 +305,8 @@ export class Session implements Judge, AskingHost {
     if (rows.changed.size > 0) this.#tell(() => rows.changed.emit(delivery))
   }
 
-  #resolve({ durable, failed }: Drained): void {
+  #resolve({ became, durable, failed }: Drained): void {
+    for (const { ticket, id } of became ?? []) this.#tickets.get(ticket)?.became?.(id)
     for (const { ticket, mutations } of durable ?? []) {
       this.#tickets.get(ticket)?.durable(mutations)
       this.#tickets.delete(ticket)

@@ -11,6 +11,8 @@ import type { Verdict, Write } from './types.js'
 export interface Ticket {
   /** Names the rows it will read, so that they are fetched together. */
   want?(wanted: Map<Rows, string[]>): void
+  /** It is about this record; before it is durable. */
+  became?(recordId: string): void
   durable(spans: Spans): void
   fail(error: HomingError): void
 }
@@ -59,7 +61,7 @@ export class Deferred<R, V> extends Promise<R> {
 
 /** The write of one record. */
 export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ticket, Unread {
-  readonly recordId: string
+  recordId: string
   readonly #rows: Rows
   readonly #judge: Judge
   #unread: boolean
@@ -95,6 +97,12 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
 
   want(wanted: Map<Rows, string[]>): void {
     if (this.#unread) wantIds(wanted, this.#rows, [this.recordId])
+  }
+
+  became(recordId: string): void {
+    this.#rows.unread.delete(this.recordId)
+    this.recordId = recordId
+    this.#unread = true
   }
 
   durable(spans: Spans): void {

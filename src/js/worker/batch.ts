@@ -2,7 +2,7 @@
 // from. Not here: showing it (`remote.ts`), planning it (the worker).
 
 import type { ImportCounts, OpResult } from '../engine.js'
-import { isObject, ROW_PREFIX, type Members } from '../values.js'
+import type { Members } from '../values.js'
 import { rowId } from './digest.js'
 import type { Step } from './provisional.js'
 
@@ -27,36 +27,32 @@ export interface Touched { readonly collection: string; readonly id: string; rea
 export interface Understood extends ImportCounts {
   readonly touched: readonly Touched[]
   readonly results: readonly OpResult[]
-  /** By operation, the ids that were made up here. */
-  readonly names: readonly (readonly string[])[]
   /** Whether all of it are new rows, so that the worker can say in a word that they became what was shown. */
   readonly isNew: boolean
 }
 
 /**
- * @param newId an id for a record of a collection; of an id-less row for `null`
+ * @param newId the id of a new record that came without one, in their order; null: of a row that has none of its own
  * @param isKnown whether there is such a record, or its tombstone
  */
 export function understand(batch: Batch, newId: (collection: string | null) => string, isKnown: (collection: string, id: string) => boolean): Understood {
   const touched: Touched[] = []
   const results: OpResult[] = []
-  const names: string[][] = []
   const counts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
   for (const operation of batch.ops) {
     const { op, collection, id, record, records = [], set = {}, unset = [] } = operation
     const ids: string[] = []
-    const made: string[] = []
     if (op === 'insert') {
       for (const one of records) {
-        let name = one['id']
-        if (typeof name !== 'string') made.push(name = operation.idless === true ? ROW_PREFIX + newId(null) : newId(collection))
-        ids.push(name as string)
-        touched.push({ collection, id: name as string, step: { op, record: one } })
+        const given = one['id']
+        const name = typeof given === 'string' ? given : newId(operation.idless === true ? null : collection)
+        ids.push(name)
+        touched.push({ collection, id: name, step: { op, record: one } })
       }
     } else if (op === 'import') {
-      const names = importedIds(collection, records)
-      counts.duplicateIds += names.filter(({ again }) => again).length
-      for (const { id: name, record: one } of names) {
+      const named = importedIds(collection, records)
+      counts.duplicateIds += named.filter(({ again }) => again).length
+      for (const { id: name, record: one } of named) {
         ids.push(name)
         counts[isKnown(collection, name) ? 'unchanged' : 'inserted']++
         touched.push({ collection, id: name, step: { op, record: one } })
@@ -69,9 +65,8 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
       touched.push({ collection, id, step: op === 'update' ? { op, set, unset } : { op: op === 'undelete' ? op : 'delete' } })
     }
     results.push({ ids })
-    names.push(made)
   }
-  return { touched, results, names, ...counts, isNew: batch.ops.every(({ op }) => op === 'insert') }
+  return { touched, results, ...counts, isNew: batch.ops.every(({ op }) => op === 'insert' || op === 'import') }
 }
 
 /** The ids of an import: as given, with a mark where one comes again, of the content where there is none. */
@@ -85,16 +80,4 @@ function importedIds(collection: string, records: readonly Members[]): { readonl
     times.set(given, n)
     return n === 1 ? { id: given, record, again: false } : { id: `$dup_${n}_${given}`, record: { _sourceId: given, ...record }, again: true }
   })
-}
-
-/** The same batch with the ids that the page has shown. */
-export function withNames(batch: string, names: readonly (readonly string[])[]): string {
-  const { ops, ...options } = JSON.parse(batch) as Batch
-  const named = ops.map((operation, at) => {
-    const made = names[at] ?? []
-    if (made.length === 0) return operation
-    let next = 0
-    return { ...operation, records: operation.records?.map((record) => (isObject(record) && typeof record['id'] !== 'string' ? { ...record, id: made[next++] } : record)) }
-  })
-  return JSON.stringify({ ...options, ops: named })
 }

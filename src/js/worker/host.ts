@@ -7,12 +7,12 @@ import { read, type Answer, type Engine, type Hooks, type Written } from '../eng
 import { toHomingError, type Phase } from '../errors.js'
 import { loadWasm } from '../loader.js'
 import { Asks } from './asks.js'
-import { withNames } from './batch.js'
 import { decodeBase64, randomFrom } from './ground.js'
+import type { Made } from './naming.js'
 import type { Argument, CallName, FromWorker, Opening, OrderName, TellName, ToWorker, Write } from './protocol.js'
 import { Teller } from './teller.js'
 
-const UTF8 = { to: new TextEncoder(), from: new TextDecoder() }
+type Planned = Pick<Written, 'ticket'> & Partial<Written>
 
 class Host {
   readonly #opening: Opening
@@ -22,6 +22,8 @@ class Host {
   #scheduled = false
   /** What the page's clock said when it wrote; null outside of writes. */
   #writing: number | null = null
+  /** Ids that the page has given, until the engine has made them too. */
+  #made: Made[] = []
   /** The app's clock minus the worker's own. */
   #ahead = 0
 
@@ -59,7 +61,10 @@ class Host {
       ...this.#asks.hooks,
     }
     if (logs) hooks.log = (entry) => this.#post({ kind: 'log', entry })
-    if (seed !== null) hooks.random = randomFrom(seed)
+    const random = seed === null ? Math.random : randomFrom(seed)
+    hooks.random = () => this.#next('drawn') ?? random()
+    // Where there is none the engine draws its own.
+    hooks.uuid = () => this.#next('uuid') as string
     return hooks
   }
 
@@ -87,17 +92,22 @@ class Host {
   }
 
   #write(engine: Engine, message: Write): void {
-    const { seq, now, names } = message
-    let { batch } = message
-    if (names.some((made) => made.length > 0)) batch = UTF8.to.encode(withNames(UTF8.from.decode(batch), names))
-    this.#plan(seq, now, () => engine.writeKnown(batch), message)
+    this.#made = message.made.slice()
+    this.#plan(message.seq, message.now, () => (message.keyed ? read(engine.write(message.batch)) : { ticket: engine.writeKnown(message.batch) }), message)
+    this.#made = []
   }
 
-  #plan(seq: number, now: number, work: () => number, write: Write | null): void {
+  /** What the next id is made of, where the page has made it already. */
+  #next<K extends 'uuid' | 'drawn'>(kind: K): Made[K] {
+    return this.#made[0]?.[kind] == null ? null : this.#made.shift()?.[kind] ?? null
+  }
+
+  #plan(seq: number, now: number, work: () => Planned, write: Write | null): void {
     this.#hearClock(now)
     this.#writing = now
     try {
-      this.#teller?.planned(seq, work(), write)
+      const { ticket, results } = work()
+      this.#teller?.planned(seq, ticket, write, results?.[0]?.ids[0])
     } catch (thrown) {
       const error = toHomingError(thrown, 'write')
       this.#teller?.refused(seq, error.toJSON())
@@ -181,8 +191,8 @@ function tell(engine: Engine, name: TellName, [yes]: readonly Argument[]): void 
   else engine[name](yes === true)
 }
 
-/** The ticket of a decision. */
-function order(engine: Engine, name: OrderName, [id, more]: readonly Argument[]): number {
+/** What a decision came to. */
+function order(engine: Engine, name: OrderName, [id, more]: readonly Argument[]): Planned {
   const answers: { readonly [K in OrderName]: () => Answer<Written> } = {
     discard: () => engine.discard(String(id)),
     discardDead: () => engine.discardDead(String(id), more === true),
@@ -190,7 +200,7 @@ function order(engine: Engine, name: OrderName, [id, more]: readonly Argument[])
     resolve: () => engine.resolve(String(id), String(more)),
     reinstate: () => engine.reinstate(String(id)),
   }
-  return read(answers[name]()).ticket
+  return { ticket: read(answers[name]()).ticket }
 }
 
 addEventListener('message', ({ data }: MessageEvent<Partial<Opening> | null>) => {

@@ -2,7 +2,7 @@
 // Not here: what a write makes of a row (`provisional.ts`), who is told (`session.ts`).
 
 import { next, type Step } from './provisional.js'
-import { isDead, sameSlot, textOf, type Slot } from './slot.js'
+import { isDead, looksSame, textOf, type Slot } from './slot.js'
 
 interface Waiting { readonly seq: number; readonly step: Step; readonly at: number }
 /** A record with steps on top of it. */
@@ -113,7 +113,7 @@ export class Mirror {
     const before = this.#rows.get(id)
     if (before === slot) return null
     const was = this.isLive(id)
-    const same = sameSlot(before, slot)
+    const same = looksSame(before, slot)
     if (slot === undefined) {
       this.#rows.delete(id)
       this.#dead.delete(id)

@@ -1,6 +1,6 @@
 // Ids of new records, made in the page so that they are known at once.
 
-import { OPTIMISTIC_PREFIX } from '../values.js'
+import { OPTIMISTIC_PREFIX, ROW_PREFIX } from '../values.js'
 
 /** Clock and randomness of the page, and which collections get their ids from the server. */
 export interface Naming {
@@ -9,15 +9,26 @@ export interface Naming {
   remaps(collection: string): boolean
 }
 
-/** As `newId` of the engine; null names a row that came without an id. */
-export function newId(naming: Naming, collection: string | null): string {
-  if (collection === null || !naming.remaps(collection)) return uuid()
-  const drawn = Math.floor(naming.random() * 36 ** 8).toString(36).padStart(8, '0')
-  return `${OPTIMISTIC_PREFIX}${Math.max(0, Math.floor(naming.now())).toString(36)}_${drawn}`
+/** An id made up, and what it was made of, so that the engine makes the same. */
+export interface Made { readonly id: string; readonly uuid: string | null; readonly drawn: number | null }
+
+/**
+ * As the engine names a new record; null is a row that came without an id.
+ *
+ * @param now what the clock says
+ */
+export function newId(naming: Naming, collection: string | null, now: number): Made {
+  if (collection === null || !naming.remaps(collection)) {
+    const uuid = randomUuid()
+    return { id: collection === null ? ROW_PREFIX + uuid : uuid, uuid, drawn: null }
+  }
+  const drawn = naming.random()
+  const letters = Math.floor(drawn * 36 ** 8).toString(36).padStart(8, '0')
+  return { id: `${OPTIMISTIC_PREFIX}${Math.max(0, Math.floor(now)).toString(36)}_${letters}`, uuid: null, drawn }
 }
 
 /** Version 4; pages without a secure context have no `randomUUID`. */
-function uuid(): string {
+function randomUuid(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40

@@ -3,6 +3,7 @@
 
 import type { Change, Drained } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
+import type { Made } from './naming.js'
 
 /** The first message, posted to the worker itself; everything else goes through the port that comes with it. */
 export interface Opening {
@@ -43,8 +44,10 @@ export interface Write {
   /** What the page's clock said, and the stamp it showed. */
   readonly now: number
   readonly at: number
-  /** By operation, ids for the records that came without one, in their order. */
-  readonly names: readonly (readonly string[])[]
+  /** The ids of records that came without one, in their order, and the randomness in them: the engine makes the same. */
+  readonly made: readonly Made[]
+  /** Whether it has an idempotency key: then it may be one that was there before. */
+  readonly keyed: boolean
 }
 
 export type ToWorker =
@@ -87,8 +90,8 @@ export interface RowsNews {
 export interface News {
   readonly kind: 'news'
   readonly rows: readonly RowsNews[]
-  /** Planned batches; `exact`: every row became what the page had shown. */
-  readonly planned: readonly { readonly seq: number; readonly exact: boolean }[]
+  /** Planned batches; `exact`: every row became what the page had shown; `id`: the record of a keyed one. */
+  readonly planned: readonly { readonly seq: number; readonly exact: boolean; readonly id?: string | undefined }[]
   readonly refused: readonly { readonly seq: number; readonly error: ErrorDetail }[]
   /** The rest of what the engine said; tickets are the page's. */
   readonly drained: Omit<Drained, 'changes'>

@@ -6,7 +6,7 @@ import { HomingError, closedError, fromDetail } from '../errors.js'
 import { understand, type Batch, type Touched } from './batch.js'
 import { MirroredList } from './lists.js'
 import { Mirror, type Kind } from './mirror.js'
-import { newId, type Naming } from './naming.js'
+import { newId, type Made, type Naming } from './naming.js'
 import { Answers } from './answers.js'
 import type { Argument, CallName, FromWorker, News, OrderName, RowsNews, Standing, TellName, ToWorker } from './protocol.js'
 import { isReserved, step } from '../values.js'
@@ -90,15 +90,17 @@ export class Remote implements Engine {
     const seq = ++this.#seq
     const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
     const { naming } = this.#ground
-    const { touched, results, names, isNew: _, ...counts } = understand(batch, (collection) => newId(naming, collection), (collection, id) => this.#mirror(collection).view(this.currentId(id)) !== undefined)
     const now = naming.now()
     const at = now + this.#skew()
+    const made: Made[] = []
+    const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as Made).id
+    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirror(collection).view(this.currentId(id)) !== undefined)
     if (known === undefined) {
       if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
       this.#written.set(seq, touched)
       this.#touch('local', touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
-    this.#send({ kind: 'write', seq, batch: bytes, now, at, names })
+    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
     return { ticket: seq, results: known ?? results, ...counts }
   }
 
@@ -188,7 +190,7 @@ export class Remote implements Engine {
   }
 
   newId(collection: string): string {
-    return newId(this.#ground.naming, collection)
+    return newId(this.#ground.naming, collection, this.#ground.naming.now()).id
   }
 
   firstId(id: string): string {
@@ -364,7 +366,12 @@ export class Remote implements Engine {
   #takeNews(news: News): void {
     for (const pair of news.aliases ?? []) this.#alias(pair)
     for (const rows of news.rows) this.#takeRows(rows)
-    for (const { seq, exact } of news.planned) this.#answered(seq, exact)
+    const became: { ticket: number; id: string }[] = []
+    for (const { seq, exact, id } of news.planned) {
+      const shown = this.#written.get(seq)?.[0]?.id
+      if (id !== undefined && shown !== undefined && id !== this.currentId(shown)) became.push({ ticket: seq, id })
+      this.#answered(seq, exact)
+    }
     for (const { seq } of news.refused) this.#answered(seq, false)
     const { status, metrics, explain, deadLetters, ownConflicts } = this.#texts
     this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, explain: news.explain ?? explain, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
@@ -372,7 +379,7 @@ export class Remote implements Engine {
     if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
     if (news.standings !== undefined) this.#standings = new Map(news.standings.map((standing) => [key(standing.collection, standing.id), standing]))
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
-    this.#gather({ ...news.drained, failed: [...news.drained.failed ?? [], ...failed] })
+    this.#gather({ ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
     this.#ground.hooks.notify()
   }
 
@@ -380,6 +387,7 @@ export class Remote implements Engine {
     const news = this.#news
     const join = <T>(one: readonly T[] = [], other: readonly T[] = []): readonly T[] => (one.length === 0 ? other : other.length === 0 ? one : [...one, ...other])
     this.#news = {
+      became: join(news.became, drained.became),
       durable: join(news.durable, drained.durable),
       failed: join(news.failed, drained.failed),
       settled: join(news.settled, drained.settled),
@@ -398,15 +406,22 @@ export class Remote implements Engine {
     const rows = taken.flatMap(({ ids, texts }) => ids.map((id, at) => [id, texts[at] ?? ''] as const))
     const change: Changed = { collection, source, added: [], updated: [], removed: [] }
     if (renamed !== undefined) {
+      for (const [from, to] of renamed) {
+        if (mirror.isLive(from)) change.removed.push(from), change.added.push(to)
+        this.#alias([from, to])
+      }
       mirror.rename(renamed)
-      for (const pair of renamed) this.#alias(pair)
       change.renamed = renamed
     }
+    const arrived = new Set(change.added)
     if (all) {
       mirror.replace(rows)
       change.all = true
     } else {
-      for (const [id, text] of rows) note(change, id, mirror.receive(id, text))
+      for (const [id, text] of rows) {
+        const kind = mirror.receive(id, text)
+        if (!arrived.has(id)) note(change, id, kind)
+      }
       for (const id of gone) note(change, id, mirror.receive(id, undefined))
     }
     if (all || renamed !== undefined || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)

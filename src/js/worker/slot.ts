@@ -34,3 +34,15 @@ export function sameSlot(a: Slot | undefined, b: Slot | undefined): boolean {
   if (a === undefined || b === undefined) return false
   return textOf(a) === textOf(b) || sameValue(valueOf(a), valueOf(b))
 }
+
+/** The same for those who look: when which field was written is between Homing and the server. */
+export function looksSame(a: Slot | undefined, b: Slot | undefined): boolean {
+  if (a === b) return true
+  if (a === undefined || b === undefined) return false
+  return textOf(a) === textOf(b) || sameValue(untimed(a), untimed(b))
+}
+
+function untimed(slot: Slot): Members {
+  const { _fieldTimes: _, ...rest } = valueOf(slot)
+  return rest
+}

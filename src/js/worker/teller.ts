@@ -5,7 +5,7 @@ import { read, type Engine } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
 import type { Conflict, DeadLetter, Mutation } from '../types.js'
 import type { Members } from '../values.js'
-import { understand, withNames, type Batch } from './batch.js'
+import { understand, type Batch } from './batch.js'
 import { ToldList } from './lists.js'
 import { next } from './provisional.js'
 import { PIECE_BYTES, PIECE_ROWS, type FromWorker, type News, type RowsNews, type Standing, type Write } from './protocol.js'
@@ -28,7 +28,7 @@ export class Teller {
   readonly #post: (message: FromWorker) => void
   /** Tickets of the engine -> those of the page. */
   readonly #tickets = new Map<number, number>()
-  #planned: { readonly seq: number; readonly write: Write | null }[] = []
+  #planned: { readonly seq: number; readonly write: Write | null; readonly id: string | undefined }[] = []
   #refused: { readonly seq: number; readonly error: ErrorDetail }[] = []
   readonly #told = new Map<Text, string>()
   readonly #queue = new ToldList()
@@ -43,9 +43,9 @@ export class Teller {
     this.#post = post
   }
 
-  planned(seq: number, ticket: number, write: Write | null): void {
+  planned(seq: number, ticket: number, write: Write | null, id?: string): void {
     this.#tickets.set(ticket, seq)
-    this.#planned.push({ seq, write })
+    this.#planned.push({ seq, write, id })
   }
 
   refused(seq: number, error: ErrorDetail): void {
@@ -91,14 +91,15 @@ export class Teller {
       const found: [string, string][] = all ? this.#everyRow(collection) : []
       const gone: string[] = []
       for (const id of ids) {
-        const text = this.#engine.row(collection, id)
+        // The engine finds a record by its old id, too.
+        const text = this.#engine.currentId(id) === id ? this.#engine.row(collection, id) : undefined
         if (text === undefined) gone.push(id)
         else found.push([id, text])
       }
       return { collection, source, all, pieces: this.#tellPieces(collection, found), gone, renamed }
     })
     const news: Draft = {
-      kind: 'news', rows, refused: this.#refused, planned: planned.map(({ seq }) => ({ seq, exact: exact.has(seq) })),
+      kind: 'news', rows, refused: this.#refused, planned: planned.map(({ seq, id }) => ({ seq, exact: exact.has(seq), id })),
       drained: { ...drained, durable: this.#ticketed(drained.durable), failed: this.#ticketed(drained.failed) },
     }
     const lists = drained.status === true || drained.queue === true || drained.deadLetters === true || drained.conflicts === true
@@ -170,9 +171,9 @@ export class Teller {
   }
 
   /** The records of a bulk write, where their rows are what the page shows: then they need not cross back. */
-  #asShown({ batch, names, at }: Write): string[] | null {
-    if (batch.length < BULK) return null
-    const { touched, isNew } = understand(JSON.parse(withNames(UTF8.decode(batch), names)) as Batch, () => '', () => false)
+  #asShown({ batch, made, at }: Write): string[] | null {
+    let used = 0
+    const { touched, isNew } = understand(JSON.parse(UTF8.decode(batch)) as Batch, () => made[used++]?.id ?? '', () => false)
     if (!isNew || touched.length < BULK) return null
     const same = touched.every(({ collection, id, step }) => sameSlot(this.#engine.row(collection, id), next(step, id, undefined, at)))
     return same ? touched.map(({ collection, id }) => key(collection, id)) : null
