@@ -1,4 +1,4 @@
-// Lists of which only what changed crosses: the queue and the conflicts. Both ends, so that they cannot drift apart. Pure.
+// Lists of which only what changed crosses: the queue, the conflicts, where records stand. Both ends, so that they cannot drift apart. Pure.
 
 import type { ListNews, Listed } from './protocol.js'
 
@@ -59,4 +59,11 @@ export class ToldList {
     this.#told = now
     return anew || gone.length + put.length > 0 ? { anew, gone: anew ? [] : gone, put } : null
   }
+}
+
+/** The same in parts that the page takes in without anybody noticing. */
+export function inParts({ anew, gone, put }: ListNews, most: number): ListNews[] {
+  const parts: ListNews[] = [{ anew, gone, put: put.slice(0, most) }]
+  for (let at = most; at < put.length; at += most) parts.push({ anew: false, gone: [], put: put.slice(at, at + most) })
+  return parts
 }

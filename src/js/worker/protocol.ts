@@ -71,8 +71,13 @@ export interface ListNews {
 }
 export interface Listed { readonly id: string; readonly text: string; readonly patch?: string | undefined }
 
-/** Where a record stands that is not just as the server has it. */
-export interface Standing { readonly collection: string; readonly id: string; readonly state: string; readonly confirmed: string | null }
+/** Where a record stands that is not just as the server has it; one of a list whose ids are `recordKey`. */
+export interface Standing { readonly id: string; readonly state: string; readonly confirmed: string | null }
+
+/** Names a record among those of all collections. */
+export function recordKey(collection: string, id: string): string {
+  return `${collection}\n${id}`
+}
 
 /** What happened to a collection: the ids, and how many of the pieces posted before hold their rows. */
 export interface RowsNews {
@@ -103,7 +108,7 @@ export interface News {
   readonly ownConflicts?: string
   readonly queue?: ListNews
   readonly conflicts?: ListNews
-  readonly standings?: readonly Standing[]
+  readonly standings?: ListNews
   /** Known pairs of old and new ids. */
   readonly aliases?: readonly (readonly [string, string])[]
 }

@@ -8,7 +8,7 @@ import { MirroredList } from './lists.js'
 import { Mirror, type Kind } from './mirror.js'
 import { newId, type Made, type Naming } from './naming.js'
 import { Answers } from './answers.js'
-import type { Argument, CallName, FromWorker, News, OrderName, RowsNews, Standing, TellName, ToWorker } from './protocol.js'
+import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type RowsNews, type Standing, type TellName, type ToWorker } from './protocol.js'
 import { isReserved, step } from '../values.js'
 import { textOf, valueOf } from './slot.js'
 
@@ -47,7 +47,7 @@ export class Remote implements Engine {
   readonly #keys = new Map<string, Written['results']>()
   readonly #queue = new MirroredList()
   readonly #conflicts = new MirroredList()
-  #standings = new Map<string, Standing>()
+  readonly #standings = new MirroredList()
   readonly #now = new Map<string, string>()
   readonly #first = new Map<string, string>()
   #texts = { status: '{}', metrics: '{}', explain: '[]', deadLetters: '[]', ownConflicts: '[]' }
@@ -144,7 +144,7 @@ export class Remote implements Engine {
   state(collection: string, given: string): string {
     const id = this.currentId(given)
     const mirror = this.#mirrors.get(collection)
-    const standing = this.#standings.get(key(collection, id))
+    const standing = this.#standing(collection, id)
     if (standing?.state === 'failed' || standing?.state === 'conflict') return standing.state
     if (mirror?.below(id) !== undefined) return this.#ground.syncs(collection) ? 'queued' : 'local'
     if (standing !== undefined) return standing.state
@@ -154,7 +154,7 @@ export class Remote implements Engine {
 
   confirmed(collection: string, given: string): string | undefined {
     const id = this.currentId(given)
-    const standing = this.#standings.get(key(collection, id))
+    const standing = this.#standing(collection, id)
     if (standing !== undefined) return standing.confirmed ?? undefined
     const mirror = this.#mirrors.get(collection)
     const below = mirror?.below(id)
@@ -377,7 +377,7 @@ export class Remote implements Engine {
     this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, explain: news.explain ?? explain, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
     if (news.queue !== undefined) this.#queue.take(news.queue)
     if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
-    if (news.standings !== undefined) this.#standings = new Map(news.standings.map((standing) => [key(standing.collection, standing.id), standing]))
+    if (news.standings !== undefined) this.#standings.take(news.standings)
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
     this.#gather({ ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
     this.#ground.hooks.notify()
@@ -458,6 +458,11 @@ export class Remote implements Engine {
     return mirror
   }
 
+  #standing(collection: string, id: string): Standing | undefined {
+    const text = this.#standings.one(recordKey(collection, id))
+    return text === undefined ? undefined : JSON.parse(text) as Standing
+  }
+
   /** The server's clock minus this one, as far as it is known. */
   #skew(): number {
     const { skewMs } = JSON.parse(this.#texts.metrics) as { skewMs?: number | null }
@@ -467,10 +472,6 @@ export class Remote implements Engine {
 
 function note(change: Changed, id: string, kind: Kind): void {
   if (kind !== null) change[kind].push(id)
-}
-
-function key(collection: string, id: string): string {
-  return `${collection}\n${id}`
 }
 
 /** The patch of a mutation that creates: everything is added. Tells the same as `src/core/patch.rs`. */

@@ -6,14 +6,16 @@ import type { ErrorDetail } from '../errors.js'
 import type { Conflict, DeadLetter, Mutation } from '../types.js'
 import type { Members } from '../values.js'
 import { understand, type Batch } from './batch.js'
-import { ToldList } from './lists.js'
+import { ToldList, inParts } from './lists.js'
 import { next } from './provisional.js'
-import { PIECE_BYTES, PIECE_ROWS, type FromWorker, type News, type RowsNews, type Standing, type Write } from './protocol.js'
+import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type RowsNews, type Standing, type Write } from './protocol.js'
 import { sameSlot } from './slot.js'
 
 /** From so many waiting mutations on, the lists follow at intervals: making them takes longer than a write. */
 const MANY = 500
 const INTERVAL_MS = 250
+/** And at longer ones where that takes long: this many times as long. */
+const SHARE = 5
 /** From so many new rows on it is worth finding out that the page has them already. */
 const BULK = 50
 
@@ -33,7 +35,8 @@ export class Teller {
   readonly #told = new Map<Text, string>()
   readonly #queue = new ToldList()
   readonly #conflicts = new ToldList()
-  #standings = ''
+  readonly #standings = new ToldList()
+  /** When they may be made again. */
   #listsAt = 0
   #owed: ReturnType<typeof setTimeout> | null = null
 
@@ -87,7 +90,7 @@ export class Teller {
     }
     const rows = changes.map((change): RowsNews => {
       const { collection, source, renamed, all = false } = change
-      const ids = all ? [] : [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(key(collection, id)))
+      const ids = all ? [] : [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(recordKey(collection, id)))
       const found: [string, string][] = all ? this.#everyRow(collection) : []
       const gone: string[] = []
       for (const id of ids) {
@@ -126,46 +129,52 @@ export class Teller {
     }
   }
 
-  /** Whether the lists are left for later. */
+  /** Whether the lists are left for later: long ones would keep the answers to writes waiting. */
   #defers(): boolean {
     const { pending } = JSON.parse(this.#told.get('status') ?? '{}') as { pending: number }
     if (pending <= MANY) return false
-    const left = this.#listsAt + INTERVAL_MS - performance.now()
-    if (left <= 0 && this.#owed === null) return false
     this.#owed ??= setTimeout(() => {
       this.#owed = null
       const news: Draft = { kind: 'news', rows: [], planned: [], refused: [], drained: { queue: true } }
       this.#lists(news)
       this.#post(news)
-    }, Math.max(0, left))
+    }, Math.max(0, this.#listsAt - performance.now()))
     return true
   }
 
+  /** Adds the lists; parts of long ones are posted ahead. */
   #lists(news: Draft): void {
     if (this.#owed !== null) clearTimeout(this.#owed)
     this.#owed = null
+    const began = performance.now()
     const engine = this.#engine
     this.#texts(news, ['explain', 'deadLetters', 'ownConflicts'])
     const queue = JSON.parse(engine.queue()) as Mutation[]
     const conflicts = JSON.parse(engine.conflicts()) as Conflict[]
-    // What creates is all addition: the page knows its patch without being told.
-    const queueNews = this.#queue.news(queue, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id)))
-    const conflictNews = this.#conflicts.news(conflicts, ({ id }) => engine.conflictPatch(id))
-    if (queueNews !== null) news.queue = queueNews
-    if (conflictNews !== null) news.conflicts = conflictNews
     const letters = JSON.parse(this.#told.get('deadLetters') ?? '[]') as DeadLetter[]
-    const standings = this.#standing([...queue, ...letters, ...conflicts.filter(({ status }) => status !== 'automatic')])
-    const text = JSON.stringify(standings)
-    if (text !== this.#standings) news.standings = standings
-    this.#standings = text
-    this.#listsAt = performance.now()
+    const waiting = conflicts.filter(({ status }) => status !== 'automatic')
+    // What creates is all addition: the page knows its patch without being told.
+    this.#list(news, 'queue', this.#queue.news(queue, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
+    this.#list(news, 'conflicts', this.#conflicts.news(conflicts, ({ id }) => engine.conflictPatch(id)))
+    this.#list(news, 'standings', this.#standings.news(this.#standing([...queue, ...letters, ...waiting]), () => undefined))
+    const now = performance.now()
+    this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
+  }
+
+  #list(news: Draft, name: 'queue' | 'conflicts' | 'standings', list: ListNews | null): void {
+    if (list === null) return
+    const parts = inParts(list, PIECE_ROWS)
+    const last = parts.pop()
+    for (const part of parts) this.#post({ kind: 'news', rows: [], planned: [], refused: [], drained: {}, [name]: part })
+    if (last !== undefined) news[name] = last
   }
 
   #standing(about: readonly { readonly collection: string; readonly recordId: string }[]): Standing[] {
     const standings = new Map<string, Standing>()
     for (const { collection, recordId } of about) {
-      const id = this.#engine.currentId(recordId)
-      standings.set(key(collection, id), { collection, id, state: this.#engine.state(collection, id), confirmed: this.#engine.confirmed(collection, id) ?? null })
+      const record = this.#engine.currentId(recordId)
+      const id = recordKey(collection, record)
+      if (!standings.has(id)) standings.set(id, { id, state: this.#engine.state(collection, record), confirmed: this.#engine.confirmed(collection, record) ?? null })
     }
     return [...standings.values()]
   }
@@ -176,7 +185,7 @@ export class Teller {
     const { touched, isNew } = understand(JSON.parse(UTF8.decode(batch)) as Batch, () => made[used++]?.id ?? '', () => false)
     if (!isNew || touched.length < BULK) return null
     const same = touched.every(({ collection, id, step }) => sameSlot(this.#engine.row(collection, id), next(step, id, undefined, at)))
-    return same ? touched.map(({ collection, id }) => key(collection, id)) : null
+    return same ? touched.map(({ collection, id }) => recordKey(collection, id)) : null
   }
 
   #everyRow(collection: string): [string, string][] {
@@ -204,8 +213,4 @@ export class Teller {
     }
     return count
   }
-}
-
-function key(collection: string, id: string): string {
-  return `${collection}\n${id}`
 }
