@@ -62,7 +62,7 @@ test('what is shown at once is what the worker makes of it: every write is told 
     // An answer of the worker comes behind all it had to tell.
     await db.conflicts.purge()
     return { told, kept }
-  })
+  }, { collections: { c: { sync: false } } })
   const many = Array.from({ length: 200 }, (_, n) => `r${n}`)
   assert.deepEqual(result.told, [
     ['local', ['a'], [], []], ['local', [], ['a'], []], ['local', [], ['a'], []], ['local', [], [], ['a']], ['local', ['a'], [], []],
@@ -77,20 +77,20 @@ test('a write that the worker refuses is taken back, and those who look are told
     await c.insert({ id: 'a', n: 1 })
     const told = []
     c.subscribe(({ added, updated, removed }) => told.push([added, updated].map((rows) => rows.map(({ id, n }) => [id, n])).concat([removed])))
-    const over = c.insert({ id: 'b', n: 2 })
+    const over = c.insertMany([{ id: 'b', n: 2 }, { id: 'd', n: 4 }])
     const shown = [c.get('b')?.n, c.count(), c.state('b')]
     await new Promise((resolve) => queueMicrotask(resolve))
     const refused = await failure(over)
     const verdict = await over.settled
     // On the same record: what came before stays, what was refused goes.
     const good = c.update('a', { n: 3 })
-    const bad = c.insert({ id: 'a', n: 9 })
-    const codes = [await good.then(({ n }) => n), (await failure(bad)).code, (await failure(c.update('nobody', { n: 1 }))).code, (await failure(c.delete('b'))).code]
+    const refusals = Promise.all([c.insert({ id: 'a', n: 9 }), c.update('nobody', { n: 1 }), c.delete('b')].map(failure))
+    const codes = [(await good).n, ...(await refusals).map(({ code }) => code)]
     return { shown, refused: [refused.homing, refused.code], verdict, left: c.list().map(({ id, n }) => [id, n]), gone: c.get('b') === undefined, told, codes, pending: db.status.getSnapshot().pending }
-  }, { maxQueue: 1, sync: { url: 'http://127.0.0.1:9', auto: false } })
+  }, { maxQueue: 2, sync: { url: 'http://127.0.0.1:9', auto: false } })
   assert.deepEqual(result, {
-    shown: [2, 2, 'queued'], refused: [true, 'queue-full'], verdict: { status: 'cancelled', mutationId: null }, left: [['a', 3]], gone: true,
-    told: [[[['b', 2]], [], []], [[], [], ['b']], [[], [['a', 3]], []]], codes: [3, 'duplicate-id', 'not-found', 'not-found'], pending: 1,
+    shown: [2, 3, 'queued'], refused: [true, 'queue-full'], verdict: Array(2).fill({ status: 'cancelled', mutationId: null }), left: [['a', 3]], gone: true,
+    told: [[[['b', 2], ['d', 4]], [], []], [[], [], ['b', 'd']], [[], [['a', 3]], []]], codes: [3, 'duplicate-id', 'not-found', 'not-found'], pending: 1,
   })
 })
 
@@ -150,9 +150,9 @@ test('a relative address is one of the page', async () => {
 test('closing while the app has not answered ends the call, its signal and the worker', async () => {
   const result = await page.evaluate(async (answer) => {
     const workers = []
-    const later = Promise.withResolvers()
-    const asked = Promise.withResolvers()
-    const transport = { push: () => answer, pull: (_, { signal }) => { asked.resolve(signal); return later.promise } }
+    let heard
+    const asked = new Promise((resolve) => { heard = resolve })
+    const transport = { push: () => answer, pull: (_, { signal }) => { heard(signal); return new Promise(() => {}) } }
     const worker = () => { workers.push(new Worker('/dist/worker.js')); return workers.at(-1) }
     const { terminate } = Worker.prototype
     let ended = 0
@@ -160,7 +160,8 @@ test('closing while the app has not answered ends the call, its signal and the w
     const db = await openDatabase({ name: 'hanging', worker, sync: { transport, auto: false } })
     await db.collection('c').insert({ id: 'a' })
     const call = failure(db.sync())
-    const signal = await asked.promise
+    const open = db.status.getSnapshot().state !== 'closed'
+    const signal = await asked
     const before = signal.aborted
     await db.close()
     const code = (await call).code
@@ -168,9 +169,9 @@ test('closing while the app has not answered ends the call, its signal and the w
     const again = await openDatabase({ name: 'hanging', worker: true })
     const kept = again.collection('c').count()
     await again.wipe({ discardPending: true })
-    return { before, code, aborted: signal.aborted, ended, started: workers.length, kept, state: db.status.getSnapshot().state }
+    return { before, code, aborted: signal.aborted, ended, started: workers.length, kept, states: [open, db.status.getSnapshot().state] }
   }, JSON.parse(answerPage({})))
-  assert.deepEqual(result, { before: false, code: 'closed', aborted: true, ended: 1, started: 1, kept: 1, state: 'closed' })
+  assert.deepEqual(result, { before: false, code: 'closed', aborted: true, ended: 1, started: 1, kept: 1, states: [true, 'closed'] })
 })
 
 test('a worker that dies fails what waits, says so, and the database opens again with what was durable', async () => {

@@ -54,14 +54,20 @@ export class Mirror {
     return this.#show(id, next(step, id, this.#rows.get(id), at))
   }
 
-  /** The worker has planned a write, or refused it: what it made of the record has been received. `exact`: it is what was shown. */
-  answered(id: string, seq: number, exact: boolean): Kind {
+  /** The worker has planned a write, or refused it: nothing of it lies on top any more. `exact`: it became what is shown. */
+  drop(id: string, seq: number, exact: boolean): void {
     const pile = this.#piles.get(id)
-    if (pile === undefined) return null
+    if (pile === undefined) return
     const steps = pile.steps.filter((one) => one.seq !== seq)
     if (exact) pile.below = steps.length === 0 ? this.#rows.get(id) : onTop({ ...pile, steps: pile.steps.filter((one) => one.seq === seq) }, id)
     pile.steps = steps
-    if (steps.length === 0) this.#piles.delete(id)
+  }
+
+  /** Shows a record without what was dropped, once everything that came with it has been received. */
+  settle(id: string): Kind {
+    const pile = this.#piles.get(id)
+    if (pile === undefined) return null
+    if (pile.steps.length === 0) this.#piles.delete(id)
     return this.#show(id, onTop(pile, id))
   }
 

@@ -98,7 +98,7 @@ export class Remote implements Engine {
     if (known === undefined) {
       if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
       this.#written.set(seq, touched)
-      this.#touch('local', touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
+      this.#touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
     this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
     return { ticket: seq, results: known ?? results, ...counts }
@@ -365,14 +365,16 @@ export class Remote implements Engine {
 
   #takeNews(news: News): void {
     for (const pair of news.aliases ?? []) this.#alias(pair)
+    const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
+      const touched = this.#written.get(seq) ?? []
+      this.#written.delete(seq)
+      const shown = touched[0]?.id
+      for (const one of touched) this.#mirror(one.collection).drop(this.currentId(one.id), seq, exact)
+      return { touched, became: id === undefined || shown === undefined || id === this.currentId(shown) ? [] : [{ ticket: seq, id }] }
+    })
     for (const rows of news.rows) this.#takeRows(rows)
-    const became: { ticket: number; id: string }[] = []
-    for (const { seq, exact, id } of news.planned) {
-      const shown = this.#written.get(seq)?.[0]?.id
-      if (id !== undefined && shown !== undefined && id !== this.currentId(shown)) became.push({ ticket: seq, id })
-      this.#answered(seq, exact)
-    }
-    for (const { seq } of news.refused) this.#answered(seq, false)
+    for (const { touched } of answered) this.#touch(touched, (mirror, id) => mirror.settle(id))
+    const became = answered.flatMap(({ became }) => became)
     const { status, metrics, explain, deadLetters, ownConflicts } = this.#texts
     this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, explain: news.explain ?? explain, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
     if (news.queue !== undefined) this.#queue.take(news.queue)
@@ -427,24 +429,23 @@ export class Remote implements Engine {
     if (all || renamed !== undefined || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)
   }
 
-  #answered(seq: number, exact: boolean): void {
-    const touched = this.#written.get(seq)
-    this.#written.delete(seq)
-    if (touched !== undefined) this.#touch('local', touched, (mirror, id) => mirror.answered(id, seq, exact))
-  }
-
   /** Does something with every record of a batch, and notes what became of them. */
-  #touch(source: Change['source'], touched: readonly Touched[], work: (mirror: Mirror, id: string, touched: Touched) => Kind): void {
-    const changes = new Map<string, Changed>()
+  #touch(touched: readonly Touched[], work: (mirror: Mirror, id: string, touched: Touched) => Kind): void {
+    const changes = new Map<string, Changed & { readonly ids: Set<string> }>()
     for (const one of touched) {
+      const { collection } = one
       const id = this.currentId(one.id)
-      const kind = work(this.#mirror(one.collection), id, one)
+      const kind = work(this.#mirror(collection), id, one)
       if (kind === null) continue
-      let change = changes.get(one.collection)
-      if (change === undefined) changes.set(one.collection, change = { collection: one.collection, source, added: [], updated: [], removed: [] })
-      note(change, id, kind)
+      let change = changes.get(collection)
+      // A record that changes twice is told in two changes, which the session joins.
+      if (change === undefined || change.ids.has(id)) {
+        changes.set(collection, change = { collection, source: 'local', added: [], updated: [], removed: [], ids: new Set() })
+        this.#changes.push(change)
+      }
+      change.ids.add(id)
+      change[kind].push(id)
     }
-    this.#changes.push(...changes.values())
   }
 
   #alias([from, to]: readonly [string, string]): void {

@@ -85,12 +85,16 @@ test('whatever order news and answers come in: in the end the page shows what th
         const { id: about, step, at, seq: one } = waiting.shift()
         const planned = random() < 0.7 ? modules.provisional.next(step, about, worker.get(about), at) : worker.get(about)
         set(about, planned)
+        page.drop(about, one, false)
         if (planned !== undefined) see(about, page.receive(about, slot.textOf(planned)))
-        see(about, page.answered(about, one, false))
+        see(about, page.settle(about))
         lies(about, worker.get(about), waiting)
       }
     }
-    for (const { id, seq: one } of waiting) see(id, page.answered(id, one, false))
+    for (const { id, seq: one } of waiting) {
+      page.drop(id, one, false)
+      see(id, page.settle(id))
+    }
     for (const id of ids) assert.ok(slot.sameSlot(page.view(id), worker.get(id)), `seed ${seed}: ${id}`)
     assert.equal(page.count, page.live().length)
   }
