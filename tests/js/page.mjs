@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** What `openDatabase` of the page is: every database in a worker unless a test says otherwise. */
-const OPEN = process.env['HOMING_WORKER'] === '1' ? '(options) => open({ worker: true, ...options })' : 'open'
+const OPEN = process.env['HOMING_WORKER'] === '1' ? '(options) => open(options && { worker: true, ...options })' : 'open'
 const HTML = `<!doctype html><meta charset="utf-8"><title>test</title>
 <script type="importmap">{"imports":{"homing":"/dist/homing.js","homing/slim":"/dist/slim.js"}}</script>
 <script type="module">

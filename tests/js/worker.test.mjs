@@ -143,8 +143,8 @@ test('a relative address is one of the page', async () => {
     await db.collection('c').insert({ id: 'a' })
     return (await failure(db.sync())).code
   }, { sync: { url: '/nothing-here', auto: false } })
-  // The static server answers 404: an address that is none would be 'offline'.
-  assert.equal(result, 'bad-response')
+  // The static server answers 405: an address that is none would be 'offline'.
+  assert.equal(result, 'protocol-unsupported')
 })
 
 test('closing while the app has not answered ends the call, its signal and the worker', async () => {

@@ -35,7 +35,7 @@ class Host {
   }
 
   async open(): Promise<void> {
-    const { text, stored, durable, wasm } = this.#opening
+    const { text, stored, durable, wasm, alive } = this.#opening
     const early = durable ? new EarlyReading(stored) : null
     try {
       await loadWasm(() => typeof wasm === 'string' ? decodeBase64(wasm) : wasm)
@@ -43,6 +43,7 @@ class Host {
       this.#engine = engine
       this.#teller = new Teller(engine, this.#opening.remapped, (message) => this.#post(message))
       this.#teller.tellAll()
+      await hold(alive)
       this.#post({ kind: 'opened', clientId: engine.clientId() })
       this.#flush()
     } catch (thrown) {
@@ -189,6 +190,19 @@ const calls: { readonly [K in CallName]: (engine: Engine, args: readonly Argumen
 function tell(engine: Engine, name: TellName, [yes]: readonly Argument[]): void {
   if (name === 'pause' || name === 'resume') engine[name]()
   else engine[name](yes === true)
+}
+
+/** Takes the lock that says that this worker lives; where there are no locks the page does without. */
+function hold(name: string): Promise<void> {
+  return new Promise((held) => {
+    const forever = (): Promise<never> => {
+      held()
+      return new Promise<never>(() => {})
+    }
+    const asked = globalThis.navigator?.locks?.request(name, forever)
+    if (asked === undefined) held()
+    else asked.catch(() => held())
+  })
 }
 
 /** What a decision came to. */

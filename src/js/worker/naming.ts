@@ -28,7 +28,7 @@ export function newId(naming: Naming, collection: string | null, now: number): M
 }
 
 /** Version 4; pages without a secure context have no `randomUUID`. */
-function randomUuid(): string {
+export function randomUuid(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40

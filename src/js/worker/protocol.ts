@@ -23,6 +23,8 @@ export interface Opening {
   readonly now: number | null
   readonly seed: number | null
   readonly port: MessagePort
+  /** A Web Lock that the worker holds as long as it lives. */
+  readonly alive: string
 }
 
 /** Functions of the app that the engine waits for. */

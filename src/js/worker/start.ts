@@ -3,6 +3,7 @@
 import type { Hooks } from '../engine.js'
 import { HomingError } from '../errors.js'
 import type { AnyOptions, Declaration } from '../options.js'
+import { randomUuid } from './naming.js'
 import type { AskName, Opening } from './protocol.js'
 import { Remote } from './remote.js'
 
@@ -20,13 +21,17 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
   const worker = spawn(options.worker, parts.script)
   const { port1, port2 } = new MessageChannel()
   const { collections } = declaration
+  const ended = new AbortController()
   const naming = { now: hooks.now ?? Date.now, random: hooks.random ?? Math.random, remaps: (name: string) => collections[name]?.ids === 'server' }
   const remote = new Remote({
     port: port1,
     hooks,
     naming,
     syncs: (name) => declaration.syncs && collections[name]?.sync !== false,
-    end: () => worker.terminate(),
+    end: () => {
+      ended.abort()
+      worker.terminate()
+    },
   })
   const opening: Opening = {
     homing: 'open',
@@ -40,6 +45,7 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     now: hooks.now === undefined ? null : hooks.now(),
     seed: hooks.random === undefined ? null : hooks.random(),
     port: port2,
+    alive: `homing:alive:${randomUuid()}`,
   }
   const open = remote.whenOpen()
   let started = false
@@ -48,8 +54,6 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     if (started) remote.crash(event.message ?? 'it ended')
     else remote.fail(forbidden(event.message))
   })
-  // A worker that was ended from outside says nothing; newer browsers tell by its port.
-  port1.addEventListener('close', () => remote.crash('it was ended'))
   try {
     worker.postMessage(opening, [port2])
   } catch (cause) {
@@ -57,6 +61,10 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
   }
   await open
   started = true
+  // A worker that is ended from outside says nothing, but it lets go of its lock.
+  globalThis.navigator?.locks?.request(opening.alive, { signal: ended.signal }, () => remote.crash('it was ended')).catch(() => {
+    // The page has ended it.
+  })
   return remote
 }
 
