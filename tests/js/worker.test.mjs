@@ -177,13 +177,18 @@ test('closing while the app has not answered ends the call, its signal and the w
 test('a worker that dies fails what waits, says so, and the database opens again with what was durable', async () => {
   const result = await page.evaluate(async () => {
     let worker
-    const db = await openDatabase({ name: 'crash', worker: () => (worker = new Worker('/dist/worker.js')) })
+    let heard
+    const asked = new Promise((resolve) => { heard = resolve })
+    const transport = { push: () => null, pull: (_, { signal }) => { heard(signal); return new Promise(() => {}) } }
+    const db = await openDatabase({ name: 'crash', worker: () => (worker = new Worker('/dist/worker.js')), sync: { transport, auto: false } })
     const c = db.collection('c')
     await c.insert({ id: 'durable' })
+    const call = failure(db.sync())
+    const signal = await asked
     const told = new Promise((resolve) => db.addEventListener('error', ({ detail }) => resolve(detail.code)))
     worker.terminate()
     const lost = c.insert({ id: 'lost' })
-    const codes = [(await failure(lost)).code, await told]
+    const codes = [(await failure(lost)).code, await told, (await call).code, signal.aborted]
     const status = db.status.getSnapshot()
     const after = [(await failure(c.insert({ id: 'later' }))).code, (await failure(db.sync())).code, await lost.settled]
     await db.close()
@@ -193,7 +198,7 @@ test('a worker that dies fails what waits, says so, and the database opens again
     return { codes, status: [status.state, status.error.code], after, kept }
   })
   assert.deepEqual(result, {
-    codes: ['engine-crashed', 'engine-crashed'], status: ['closed', 'engine-crashed'],
+    codes: ['engine-crashed', 'engine-crashed', 'engine-crashed', true], status: ['closed', 'engine-crashed'],
     after: ['closed', 'closed', { status: 'cancelled', mutationId: null }], kept: ['durable'],
   })
 })

@@ -121,12 +121,12 @@ class Host {
   async #call(engine: Engine, call: number, name: CallName, args: readonly Argument[]): Promise<void> {
     try {
       const value = await calls[name](engine, args)
-      // What it did is known before its answer is.
-      this.#flush(true)
+      // What it did is known before its answer is; after a cycle also the lists.
+      this.#flush(name === 'sync' || name === 'purge')
       this.#post({ kind: 'answer', call, value })
     } catch (thrown) {
       const error = toHomingError(thrown, PHASES[name])
-      this.#flush(true)
+      this.#flush(name === 'sync')
       this.#post({ kind: 'unanswered', call, error: error.toJSON() })
       if (error.code === 'engine-crashed') this.#crash(error.message)
     }

@@ -1,5 +1,6 @@
-// Lists of which only what changed crosses: the queue, the conflicts, where records stand. Both ends, so that they cannot drift apart. Pure.
+// Lists of which only what changed crosses: the queue and its reasons, the conflicts, where records stand. Both ends, so that they cannot drift apart. Pure.
 
+import { isReserved, step } from '../values.js'
 import type { ListNews, Listed } from './protocol.js'
 
 /** The list in the page. */
@@ -44,8 +45,8 @@ export class ToldList {
   #told = new Map<string, string>()
 
   /** What to tell of the list as it is now; null: nothing. */
-  news<T extends { readonly id: string }>(list: readonly T[], patchOf: (one: T) => string | undefined): ListNews | null {
-    const now = new Map(list.map((one) => [one.id, JSON.stringify(one)]))
+  news<T>(list: readonly T[], idOf: (one: T) => string, patchOf: (one: T) => string | undefined = () => undefined): ListNews | null {
+    const now = new Map(list.map((one) => [idOf(one), JSON.stringify(one)]))
     const gone = [...this.#told.keys()].filter((id) => !now.has(id))
     const kept = [...this.#told.keys()].filter((id) => now.has(id))
     // What the page has keeps its place, and the rest comes behind: where the order is another one it begins anew.
@@ -53,8 +54,9 @@ export class ToldList {
     const anew = kept.length > 0 && [...now.keys()].slice(0, kept.length).some((id) => id !== kept[at++])
     const put: Listed[] = []
     for (const one of list) {
-      const text = now.get(one.id) ?? ''
-      if (anew || this.#told.get(one.id) !== text) put.push({ id: one.id, text, patch: patchOf(one) })
+      const id = idOf(one)
+      const text = now.get(id) ?? ''
+      if (anew || this.#told.get(id) !== text) put.push({ id, text, patch: patchOf(one) })
     }
     this.#told = now
     return anew || gone.length + put.length > 0 ? { anew, gone: anew ? [] : gone, put } : null
@@ -66,4 +68,12 @@ export function inParts({ anew, gone, put }: ListNews, most: number): ListNews[]
   const parts: ListNews[] = [{ anew, gone, put: put.slice(0, most) }]
   for (let at = most; at < put.length; at += most) parts.push({ anew: false, gone: [], put: put.slice(at, at + most) })
   return parts
+}
+
+/** The patch of a mutation that creates: everything is added. Tells the same as `src/core/patch.rs`. */
+export function asCreated(text: string): string | undefined {
+  const { op, record } = JSON.parse(text) as { op: string; record: { [name: string]: unknown } | null }
+  if (op !== 'create' || record === null) return undefined
+  const shown = Object.entries(record).filter(([name]) => name === 'id' || !isReserved(name))
+  return JSON.stringify(shown.map(([name, value]) => ({ op: 'add', path: step(name), value })))
 }

@@ -105,10 +105,10 @@ export interface News {
   /** Texts, where they changed. */
   readonly status?: string
   readonly metrics?: string
-  readonly explain?: string
   readonly deadLetters?: string
   readonly ownConflicts?: string
   readonly queue?: ListNews
+  readonly explain?: ListNews
   readonly conflicts?: ListNews
   readonly standings?: ListNews
   /** Known pairs of old and new ids. */

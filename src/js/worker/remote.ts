@@ -1,27 +1,17 @@
 // The engine as the page sees it when it runs in a worker: reads are answered from a mirror, writes are shown at once and sent, and
 // what the worker says takes their place. Not here: starting the worker (`start.ts`), the worker's side (`host.ts`).
 
-import type { Change, Drained, Engine, Hooks, Written } from '../engine.js'
+import type { Change, Drained, Engine, Written } from '../engine.js'
 import { HomingError, closedError, fromDetail } from '../errors.js'
 import { understand, type Batch, type Touched } from './batch.js'
-import { MirroredList } from './lists.js'
+import { joined } from './joined.js'
+import { MirroredList, asCreated } from './lists.js'
 import { Mirror, type Kind } from './mirror.js'
-import { newId, type Made, type Naming } from './naming.js'
+import { newId, type Made } from './naming.js'
 import { Answers } from './answers.js'
 import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type RowsNews, type Standing, type TellName, type ToWorker } from './protocol.js'
-import { isReserved, step } from '../values.js'
 import { textOf, valueOf } from './slot.js'
-
-/** What the page gives to it. */
-export interface Ground {
-  readonly port: MessagePort
-  readonly hooks: Hooks
-  /** Whether there is a server for a collection. */
-  syncs(collection: string): boolean
-  readonly naming: Naming
-  /** Ends the worker. */
-  end(): void
-}
+import type { Ground } from './start.js'
 
 type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']> }
 
@@ -46,13 +36,14 @@ export class Remote implements Engine {
   /** Equal keys are one write. */
   readonly #keys = new Map<string, Written['results']>()
   readonly #queue = new MirroredList()
+  readonly #explain = new MirroredList()
   readonly #conflicts = new MirroredList()
   readonly #standings = new MirroredList()
   readonly #now = new Map<string, string>()
   readonly #first = new Map<string, string>()
-  #texts = { status: '{}', metrics: '{}', explain: '[]', deadLetters: '[]', ownConflicts: '[]' }
+  #texts = { status: '{}', metrics: '{}', deadLetters: '[]', ownConflicts: '[]' }
   #changes: Changed[] = []
-  #news: { -readonly [K in keyof Drained]: Drained[K] } = {}
+  #news: Omit<Drained, 'changes'> = {}
 
   constructor(ground: Ground) {
     this.#ground = ground
@@ -186,7 +177,7 @@ export class Remote implements Engine {
   }
 
   explain(): string {
-    return this.#texts.explain
+    return this.#explain.text
   }
 
   newId(collection: string): string {
@@ -375,31 +366,15 @@ export class Remote implements Engine {
     for (const rows of news.rows) this.#takeRows(rows)
     for (const { touched } of answered) this.#touch(touched, (mirror, id) => mirror.settle(id))
     const became = answered.flatMap(({ became }) => became)
-    const { status, metrics, explain, deadLetters, ownConflicts } = this.#texts
-    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, explain: news.explain ?? explain, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
+    const { status, metrics, deadLetters, ownConflicts } = this.#texts
+    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
     if (news.queue !== undefined) this.#queue.take(news.queue)
+    if (news.explain !== undefined) this.#explain.take(news.explain)
     if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
     if (news.standings !== undefined) this.#standings.take(news.standings)
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
-    this.#gather({ ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
+    this.#news = joined(this.#news, { ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
     this.#ground.hooks.notify()
-  }
-
-  #gather(drained: Omit<Drained, 'changes'>): void {
-    const news = this.#news
-    const join = <T>(one: readonly T[] = [], other: readonly T[] = []): readonly T[] => (one.length === 0 ? other : other.length === 0 ? one : [...one, ...other])
-    this.#news = {
-      became: join(news.became, drained.became),
-      durable: join(news.durable, drained.durable),
-      failed: join(news.failed, drained.failed),
-      settled: join(news.settled, drained.settled),
-      resent: join(news.resent, drained.resent),
-      events: join(news.events, drained.events),
-      status: news.status || drained.status || false,
-      queue: news.queue || drained.queue || false,
-      deadLetters: news.deadLetters || drained.deadLetters || false,
-      conflicts: news.conflicts || drained.conflicts || false,
-    }
   }
 
   #takeRows({ collection, source, all, pieces, gone, renamed }: RowsNews): void {
@@ -473,12 +448,4 @@ export class Remote implements Engine {
 
 function note(change: Changed, id: string, kind: Kind): void {
   if (kind !== null) change[kind].push(id)
-}
-
-/** The patch of a mutation that creates: everything is added. Tells the same as `src/core/patch.rs`. */
-function asCreated(text: string): string | undefined {
-  const { op, record } = JSON.parse(text) as { op: string; record: { [name: string]: unknown } | null }
-  if (op !== 'create' || record === null) return undefined
-  const shown = Object.entries(record).filter(([name]) => name === 'id' || !isReserved(name))
-  return JSON.stringify(shown.map(([name, value]) => ({ op: 'add', path: step(name), value })))
 }

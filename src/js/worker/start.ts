@@ -3,7 +3,7 @@
 import type { Hooks } from '../engine.js'
 import { HomingError } from '../errors.js'
 import type { AnyOptions, Declaration } from '../options.js'
-import { randomUuid } from './naming.js'
+import { randomUuid, type Naming } from './naming.js'
 import type { AskName, Opening } from './protocol.js'
 import { Remote } from './remote.js'
 
@@ -13,6 +13,17 @@ export interface WorkerParts {
   readonly script: (() => string) | null
   /** The module, or its text in base64. */
   wasm(): Promise<WebAssembly.Module | string>
+}
+
+/** What the page gives to its side of the engine. */
+export interface Ground {
+  readonly port: MessagePort
+  readonly hooks: Hooks
+  /** Whether there is a server for a collection. */
+  syncs(collection: string): boolean
+  readonly naming: Naming
+  /** Ends the worker. */
+  end(): void
 }
 
 /** Opens the engine in a worker; resolves when every row is in the page. */

@@ -21,7 +21,8 @@ const BULK = 50
 
 const UTF8 = new TextDecoder()
 
-type Text = 'status' | 'metrics' | 'explain' | 'deadLetters' | 'ownConflicts'
+type Text = 'status' | 'metrics' | 'deadLetters' | 'ownConflicts'
+type Reason = { readonly mutationId: string }
 type Draft = { -readonly [K in keyof News]: News[K] }
 
 export class Teller {
@@ -34,6 +35,7 @@ export class Teller {
   #refused: { readonly seq: number; readonly error: ErrorDetail }[] = []
   readonly #told = new Map<Text, string>()
   readonly #queue = new ToldList()
+  readonly #explain = new ToldList()
   readonly #conflicts = new ToldList()
   readonly #standings = new ToldList()
   /** When they may be made again. */
@@ -148,20 +150,21 @@ export class Teller {
     this.#owed = null
     const began = performance.now()
     const engine = this.#engine
-    this.#texts(news, ['explain', 'deadLetters', 'ownConflicts'])
+    this.#texts(news, ['deadLetters', 'ownConflicts'])
     const queue = JSON.parse(engine.queue()) as Mutation[]
     const conflicts = JSON.parse(engine.conflicts()) as Conflict[]
     const letters = JSON.parse(this.#told.get('deadLetters') ?? '[]') as DeadLetter[]
     const waiting = conflicts.filter(({ status }) => status !== 'automatic')
     // What creates is all addition: the page knows its patch without being told.
-    this.#list(news, 'queue', this.#queue.news(queue, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
-    this.#list(news, 'conflicts', this.#conflicts.news(conflicts, ({ id }) => engine.conflictPatch(id)))
-    this.#list(news, 'standings', this.#standings.news(this.#standing([...queue, ...letters, ...waiting]), () => undefined))
+    this.#list(news, 'queue', this.#queue.news(queue, ({ id }) => id, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
+    this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
+    this.#list(news, 'conflicts', this.#conflicts.news(conflicts, ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
+    this.#list(news, 'standings', this.#standings.news(this.#standing([...queue, ...letters, ...waiting]), ({ id }) => id))
     const now = performance.now()
     this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
   }
 
-  #list(news: Draft, name: 'queue' | 'conflicts' | 'standings', list: ListNews | null): void {
+  #list(news: Draft, name: 'queue' | 'explain' | 'conflicts' | 'standings', list: ListNews | null): void {
     if (list === null) return
     const parts = inParts(list, PIECE_ROWS)
     const last = parts.pop()

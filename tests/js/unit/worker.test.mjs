@@ -37,7 +37,7 @@ test('a list told as differences is the list, whatever happens to it', () => {
       else if (draw < 0.9) list = list.map((one, place) => (place === at ? { ...one, n: round } : one))
       else list = [...list.slice(0, at), { id: `between${round}-${n}`, n: 0 }, ...list.slice(at)]
     }
-    const news = told.news(list, ({ n }) => (n === round ? String(n) : undefined))
+    const news = told.news(list, ({ id }) => id, ({ n }) => (n === round ? String(n) : undefined))
     if (news?.anew) anew++
     if (news === null) silent++
     else for (const part of lists.inParts(news, 2)) page.take(part)
