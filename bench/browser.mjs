@@ -3,14 +3,17 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { farmText } from '../scripts/farm.mjs'
 import { serveStatic } from '../scripts/static-server.mjs'
 import { ROOT, chromePath } from '../scripts/support/environment.mjs'
 import { capture } from '../scripts/support/process.mjs'
+import { createSyncServer } from './server.mjs'
 
 const ARGS = [
   // The page that waits for its turn must not be slower for it when the turn comes.
   '--disable-background-timer-throttling', '--disable-renderer-backgrounding',
   '--js-flags=--expose-gc',
+  '--enable-precise-memory-info',
   '--host-resolver-rules=MAP *.localhost 127.0.0.1',
 ]
 const HEADERS = {
@@ -22,14 +25,16 @@ const HEADERS = {
 }
 
 /**
- * Serves the pages and the built package while `work` runs, and gives it the function that names a peer's page.
+ * Serves the pages, the built package and the server that all push to while `work` runs, and gives it the function that names a peer's
+ * page.
  *
  * Each peer has an origin of its own, and with it storage of its own: what one leaves behind for IndexedDB to tidy up
  * does not slow another one down.
  */
 export async function withPages(work) {
   const mounts = { '/bench/': join(ROOT, 'bench'), '/dist/': join(ROOT, 'dist') }
-  const site = await serveStatic({ mounts, headers: HEADERS })
+  const sync = createSyncServer()
+  const site = await serveStatic({ mounts, files: { '/farm.json': farmText }, routes: { '/sync/': sync }, headers: HEADERS })
   try {
     return await work((peer) => `http://${peer}.localhost:${site.port}/bench/page.html`)
   } finally {
@@ -67,6 +72,12 @@ export async function readVersion() {
 async function openPage({ context, problems, open }, url) {
   const page = await open(url)
   await page.waitForFunction(() => globalThis.bench !== undefined)
+  const session = await context.newCDPSession(page)
+  await session.send('Performance.enable')
+  await page.exposeFunction('mainThreadTime', async () => {
+    const { metrics } = await session.send('Performance.getMetrics')
+    return metrics.find(({ name }) => name === 'TaskDuration').value * 1000
+  })
   const exact = await page.evaluate(() => globalThis.crossOriginIsolated && typeof globalThis.gc === 'function')
   if (!exact) throw new Error('the page is not cross-origin isolated or has no gc(): its times would be coarse')
   return {
@@ -74,9 +85,11 @@ async function openPage({ context, problems, open }, url) {
     async run(request) {
       await page.bringToFront()
       const result = await page.evaluate((task) => globalThis.bench.run(task), request)
-      if (problems.length > 0) throw new Error(`${request.peer}, ${request.workload}: ${problems[0]}`)
+      if (problems.length > 0) throw new Error(`${request.module}, ${request.workload}: ${problems[0]}`)
       return result
     },
+    /** Makes the processor look `rate` times slower from now on. */
+    throttle: (rate) => session.send('Emulation.setCPUThrottlingRate', { rate }),
     session: () => context.newCDPSession(page),
   }
 }

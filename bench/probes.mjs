@@ -47,3 +47,50 @@ export function watchWasm() {
   })
   return { totals, stop: () => undo.forEach((restore) => restore()) }
 }
+
+/** The memories of the wasm modules instantiated since. */
+export function watchWasmMemory() {
+  const memories = new Set()
+  const original = WebAssembly.instantiate
+  WebAssembly.instantiate = async (...args) => {
+    const result = await original.apply(WebAssembly, args)
+    const { exports } = result.instance ?? result
+    for (const value of Object.values(exports)) if (value instanceof WebAssembly.Memory) memories.add(value)
+    return result
+  }
+  return { bytes: () => [...memories].reduce((sum, { buffer }) => sum + buffer.byteLength, 0), stop: () => { WebAssembly.instantiate = original } }
+}
+
+/** Whether a value was put into the object store `store` since. */
+export function watchStore(store) {
+  const totals = { puts: 0 }
+  const original = IDBObjectStore.prototype.put
+  IDBObjectStore.prototype.put = function counted(...args) {
+    if (this.name === store) totals.puts += 1
+    return original.apply(this, args)
+  }
+  return { totals, stop: () => { IDBObjectStore.prototype.put = original } }
+}
+
+/**
+ * Tasks of the main thread over 50 ms, which is what the browser calls long. `longest()` resolves to the longest since the last call,
+ * in ms; 0: there was none.
+ */
+export function watchLongTasks() {
+  const seen = []
+  const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()))
+  observer.observe({ type: 'longtask' })
+  let since = performance.now()
+  return {
+    async longest() {
+      const until = performance.now()
+      // Entries come after their task.
+      for (let turn = 0; turn < 2; turn += 1) await new Promise((resolve) => setTimeout(resolve))
+      seen.push(...observer.takeRecords())
+      const during = seen.filter(({ startTime, duration }) => startTime + duration > since && startTime < until)
+      since = performance.now()
+      return Math.max(0, ...during.map(({ duration }) => duration))
+    },
+    stop: () => observer.disconnect(),
+  }
+}

@@ -86,7 +86,7 @@ export function touchRecords(rows) {
 /**
  * Throws unless `rows` are exactly the records `0 .. count`, in any order.
  *
- * Fields that begin with `_` belong to the peer and are skipped; every other difference, an extra field included, is
+ * Fields that begin with `_` or `$` belong to the peer and are skipped; every other difference, an extra field included, is
  * an error that names the record and the field.
  */
 export function verifyRecords(rows, count) {
@@ -102,7 +102,7 @@ export function verifyRecords(rows, count) {
       }
     }
     for (const field of Object.keys(row)) {
-      if (!field.startsWith('_') && !(field in expected)) throw new Error(`record ${i} has a foreign field ${field}`)
+      if (!/^[_$]/.test(field) && !(field in expected)) throw new Error(`record ${i} has a foreign field ${field}`)
     }
   }
 }

@@ -1,30 +1,43 @@
-// What the figures say: one row per workload and peer, a verdict per limit, as text for a terminal and as Markdown.
+// What the figures say: one row per workload and peer, a verdict per limit, who is ahead; as text for a terminal. Markdown: `markdown.mjs`.
 
-import { cpus, totalmem } from 'node:os'
 import { compare, quantile, summarize } from './statistics.mjs'
 
 /**
  * Turns one workload's samples into rows and failures.
  *
  * `samples` maps each peer's name to its samples (`{ value, info }`) in the order of the rounds. Ratios are against
- * `opponent`; only `subject` has limits.
+ * `opponent`; only `subject` has limits, and has to be ahead of `rivals` where the workload is a race.
  */
-export function judge({ name, about, samples, subject, opponent }) {
-  const failures = []
+export function judge({ name, about, samples, subject, opponent, rivals }) {
   const values = (peer) => samples.get(peer).map((sample) => sample.value)
   const rows = [...samples.keys()].map((peer) => {
     const row = { peer, unit: about.unit, ...summarize(values(peer)), info: medians(samples.get(peer)) }
     if (peer !== opponent && samples.has(opponent)) row.comparison = compare(values(peer), values(opponent))
-    if (peer === subject) {
-      const { ratio, value } = about.limit
-      const measured = ratio === undefined ? row.median : row.comparison?.ratio
-      row.limit = ratio === undefined ? `≤ ${value} ${about.unit}` : `≤ ${ratio.toFixed(2)}`
-      row.passed = measured !== undefined && measured <= (ratio ?? value)
-      if (!row.passed) failures.push(`${name}: ${round(measured)} is over the limit of ${row.limit}`)
-    }
     return row
   })
-  return { name, about, rows, failures }
+  const rowOf = (peer) => rows.find((row) => row.peer === peer)
+  const ours = rowOf(subject)
+  const limits = ours === undefined ? [] : about.limits.flatMap((limit) => check(limit, ours, rowOf(opponent)))
+  const against = (rival) => compare(values(subject), values(rival)).ratio
+  const behind = ours === undefined || about.race === false ? [] : rivals.filter((rival) => samples.has(rival) && !(against(rival) < 1))
+  const failures = [
+    ...limits.filter(({ passed }) => !passed).map(({ what, measured, allowed }) => `${name}: ${what} ${round(measured)} is not ${allowed}`),
+    ...behind.map((rival) => `${name}: ${rival} is ahead, ${subject} takes ${round(against(rival))} times as long in the rounds of both`),
+  ]
+  return { name, title: about.title, unit: about.unit, race: about.race ?? true, opponent, rows, limits, behind, failures }
+}
+
+/**
+ * One limit: on the median or another `figure`, absolute (`max`, or `min` for what has to have happened), or as a share of the opponent's
+ * median (`ratio`). None without opponent.
+ */
+function check({ figure, ratio, max, min }, ours, theirs) {
+  const value = figure === undefined ? ours.median : ours.info[figure]
+  if (max !== undefined) return [{ what: figure ?? 'median', measured: value, allowed: `≤ ${max}`, passed: value <= max }]
+  if (min !== undefined) return [{ what: figure ?? 'median', measured: value, allowed: `≥ ${min}`, passed: value >= min }]
+  if (theirs === undefined) return []
+  const measured = value / theirs.median
+  return [{ what: `${figure ?? 'median'} / ${theirs.peer}`, measured, allowed: `≤ ${ratio}`, passed: measured <= ratio }]
 }
 
 function medians(samples) {
@@ -33,54 +46,48 @@ function medians(samples) {
 }
 
 /** Three significant digits below 100, none after the point above. */
-function round(value) {
+export function round(value) {
   if (value === undefined || Number.isNaN(value)) return '–'
   return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 }
 
-function cells({ name }, row) {
+export const HEAD = ['workload', 'peer', 'median', 'min – max', 'rounds', 'ratio', 'ratio by round', 'limit', 'also']
+
+/** One row of the table; limits stand beside the subject, which is the row they were checked on. */
+export function cells(result, row, subject = 'homing') {
+  const verdicts = row.peer === subject ? result.limits.map(({ what, measured, allowed, passed }) => `${what} ${round(measured)} ${allowed} ${passed ? 'ok' : 'OVER'}`) : []
   return [
-    name,
+    result.name,
     row.peer,
     `${round(row.median)} ${row.unit}`,
     `${round(row.min)} – ${round(row.max)}`,
     String(row.count),
     row.comparison ? row.comparison.ratio.toFixed(3) : '',
     row.comparison ? `${row.comparison.min.toFixed(3)} – ${row.comparison.max.toFixed(3)}` : '',
-    row.limit ?? '',
-    row.passed === undefined ? '' : row.passed ? 'ok' : 'OVER',
+    verdicts.join('; '),
     Object.entries(row.info).map(([key, value]) => `${key} ${round(value)}`).join(', '),
   ]
 }
 
-const HEAD = ['workload', 'peer', 'median', 'min – max', 'rounds', 'ratio', 'ratio by round', 'limit', '', 'also']
+/** In how many races nobody is ahead of the subject, in words. */
+export function summarizeRaces(results) {
+  const races = results.filter(({ race }) => race)
+  const lost = races.filter(({ behind }) => behind.length > 0)
+  const exceptions = lost.map(({ name, behind }) => `${name} (${behind.join(', ')})`).join('; ')
+  return `ahead of every durable peer in ${races.length - lost.length} of ${races.length} workloads${lost.length > 0 ? `; not in ${exceptions}` : ''}`
+}
+
+/** What opening costs per record in the largest database by what it costs in the smallest, in words; nothing when one was not measured. */
+export function summarizeOpening(results, subject = 'homing') {
+  const perRecord = (name, records) => results.find((result) => result.name === name)?.rows.find(({ peer }) => peer === subject)?.median / records
+  const growth = perRecord('cold-open-100k', 100_000) / perRecord('cold-open', 10_000)
+  return Number.isNaN(growth) ? [] : [`Cold open costs ${round(growth)} times as much per record at 100,000 as at 10,000.`]
+}
 
 /** The table for a terminal. */
 export function formatText(results) {
   const table = [HEAD, ...results.flatMap((result) => result.rows.map((row) => cells(result, row)))]
   const widths = HEAD.map((_, column) => Math.max(...table.map((line) => line[column].length)))
-  return table.map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()).join('\n')
-}
-
-/** `bench/RESULTS.md`. */
-export function formatMarkdown(results, { quick, version, opponent }) {
-  const line = (items) => `| ${items.join(' | ')} |`
-  const model = cpus()[0]?.model.trim() ?? 'unknown CPU'
-  return [
-    '# Benchmark results',
-    '',
-    `Written by \`npm run bench${quick ? ' -- --quick' : ''}\` on ${new Date().toISOString().slice(0, 10)}: ${version}, Node ${process.versions.node},`
-      + ` ${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GB.`,
-    '',
-    `Ratios are against \`${opponent}\` in the same run; both sides take turns (A B, B A, …), the first round is dropped, every`,
-    'database is new, and everything written is read back through a new connection and compared. Ratios hold across',
-    'machines, times do not. "Ratio by round" is the spread of the quotients of neighbouring measurements.',
-    '',
-    line(HEAD),
-    line(HEAD.map(() => '---')),
-    ...results.flatMap((result) => result.rows.map((row) => line(cells(result, row)))),
-    '',
-    ...results.map(({ name, about }) => `- **${name}**: ${about.title}.`),
-    '',
-  ].join('\n')
+  const lines = table.map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd())
+  return results.length > 1 ? [...lines, '', summarizeRaces(results), ...summarizeOpening(results)].join('\n') : lines.join('\n')
 }

@@ -15,13 +15,16 @@ export function summarize(values) {
 }
 
 /**
- * `ours` in units of `theirs`: the quotient of the medians, and the extremes of the quotients round by round.
+ * `ours` in units of `theirs`: the quotient of the medians, and the extremes of the quotients round by round, over the rounds that both
+ * took part in.
  *
  * Values of one round were measured next to each other, so a slow minute of the machine cancels out in its quotient.
  */
 export function compare(ours, theirs) {
-  const byRound = ours.map((value, round) => value / theirs[round])
-  return { ratio: quantile(ours, 0.5) / quantile(theirs, 0.5), min: Math.min(...byRound), max: Math.max(...byRound) }
+  const rounds = Math.min(ours.length, theirs.length)
+  const [a, b] = [ours.slice(0, rounds), theirs.slice(0, rounds)]
+  const byRound = a.map((value, round) => value / b[round])
+  return { ratio: quantile(a, 0.5) / quantile(b, 0.5), min: Math.min(...byRound), max: Math.max(...byRound) }
 }
 
 /** The order of `items` in round `round`: A B, B A, A B, …, so that no side always follows the other. */

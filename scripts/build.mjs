@@ -133,7 +133,7 @@ async function copySchemas() {
 async function copyConformance() {
   await rm(join(ROOT, 'dist/conformance'), { recursive: true, force: true })
   await cp(join(ROOT, 'src/conformance'), join(ROOT, 'dist/conformance'), { recursive: true })
-  await copyFile(join(ROOT, 'tests/fixtures/merge/lww.json'), join(ROOT, 'dist/conformance/lww.json'))
+  await cp(join(ROOT, 'tests/fixtures/merge'), join(ROOT, 'dist/conformance/vectors'), { recursive: true })
 }
 
 async function hashFile(path) {

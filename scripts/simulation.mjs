@@ -28,10 +28,12 @@ async function caughtBy({ name, file, find, replace, by }, copy, env) {
   const path = join(copy, file)
   const text = await readFile(path, 'utf8')
   await writeFile(path, text.replace(find, () => replace))
-  const args = by === undefined ? TEST : ['test', '--quiet', ...by.split(' ')]
-  const { code, stdout, stderr } = await run('cargo', args, { cwd: copy, env, quiet: true, allowFailure: true })
+  const script = by?.endsWith('.mjs')
+  const [program, args] = script ? ['node', ['--test', '--test-force-exit', '--test-reporter=tap', by]] : ['cargo', by === undefined ? TEST : ['test', '--quiet', ...by.split(' ')]]
+  const { code, stdout, stderr } = await run(program, args, { cwd: copy, env, quiet: true, allowFailure: true, ...(script && { timeout: 60_000 }) })
   await writeFile(path, text)
-  const ran = /^running [1-9]/m.test(stdout)
+  // A file that cannot be loaded is told as one test that failed.
+  const ran = script ? /^ +---$/m.test(stdout) && !/^not ok \d+ - \S+\.mjs$/m.test(stdout) : /^running [1-9]/m.test(stdout)
   if (!ran) throw new SetupError(`The mutant "${name}" does not compile, or its test is gone.`, (stderr || stdout).split('\n').slice(0, 12).join('\n'))
   const [, seed, what] = /^SEED=(\d+): (.*)$/m.exec(stdout) ?? []
   if (code === 0 || by === undefined && seed === undefined) return null

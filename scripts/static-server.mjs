@@ -30,13 +30,14 @@ const TYPES = {
 /**
  * Serves folders and texts on 127.0.0.1 and resolves to `{ url, port, close }`.
  *
- * @param {{ mounts?: Record<string, string>, files?: Record<string, string | (() => string | Promise<string>)>, port?: number, headers?: Record<string, string> }} options
+ * @param {{ mounts?: Record<string, string>, files?: Record<string, string | (() => string | Promise<string>)>, routes?: Record<string, import('node:http').RequestListener>, port?: number, headers?: Record<string, string> }} options
  *   `mounts`: URL prefix ending in `/` → folder, the longest prefix decides; `files`: URL path → the text itself, typed by the
- *   path's ending (html without one); `port` 0 picks a free one; `headers` go with every answer.
+ *   path's ending (html without one); `routes`: URL prefix → a function that answers itself; `port` 0 picks a free one; `headers` go
+ *   with every other answer.
  * @example
  * const site = await serveStatic({ mounts: { '/': 'www', '/homing/': 'dist' }, files: { '/farm.json': '{}' } })
  */
-export async function serveStatic({ mounts = {}, files = {}, port = 0, headers = {} }) {
+export async function serveStatic({ mounts = {}, files = {}, routes = {}, port = 0, headers = {} }) {
   const prefixes = Object.keys(mounts).sort((a, b) => b.length - a.length)
   const server = createServer((request, response) => {
     answer(request, response).catch((error) => {
@@ -46,6 +47,8 @@ export async function serveStatic({ mounts = {}, files = {}, port = 0, headers =
   })
 
   async function answer(request, response) {
+    const route = Object.keys(routes).find((candidate) => request.url.startsWith(candidate))
+    if (route !== undefined) return routes[route](request, response)
     const plain = { 'cache-control': 'no-store', ...headers }
     const refuse = (status, text) => response.writeHead(status, { ...plain, 'content-type': 'text/plain; charset=utf-8' }).end(text)
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(405, 'only GET')

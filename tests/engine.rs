@@ -64,7 +64,7 @@ fn check_fold(engine: &Device, world: &World, journal: &MemoryJournal) {
         homing::storage::Segments::Read(bytes) => bytes,
         homing::storage::Segments::Stale => panic!("nobody compacts"),
     };
-    let mut replica = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
+    let (mut replica, _) = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
     for row in &loaded.tail {
         for entry in homing::core::journal::decode(row.bytes.clone()).unwrap() {
             replica.fold(&entry).unwrap();

@@ -23,6 +23,8 @@ mod dependencies;
 mod harness;
 #[path = "queue/ids.rs"]
 mod ids;
+#[path = "queue/numbers.rs"]
+mod numbers;
 #[path = "queue/policies.rs"]
 mod policies;
 #[path = "queue/regressions.rs"]

@@ -4,6 +4,8 @@
 // request, only the transaction; it is committed explicitly; writes made while a transaction is in flight share the
 // next one (group commit). It stamps nothing and merges nothing, so it does less work than any sync engine must.
 
+import { BATCH, pages, send } from './plain.mjs'
+
 function settled(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result)
@@ -56,14 +58,29 @@ export async function open(name) {
     busy = false
   }
 
+  /** By the thousand: read the queue and the rows it names, send them, forget what was acknowledged. */
+  async function push() {
+    for (;;) {
+      const store = db.transaction('outbox').objectStore('outbox')
+      const [keys, entries] = await Promise.all([settled(store.getAllKeys(null, BATCH)), settled(store.getAll(null, BATCH))])
+      if (keys.length === 0) return
+      const rows = db.transaction('records').objectStore('records')
+      const records = await Promise.all([...new Set(entries.map(({ id }) => id))].map((id) => settled(rows.get(id))))
+      await send(name, records)
+      await new Promise((resolve, reject) => {
+        const transaction = db.transaction('outbox', 'readwrite')
+        transaction.oncomplete = () => resolve()
+        transaction.onabort = () => reject(transaction.error)
+        transaction.objectStore('outbox').delete(IDBKeyRange.bound(keys[0], keys.at(-1)))
+        transaction.commit()
+      })
+    }
+  }
+
   /** Page by page, the next one on its way while this one is merged: the later version of each row stays. */
   async function pull() {
-    const get = (since) => fetch(`/no-server?plain&cursor=${since}`).then((response) => response.json())
     const since = (await settled(db.transaction('meta').objectStore('meta').get('checkpoint'))) ?? 0
-    let next = get(since)
-    while (next !== null) {
-      const page = await next
-      next = page.more ? get(page.checkpoint) : null
+    for await (const page of pages(name, since)) {
       await new Promise((resolve, reject) => {
         const transaction = db.transaction(['records', 'meta'], 'readwrite')
         transaction.oncomplete = () => resolve()
@@ -78,17 +95,21 @@ export async function open(name) {
     }
   }
 
+  function write(record) {
+    return new Promise((resolve, reject) => {
+      waiting.push({ record, resolve, reject })
+      if (busy) return
+      busy = true
+      queueMicrotask(flush)
+    })
+  }
+
   return {
+    push,
     pull,
     insertMany: (records) => commit(db, records),
-    insert(record) {
-      return new Promise((resolve, reject) => {
-        waiting.push({ record, resolve, reject })
-        if (busy) return
-        busy = true
-        queueMicrotask(flush)
-      })
-    },
+    insert: write,
+    save: write,
     list: () => settled(db.transaction('records').objectStore('records').getAll()),
     pending: () => settled(db.transaction('outbox').objectStore('outbox').count()),
     close: async () => db.close(),

@@ -9,9 +9,11 @@ const COUNT = 10_000
 export const about = {
   title: 'bytes written by 10,000 single appends per byte of their bodies',
   unit: '×',
-  limit: { value: 3 },
+  limits: [{ max: 3 }],
   rounds: { full: 1, quick: 1 },
   warmUp: false,
+  race: false,
+  peers: ['homing', 'hand-written'],
 }
 
 export async function measure({ open, database }) {

@@ -23,9 +23,9 @@ export function postgresPrograms() {
 
 /**
  * Starts PostgreSQL and resolves when it answers: `{ url, stop() }`. What is in it is gone after a crash of the machine: tests
- * ask for speed, and for what survives the crash of a client.
+ * ask for speed, and for what survives the crash of a client. `durable`: it writes as in production, for measurements.
  */
-export async function startPostgres() {
+export async function startPostgres({ durable = false } = {}) {
   const programs = postgresPrograms()
   if (programs === null) throw new SetupError('There is no PostgreSQL.', 'Run: node scripts/setup.mjs postgres')
   const folder = await mkdtemp(join(tmpdir(), 'homing-postgres-'))
@@ -35,7 +35,8 @@ export async function startPostgres() {
   const options = { cwd: folder, ...owner }
   await execute(join(programs, 'initdb'), ['--no-sync', '--auth', 'trust', '--username', 'homing', '--encoding', 'UTF8', '--locale', 'C', '-D', data], options)
   const port = await freePort()
-  const settings = ['fsync=off', 'full_page_writes=off', 'max_connections=200', 'listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`]
+  const fast = durable ? [] : ['fsync=off', 'full_page_writes=off']
+  const settings = [...fast, 'max_connections=200', 'listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`]
   const child = spawn(join(programs, 'postgres'), ['-D', data, ...settings.flatMap((setting) => ['-c', setting])], { ...options, stdio: ['ignore', 'ignore', 'pipe'] })
   const end = () => child.kill('SIGQUIT')
   process.once('exit', end)

@@ -14,7 +14,7 @@ import { run } from './process.mjs'
  */
 
 /** The server's tests that speak HTTP; they need no particular database. */
-const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process'].flatMap((name) => ['--test', name])
+const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 'hostile'].flatMap((name) => ['--test', name])
 
 /** Tests of the shell that run once more with every database in a worker. */
 const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed'].map((name) => `tests/js/${name}.test.mjs`)
@@ -56,8 +56,8 @@ export const SUITES = [
     name: 'merge',
     part: true,
     commands: async () => [
-      { ...cargo(['test', '--lib', '--', 'core::merge', 'core::patch']), counts: true },
-      { ...cargo(['test', '--test', 'merge']), counts: true },
+      { ...cargo(['test', '--lib', '--', '--show-output', 'core::merge', 'core::patch']), counts: true },
+      { ...cargo(['test', '--test', 'merge', '--', '--show-output']), counts: true },
       ...await browserCommands(['--test', 'browser_vectors']),
     ],
   },

@@ -8,11 +8,19 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Checks tokens.
 pub struct Gate {
-    keys: Vec<Key>,
+    /// Of the secret.
+    own: Vec<Key>,
+    /// Of the JWK set; a new one takes the place of all.
+    set: RwLock<Vec<Key>>,
+    file: Option<PathBuf>,
+    /// When a token of an unknown key last made it read the file.
+    looked: Mutex<Option<Instant>>,
     claim: String,
     validation: Validation,
 }
@@ -26,7 +34,7 @@ struct Key {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate").field("keys", &self.keys.len()).field("claim", &self.claim).finish_non_exhaustive()
+        f.debug_struct("Gate").field("file", &self.file).field("claim", &self.claim).finish_non_exhaustive()
     }
 }
 
@@ -43,6 +51,9 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal(pub &'static str);
 
+/// How often tokens of keys that nobody knows can make the server read its JWK set.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Seconds a token outlives its `exp`, for clocks that differ.
 const LEEWAY_S: u64 = 30;
 
@@ -52,30 +63,48 @@ impl Gate {
     pub fn new(claim: &str) -> Self {
         // The audience is looked at only where this server was told whom it serves.
         let validation = Validation { leeway: LEEWAY_S, validate_nbf: true, validate_aud: false, ..Validation::default() };
-        Self { keys: Vec::new(), claim: claim.to_owned(), validation }
+        Self { own: Vec::new(), set: RwLock::default(), file: None, looked: Mutex::default(), claim: claim.to_owned(), validation }
     }
 
     /// Opens it for HS256 tokens of this secret.
     #[must_use]
     pub fn secret(mut self, secret: &str) -> Self {
-        self.keys.push(Key { id: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret.as_bytes()) });
+        self.own.push(Key { id: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret.as_bytes()) });
         self
     }
 
-    /// Opens it for RS256 and ES256 tokens of the keys in a JWK set (RFC 7517). Keys for other purposes are passed over.
+    /// Opens it for RS256 and ES256 tokens of the keys in a JWK set (RFC 7517). Keys for other purposes are passed over. The file
+    /// is read again by [`Gate::read_again`], and for a token that names a key which is not in it, once a minute at most: so keys
+    /// are changed by adding the new one to the file first.
     ///
     /// # Errors
-    /// When it is none, or has no key that this server can use.
-    pub fn jwks(mut self, text: &str) -> Result<Self, String> {
-        let set: JwkSet = serde_json::from_str(text).map_err(|e| format!("not a JWK set: {e}"))?;
-        let before = self.keys.len();
-        for jwk in &set.keys {
-            if let Some(algorithm) = algorithm_of(jwk) {
-                let key = DecodingKey::from_jwk(jwk).map_err(|e| format!("a key cannot be read: {e}"))?;
-                self.keys.push(Key { id: jwk.common.key_id.clone(), algorithm, key });
+    /// When it cannot be read, is none, or has no key that this server can use.
+    pub fn jwks(mut self, file: &Path) -> Result<Self, String> {
+        self.set = RwLock::new(keys_in(file)?);
+        self.file = Some(file.to_owned());
+        Ok(self)
+    }
+
+    /// Reads the JWK set again. One that is broken changes nothing.
+    pub fn read_again(&self) {
+        let Some(file) = &self.file else { return };
+        match keys_in(file) {
+            Ok(keys) => {
+                tracing::info!(keys = keys.len(), file = %file.display(), "read the JWK set again");
+                *self.set.write().unwrap_or_else(PoisonError::into_inner) = keys;
             }
+            Err(why) => tracing::error!(why, file = %file.display(), "the JWK set cannot be used; the keys stay as they were"),
         }
-        if self.keys.len() == before { Err("no RS256 or ES256 key in it".into()) } else { Ok(self) }
+    }
+
+    /// Whether an unknown key is worth another look now.
+    fn may_look(&self) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = self.file.is_some() && looked.is_none_or(|at| at.elapsed() >= LOOK_AGAIN);
+        if due {
+            *looked = Some(Instant::now());
+        }
+        due
     }
 
     /// Tokens must be for this audience.
@@ -119,15 +148,24 @@ impl Gate {
     }
 
     fn claims(&self, token: &str) -> Result<Map<String, Value>, Refusal> {
-        let Header { alg, kid, .. } = decode_header(token).map_err(|_| Refusal("malformed"))?;
-        let named = |key: &&Key| kid.is_none() || key.id.is_none() || key.id == kid;
-        let mut why = match self.keys.iter().any(|key| key.algorithm == alg) {
-            true => Refusal("unknown-key"),
-            false => Refusal("wrong-algorithm"),
-        };
+        let header = decode_header(token).map_err(|_| Refusal("malformed"))?;
+        let opened = self.open(token, &header);
+        let unknown = matches!(opened, Err(Refusal("unknown-key" | "wrong-algorithm"))) && header.kid.is_some();
+        if unknown && matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) && self.may_look() {
+            self.read_again();
+            return self.open(token, &header);
+        }
+        opened
+    }
+
+    fn open(&self, token: &str, Header { alg, kid, .. }: &Header) -> Result<Map<String, Value>, Refusal> {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+        let fits: Vec<&Key> = self.own.iter().chain(set.iter()).filter(|key| key.algorithm == *alg).collect();
+        let named = |key: &&&Key| kid.is_none() || key.id.is_none() || key.id == *kid;
+        let mut why = if fits.is_empty() { Refusal("wrong-algorithm") } else { Refusal("unknown-key") };
         let mut validation = self.validation.clone();
-        validation.algorithms = vec![alg];
-        for Key { key, .. } in self.keys.iter().filter(|key| key.algorithm == alg).filter(named) {
+        validation.algorithms = vec![*alg];
+        for Key { key, .. } in fits.iter().filter(named) {
             match decode(token, key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(e) => why = refusal(e.kind()),
@@ -139,6 +177,19 @@ impl Gate {
         }
         Err(why)
     }
+}
+
+fn keys_in(file: &Path) -> Result<Vec<Key>, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let set: JwkSet = serde_json::from_str(&text).map_err(|e| format!("not a JWK set: {e}"))?;
+    let mut keys = Vec::new();
+    for jwk in &set.keys {
+        if let Some(algorithm) = algorithm_of(jwk) {
+            let key = DecodingKey::from_jwk(jwk).map_err(|e| format!("a key cannot be read: {e}"))?;
+            keys.push(Key { id: jwk.common.key_id.clone(), algorithm, key });
+        }
+    }
+    if keys.is_empty() { Err("no RS256 or ES256 key in it".into()) } else { Ok(keys) }
 }
 
 fn refusal(kind: &ErrorKind) -> Refusal {
@@ -285,6 +336,12 @@ mod tests {
         jwk
     }
 
+    fn written(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
     fn set(keys: &[Value]) -> String {
         serde_json::json!({ "keys": keys }).to_string()
     }
@@ -294,7 +351,8 @@ mod tests {
         let named = |jwk: &mut Map<String, Value>, kid: &str| drop(jwk.insert("kid".into(), kid.into()));
         let old = jwk(&rs256(), Algorithm::RS256, |jwk| named(jwk, "old"));
         let text = set(&[old, jwk(&es256(), Algorithm::ES256, |jwk| named(jwk, "new"))]);
-        let gate = gate("sub").jwks(&text).unwrap();
+        let file = written(&text);
+        let gate = gate("sub").jwks(file.path()).unwrap();
         let claims = r#"{"sub":"a","exp":4000000000}"#;
         let of = |algorithm, kid: Option<&str>| Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
         let check = |header: &str| gate.check(Some(header)).map(|c| c.scope);
@@ -316,7 +374,7 @@ mod tests {
             Err(Refusal("wrong-signature"))
         );
         // Without a secret no HS256 token is looked at.
-        let only = Gate::new("sub").jwks(&text).unwrap();
+        let only = Gate::new("sub").jwks(file.path()).unwrap();
         assert_eq!(only.check(Some(&token(claims))), Err(Refusal("wrong-algorithm")));
     }
 
@@ -326,7 +384,30 @@ mod tests {
         let other = jwk(&rs256(), Algorithm::RS512, |_| ());
         let octets = jwk(&EncodingKey::from_secret(b"s"), Algorithm::HS256, |_| ());
         for text in ["", "{}", r#"{"keys":[]}"#, &set(&[encrypts, other, octets])] {
-            assert!(Gate::new("sub").jwks(text).is_err(), "{text}");
+            assert!(Gate::new("sub").jwks(written(text).path()).is_err(), "{text}");
         }
+        assert!(Gate::new("sub").jwks(Path::new("/nowhere")).is_err());
+    }
+
+    #[test]
+    fn a_changed_set_is_read_for_a_key_it_did_not_have_once_a_minute_at_most() {
+        let named = |kid: &str| jwk(&es256(), Algorithm::ES256, |jwk| drop(jwk.insert("kid".into(), kid.into())));
+        let signed_by = |kid: &str| {
+            let header = Header { kid: Some(kid.into()), ..Header::new(Algorithm::ES256) };
+            signed(&header, &es256(), r#"{"sub":"a","exp":4000000000}"#)
+        };
+        let file = written(&set(&[named("1")]));
+        let gate = Gate::new("sub").jwks(file.path()).unwrap();
+        let opens = |kid: &str| gate.check(Some(&signed_by(kid))).is_ok();
+        std::fs::write(file.path(), set(&[named("2")])).unwrap();
+        assert!(opens("1"), "no reason to look");
+        assert!(opens("2") && !opens("1"), "the new set took the place of the old one");
+        std::fs::write(file.path(), set(&[named("3")])).unwrap();
+        assert!(!opens("3"), "looked a moment ago");
+        gate.read_again();
+        assert!(opens("3"));
+        std::fs::write(file.path(), "{").unwrap();
+        gate.read_again();
+        assert!(opens("3"), "a broken set changes nothing");
     }
 }

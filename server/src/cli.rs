@@ -26,7 +26,7 @@ const LONG: &str = "Reference sync server of Homing: answers the sync protocol o
 pub enum Command {
     /// Answer sync requests until SIGINT or SIGTERM
     #[command(after_help = "Prints `listening on http://HOST:PORT` on stdout once requests are answered; logs go to stderr.\n\
-        Endpoints: POST and GET /api/v1/sync/delta, GET /healthz.")]
+        Endpoints: POST and GET /api/v1/sync/delta, GET /healthz, GET /openapi.json.")]
     Serve(Serve),
     /// Print a token for one scope, signed with the same secret
     Token(Token),
@@ -74,7 +74,8 @@ pub struct Tokens {
     /// Key of HS256 tokens, at least 32 bytes; better given by the environment, where `ps` does not show it
     #[arg(long, value_name = "SECRET", env = "HOMING_JWT_SECRET", hide_env_values = true, required_unless_present = "jwks", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub jwt_secret: Option<String>,
-    /// JWK set with the public keys of RS256 and ES256 tokens; read at start
+    /// JWK set with the public keys of RS256 and ES256 tokens; read at start, on SIGHUP, and for a token of a key that is not in it,
+    /// once a minute at most
     #[arg(long, value_name = "FILE")]
     pub jwks: Option<PathBuf>,
     /// Claim of the token that names the scope

@@ -32,11 +32,14 @@ use tower_http::timeout::TimeoutLayer;
 /// Longest time a request may take, body included.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// What the endpoints take and answer, as OpenAPI; `tests/hostile.rs` sees that it is true.
+const DESCRIPTION: &str = include_str!("../openapi.json");
+
 /// What every handler needs.
 #[derive(Debug)]
 pub struct App<S> {
     /// Checks tokens.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// Counts requests.
     pub rate: Arc<Rate>,
     /// Answers sync requests.
@@ -55,6 +58,7 @@ pub fn router<S: Store>(app: App<S>, origins: &[String]) -> Router {
     Router::new()
         .route("/api/v1/sync/delta", sync)
         .route("/healthz", get(health::<S>))
+        .route("/openapi.json", get(|| async { json(DESCRIPTION.to_owned()) }))
         .with_state(app)
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIME_LIMIT))
         .layer(CatchPanicLayer::custom(|_| Failure::internal().into_response()))

@@ -19,6 +19,7 @@
 //! | `POST /api/v1/sync/delta` | push mutations, get results and changes |
 //! | `GET /api/v1/sync/delta?cursor=…&since=…&limit=…&clientId=…&requestId=…&scope=…&protocol=1` | get changes |
 //! | `GET /healthz` | whether the database answers; no token needed |
+//! | `GET /openapi.json` | all this as an OpenAPI description; no token needed |
 //!
 //! A token is a JWT with `exp`, signed HS256 with the secret, or RS256 or ES256 with a key of the JWK set `--jwks FILE`; `nbf` is
 //! looked at, `aud` and `iss` where `--audience` and `--issuer` name one. The claim `--scope-claim` (default `sub`) names the scope,

@@ -29,12 +29,16 @@ async fn run(options: &Serve) -> Outcome {
     log::start(options.log);
     // Before the server is announced, so that a stop asked for at once is heard.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let running = serve::start(options).await?;
     writeln!(std::io::stdout(), "listening on http://{}", running.address)?;
     std::io::stdout().flush()?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => running.read_keys_again(),
+        }
     }
     tracing::info!("stopping");
     running.stop().await;

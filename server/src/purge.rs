@@ -9,12 +9,13 @@ use crate::store::{Purged, Store, StoreError, Transaction as _};
 use homing::core::authority::horizon;
 use homing::core::stamp::Stamp;
 
-/// Goes through all scopes once. Several servers may do so at the same time.
+/// Goes through all scopes once. Several servers may do so at the same time: a clock of theirs that is ahead of the database's
+/// makes nothing older.
 ///
 /// # Errors
 /// When the database fails; what was purged until then stays so.
 pub async fn run(store: &impl Store, now: Stamp) -> Result<Purged, StoreError> {
-    let before = horizon(now);
+    let before = horizon(store.clock().await?.map_or(now, |theirs| theirs.min(now)));
     let mut sum = Purged::default();
     let mut after = String::new();
     loop {

@@ -57,11 +57,17 @@ impl std::error::Error for StartError {}
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    gate: Arc<Gate>,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
 
 impl Running {
+    /// Reads the JWK set again.
+    pub fn read_keys_again(&self) {
+        self.gate.read_again();
+    }
+
     /// Stops taking requests, finishes those under way (at most 10 s), closes the database.
     pub async fn stop(self) {
         let _ = self.stop.send(());
@@ -94,7 +100,8 @@ async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: 
 
     let desk = Arc::new(Desk::new(store, schema, rules));
     let rate = Arc::new(Rate::new(options.rate));
-    let app = App { gate, rate: rate.clone(), desk: desk.clone(), max_body: options.max_body };
+    let gate = Arc::new(gate);
+    let app = App { gate: gate.clone(), rate: rate.clone(), desk: desk.clone(), max_body: options.max_body };
     let service = router(app, &options.allow_origin).into_make_service_with_connect_info::<SocketAddr>();
     let upkeep = tokio::spawn(upkeep(desk.clone(), rate, options.purge_every));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -117,7 +124,7 @@ async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: 
         desk.store().close().await;
         tracing::info!("stopped");
     });
-    Ok(Running { address, stop, done })
+    Ok(Running { address, gate, stop, done })
 }
 
 fn declarations(file: &Path) -> Result<(Schema, Rules), String> {
@@ -135,9 +142,7 @@ fn gate(tokens: &Tokens) -> Result<Gate, StartError> {
         gate = gate.secret(secret);
     }
     if let Some(file) = &tokens.jwks {
-        let wrong = |why: String| StartError::Jwks(format!("{}: {why}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
-        gate = gate.jwks(&text).map_err(wrong)?;
+        gate = gate.jwks(file).map_err(|why| StartError::Jwks(format!("{}: {why}", file.display())))?;
     }
     gate = tokens.audience.iter().fold(gate, |gate, audience| gate.audience(audience));
     Ok(tokens.issuer.iter().fold(gate, |gate, issuer| gate.issuer(issuer)))

@@ -14,6 +14,9 @@ use homing::core::schema::Schema;
 use homing::core::stamp::Stamp;
 use serde::Deserialize;
 
+/// How often a request is judged that claims what somebody else claims at the same time.
+const TRIES: usize = 5;
+
 /// Answers sync requests of all scopes.
 #[derive(Debug)]
 pub struct Desk<S> {
@@ -56,8 +59,20 @@ impl<S: Store> Desk<S> {
         self.answer(plan, Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results }).await
     }
 
-    /// One transaction: all effects of the request, or none.
+    /// The effects of the request. Numbers and unique values are claimed in the database; where somebody was first who did not
+    /// hold the scope's lock, the request is judged again on what is there now.
     async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Vec<WireResult>, StoreError> {
+        for _ in 1..TRIES {
+            match self.try_to_apply(scope, request, now).await {
+                Err(StoreError::Taken) => tracing::warn!("a claim was taken meanwhile; judging again"),
+                done => return done,
+            }
+        }
+        self.try_to_apply(scope, request, now).await
+    }
+
+    /// One transaction: all effects of the request, or none.
+    async fn try_to_apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Vec<WireResult>, StoreError> {
         // Before the scope is locked: it takes time and needs nothing from there.
         let refused = self.rules.objections(request);
         let mut tx = self.store.begin(scope, now).await?;
@@ -106,8 +121,7 @@ impl<S: Store> Desk<S> {
     async fn advance(&self, scope: &str, plan: impl Fn(&Head) -> PagePlan + Send, now: Stamp) -> Result<(), StoreError> {
         let mut tx = self.store.begin(scope, now).await?;
         if let Some(head) = plan(tx.head()).new_head {
-            let none = Effects { rows: Vec::new(), receipts: Vec::new(), settled: Vec::new(), ids: Vec::new(), waiting: Vec::new(), head };
-            tx.write(&none).await?;
+            tx.write(&Effects::none(head)).await?;
         }
         tx.commit().await
     }

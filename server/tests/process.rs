@@ -192,6 +192,36 @@ async fn the_command_line_explains_itself() {
     assert!(!ok && said.contains("--database") && !said.contains("panicked"), "{said}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_changed_key_set_is_read_on_sighup() {
+    use jsonwebtoken::jwk::{Jwk, JwkSet};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    let place = Place::new().await;
+    let (old, new) =
+        (EncodingKey::from_rsa_der(include_bytes!("fixtures/rs256.der")), EncodingKey::from_ec_der(include_bytes!("fixtures/es256.der")));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let write = |key: &EncodingKey, algorithm| {
+        let set = JwkSet { keys: vec![Jwk::from_encoding_key(key, algorithm).unwrap()] };
+        std::fs::write(file.path(), serde_json::to_string(&set).unwrap()).unwrap();
+    };
+    write(&old, Algorithm::RS256);
+    let mut process = serve(&place, &["--jwks", file.path().to_str().unwrap()]).await;
+    // Without a key id: nothing in the token says that there is a new set.
+    process.client.token = encode(&Header::new(Algorithm::ES256), &json!({ "sub": "farm-1", "exp": common::now_s() + 600 }), &new).unwrap();
+    assert_eq!(process.client.get("").await.status, 401);
+    write(&new, Algorithm::ES256);
+    assert_eq!(process.client.get("").await.status, 401);
+    let told = Command::new("kill").args(["-HUP", &process.child.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(told.success());
+    let opened = async {
+        while process.client.get("").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), opened).await.expect("the new key opens nothing");
+}
+
 #[tokio::test]
 async fn a_printed_token_opens_its_scope() {
     let place = Place::new().await;

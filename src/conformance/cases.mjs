@@ -1,12 +1,14 @@
 // What a server must do so that no device loses, doubles or misses anything. Each case is a promise and a story that breaks
-// where it is not kept. Not here: how it is asked (`client.mjs`), how it is told (`cli.mjs`).
+// where it is not kept. Not here: those about collections that the server must declare (`declared.mjs`), how it is asked
+// (`client.mjs`), how it is told (`cli.mjs`).
 
 import { deepStrictEqual as same, ok } from 'node:assert'
 import { DAY, content } from './client.mjs'
+import { DECLARED } from './declared.mjs'
 
 const statuses = (results) => results.map(({ status }) => status)
 
-/** @type {readonly { name: string, promise: string, story: (run: import('./client.mjs').Run, vectors: readonly object[]) => Promise<void> }[]} */
+/** @type {readonly { name: string, promise: string, declared?: true, story: (run: import('./client.mjs').Run, vectors: Vectors) => Promise<void> }[]} `declared`: it needs the collections of `declared.mjs` */
 export const CASES = [
   {
     name: 'receipts',
@@ -310,8 +312,8 @@ export const CASES = [
   {
     name: 'vectors',
     promise: 'last write wins as in the golden vectors (tests/fixtures/merge/lww.json), in either order',
-    async story(run, vectors) {
-      for (const [n, { name, local, incoming, winner, archived }] of vectors.entries()) {
+    async story(run, { lww }) {
+      for (const [n, { name, local, incoming, winner, archived }] of lww.cases.entries()) {
         // Deleted here, edited there is asked elsewhere: over the wire a person decides it.
         if (local._deletedAt !== null || incoming._deletedAt !== null) continue
         for (const [turn, versions] of [[local, incoming], [incoming, local]].entries()) {
@@ -330,4 +332,5 @@ export const CASES = [
       }
     },
   },
+  ...DECLARED,
 ]

@@ -2,24 +2,42 @@
 // `homing conformance <url> --token …`: asks a server to keep the promises of the protocol, and says which it kept.
 // Not here: the promises (`cases.mjs`).
 
-import { readFile } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { realpathSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { CASES } from './cases.mjs'
 import { Run } from './client.mjs'
+import { schema } from './declared.mjs'
 
-const HELP = `Usage: homing conformance <url> --token TOKEN [--only NAME,NAME]
+const HELP = `Usage: homing conformance <url> --token TOKEN [--declared] [--only NAME,NAME]
+       homing conformance --print-schema
 
 Checks any server of the sync protocol at <url>/api/v1/sync/delta, as a device would use it. It writes some hundred records
 into the scope of the token, under names of its own: use a scope that is only for tests. HOMING_TOKEN is taken, too.
+--declared asks also what needs declared collections (*); the server must have loaded what --print-schema prints.
 
-${CASES.map(({ name, promise }) => `  ${name.padEnd(20)}${promise}`).join('\n')}`
+${CASES.map(({ name, promise, declared }) => `  ${`${name}${declared ? ' *' : ''}`.padEnd(20)}${promise}`).join('\n')}`
+
+/** The golden vectors by the name of their file, packed beside this or in the repository. */
+async function readVectors() {
+  const packed = new URL('./vectors/', import.meta.url)
+  const folder = await readdir(packed).then(() => packed, () => new URL('../../tests/fixtures/merge/', import.meta.url))
+  const files = (await readdir(folder)).filter((name) => name.endsWith('.json')).sort()
+  const read = async (name) => [name.replace('.json', ''), JSON.parse(await readFile(new URL(name, folder), 'utf8'))]
+  return Object.fromEntries(await Promise.all(files.map(read)))
+}
+
+/** What the server must declare for the cases that need it. */
+export async function declarations() {
+  return schema(await readVectors())
+}
 
 /** Runs the cases; resolves to what came of each: `{ name, promise, error }`, `error` null where the promise was kept. */
-export async function conformance(url, token, { only = CASES.map(({ name }) => name), fetch, tell = () => {} } = {}) {
-  const { cases: vectors } = JSON.parse(await readFile(new URL('./lww.json', import.meta.url), 'utf8').catch(() => readFile(new URL('../../tests/fixtures/merge/lww.json', import.meta.url), 'utf8')))
+export async function conformance(url, token, { declared: asked = false, only, fetch, tell = () => {} } = {}) {
+  const vectors = await readVectors()
+  const chosen = only === undefined ? CASES.filter(({ declared = false }) => asked || !declared) : CASES.filter(({ name }) => only.includes(name))
   const told = []
-  for (const { name, promise, story } of CASES.filter(({ name }) => only.includes(name))) {
+  for (const { name, promise, story } of chosen) {
     const error = await story(new Run(url, token, fetch), vectors).then(() => null, (error) => error)
     told.push({ name, promise, error })
     tell(told.at(-1))
@@ -28,8 +46,9 @@ export async function conformance(url, token, { only = CASES.map(({ name }) => n
 }
 
 async function main() {
-  const { values, positionals: [command, url] } = parseArgs({ allowPositionals: true, options: { token: { type: 'string' }, only: { type: 'string' }, help: { type: 'boolean' } } })
+  const { values, positionals: [command, url] } = parseArgs({ allowPositionals: true, options: { token: { type: 'string' }, only: { type: 'string' }, declared: { type: 'boolean' }, 'print-schema': { type: 'boolean' }, help: { type: 'boolean' } } })
   const token = values.token ?? process.env.HOMING_TOKEN
+  if (command === 'conformance' && values['print-schema']) return console.log(JSON.stringify(await declarations(), null, 2))
   if (values.help || command !== 'conformance' || url === undefined || token === undefined) {
     console.log(HELP)
     process.exitCode = values.help ? 0 : 2
@@ -38,6 +57,7 @@ async function main() {
   const unknown = values.only?.split(',').find((name) => !CASES.some((one) => one.name === name))
   if (unknown !== undefined) throw new Error(`there is no case "${unknown}"`)
   const told = await conformance(url, token, {
+    declared: values.declared,
     only: values.only?.split(','),
     tell: ({ name, promise, error }) => console.log(`${error === null ? 'ok  ' : 'FAIL'} ${name.padEnd(20)}${promise}${error === null ? '' : `\n     ${error.message.replaceAll('\n', '\n     ')}`}`),
   })

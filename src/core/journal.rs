@@ -338,6 +338,21 @@ impl Response {
     }
 }
 
+impl Entry {
+    /// Leaves an answer's rows out, and with them its cursor, so that they come again; whether it had any beside its results.
+    pub fn leave_rows(&mut self) -> bool {
+        let Entry::Response(response) = self else { return false };
+        if response.results.is_empty() || response.changes.is_empty() && response.quarantined.is_empty() {
+            return false;
+        }
+        response.changes.clear();
+        response.quarantined.clear();
+        // No cursor is empty: from where the fold stands, nobody asked for this (rule *cas*).
+        response.asked = Some(String::new());
+        true
+    }
+}
+
 fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Vec<S>, E> {
     list.into_iter().map(f).collect()
 }

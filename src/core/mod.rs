@@ -8,6 +8,7 @@ pub mod journal;
 pub mod merge;
 pub mod metrics;
 pub mod mutation;
+pub mod ordinal;
 pub mod patch;
 pub mod plan;
 pub mod protocol;

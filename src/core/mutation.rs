@@ -80,6 +80,9 @@ pub struct Once {
     pub content: Arc<str>,
 }
 
+/// What the author of a version had seen in the texts he changed, by pointer; nothing where there was none.
+pub type Texts = BTreeMap<String, Option<String>>;
+
 /// A queued write. `R` is the record it carries: [`Record`] in memory, a line number in a journal row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mutation<R = Record> {
@@ -107,9 +110,10 @@ pub struct Mutation<R = Record> {
     /// JSON Pointers it changed against what its author saw (only where the policy merges fields).
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// What its author saw in the texts it changed, by pointer: those of typed fields merge against it.
-    #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub texts: BTreeMap<String, String>,
+    /// The texts among the typed fields that it changed: they merge against what its author saw, the others are left as
+    /// others wrote them. `None`: nothing is known, every text counts as written.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Texts>,
     /// Mutations of other records that must take effect first.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<MutationId>,
@@ -143,6 +147,11 @@ fn none<R>() -> Option<R> {
     None
 }
 
+/// The same for texts: what the first of the two writes saw is what both were made on.
+pub(crate) fn add_texts(to: &mut Option<Texts>, more: Option<Texts>) {
+    *to = to.take().zip(more).map(|(first, later)| later.into_iter().chain(first).collect());
+}
+
 /// What one write says it changed and what the one it stands for did, each once.
 pub(crate) fn add_pointers(to: &mut Vec<String>, more: &[String]) {
     for pointer in more {
@@ -164,7 +173,7 @@ impl<R> Mutation<R> {
             base: None,
             on: None,
             changed: Vec::new(),
-            texts: BTreeMap::new(),
+            texts: None,
             depends_on: Vec::new(),
             imported: false,
             retry_of: None,

@@ -85,7 +85,9 @@ pub struct WireMutation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Vec<String>>,
     /// Under `fields`: what the base had at each changed pointer (absent: nothing). A value of the row that is
-    /// still this was seen by the author, so overwriting it loses nothing and archives nothing.
+    /// still this was seen by the author, so overwriting it loses nothing and archives nothing. Under any policy: what the
+    /// author saw in each typed text he changed (`null`: there was none). A text that neither this nor `changed` names he
+    /// left alone, and so does the server; without both everything counts as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<serde_json::Map<String, serde_json::Value>>,
     /// The version's stamp.

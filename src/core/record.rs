@@ -117,7 +117,7 @@ impl Record {
             return Ok(Self::build(envelope, &fields));
         }
         // One line per record is what the journal relies on; a foreign server may have pretty-printed.
-        let text: Text = if text.contains(['\n', '\r']) { compact(text)?.into() } else { text.into() };
+        let text: Text = if has_line_end(text) { compact(text)?.into() } else { text.into() };
         Ok(Self { text, ..record })
     }
 
@@ -172,7 +172,7 @@ impl Record {
             let _ = write!(text, ",\"_rev\":{rev}");
         }
         text.push('}');
-        if text.contains(['\n', '\r']) {
+        if has_line_end(&text) {
             text = compact(&text).unwrap_or(text);
         }
         Self { id: e.id.into(), updated_at: e.updated_at, deleted_at: e.deleted_at, rev: e.rev, text: text.into() }
@@ -297,6 +297,11 @@ impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Record::parse(Box::<RawValue>::deserialize(d)?.get()).map_err(serde::de::Error::custom)
     }
+}
+
+/// Outside of strings JSON may be broken into lines; a journal row has one line per record.
+fn has_line_end(text: &str) -> bool {
+    memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some()
 }
 
 /// Appends a JSON string literal.

@@ -86,6 +86,16 @@ pub enum Ids {
     Server,
 }
 
+/// A number that the server gives to each new record: one more than the highest ever given under the same parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordinal {
+    /// The field that holds it.
+    pub field: String,
+    /// The field that names the parent; `None`: one sequence for the whole collection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
 /// One collection's declaration. Everything is optional; the default is `lww` with client ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -108,6 +118,13 @@ pub struct Collection {
     /// Field → collection it refers to.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, String>,
+    /// Field that the server numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<Ordinal>,
+    /// Fields whose values, taken together, the server lets only one live record have; each a text, a number or a boolean, or
+    /// the record is not asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unique: Vec<Vec<String>>,
     /// `false`: never leaves the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync: Option<bool>,
@@ -177,6 +194,9 @@ impl Schema {
             {
                 return refuse("/groups", format!("{field} is in two groups, or has a type of its own"));
             }
+            if let Err((at, why)) = declared.check_claims() {
+                return refuse(at, why);
+            }
         }
         Ok(())
     }
@@ -210,6 +230,12 @@ impl Schema {
         }
     }
 
+    /// The field that the server numbers.
+    #[must_use]
+    pub fn ordinal(&self, collection: &str) -> Option<&Ordinal> {
+        self.collection(collection)?.ordinal.as_ref()
+    }
+
     /// Whether the collection leaves the device.
     #[must_use]
     pub fn syncs(&self, collection: &str) -> bool {
@@ -224,7 +250,39 @@ impl Schema {
 }
 
 impl Collection {
-    /// Hash of the shared half: merge, singleton, ids, fields, groups, references.
+    /// Whether every ordinal and every constraint is about whole values of plain fields that reach the server.
+    fn check_claims(&self) -> Result<(), (&'static str, String)> {
+        let plain = |field: &String| {
+            !field.is_empty()
+                && !RESERVED.contains(&field.as_str())
+                && !self.fields.contains_key(field)
+                && !self.local_fields.contains(field)
+        };
+        let why = |field: &String| format!("{field:?} is Homing's own, has a type, or never leaves the device");
+        if self.singleton && (self.ordinal.is_some() || !self.unique.is_empty()) {
+            return Err(("/singleton", "one record needs neither a number nor a constraint".into()));
+        }
+        if let Some(Ordinal { field, parent }) = &self.ordinal {
+            if let Some(field) = [Some(field), parent.as_ref()].into_iter().flatten().find(|field| !plain(field)) {
+                return Err(("/ordinal", why(field)));
+            }
+            if parent.as_ref() == Some(field) || self.groups.iter().flatten().any(|grouped| grouped == field) {
+                return Err(("/ordinal", format!("{field} is given by the server: it is no parent and in no group")));
+            }
+        }
+        for fields in &self.unique {
+            if let Some(field) = fields.iter().find(|field| !plain(field)) {
+                return Err(("/unique", why(field)));
+            }
+            let together = fields.len() == 1 || self.groups.iter().any(|group| fields.iter().all(|field| group.contains(field)));
+            if fields.is_empty() || self.merge == Some(Policy::Fields) && !together {
+                return Err(("/unique", "where fields merge one by one, the fields of a constraint are in one of `groups`".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hash of the shared half: merge, singleton, ids, fields, groups, references, ordinal.
     #[must_use]
     pub fn hash(&self) -> String {
         let shared = Self {
@@ -234,6 +292,7 @@ impl Collection {
             fields: self.fields.clone(),
             groups: self.groups.clone(),
             references: self.references.clone(),
+            ordinal: self.ordinal.clone(),
             ..Self::default()
         };
         digest(&[&serde_json_canonicalizer::to_string(&shared).unwrap_or_default()])
@@ -316,10 +375,35 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_constraints_that_cannot_be_kept_are_refused() {
+        let parse = |declared: &str| Schema::parse(&format!(r#"{{"collections":{{"x":{declared}}}}}"#));
+        for (declared, at) in [
+            (r#"{"ordinal":{"field":"_rev"}}"#, "/ordinal"),
+            (r#"{"ordinal":{"field":"n","parent":"n"}}"#, "/ordinal"),
+            (r#"{"ordinal":{"field":"n"},"fields":{"n":"counter"}}"#, "/ordinal"),
+            (r#"{"ordinal":{"field":"n"},"merge":"fields","groups":[["n","m"]]}"#, "/ordinal"),
+            (r#"{"ordinal":{"field":"n"},"singleton":true}"#, "/singleton"),
+            (r#"{"unique":[[]]}"#, "/unique"),
+            (r#"{"unique":[["id"]]}"#, "/unique"),
+            (r#"{"unique":[["pin"]],"localFields":["pin"]}"#, "/unique"),
+            (r#"{"unique":[["a","b"]],"merge":"fields"}"#, "/unique"),
+        ] {
+            assert_eq!(parse(declared).unwrap_err().path, Some(format!("/collections/x{at}")), "{declared}");
+        }
+        let schema =
+            parse(r#"{"unique":[["a","b"],["c"]],"merge":"fields","groups":[["b","a","z"]],"ordinal":{"field":"n","parent":"a"}}"#);
+        assert_eq!(schema.unwrap().ordinal("x").unwrap().parent.as_deref(), Some("a"));
+    }
+
+    #[test]
     fn only_the_shared_half_is_hashed() {
         let a = Schema::parse(r#"{"collections":{"x":{"merge":"fields","lazy":true},"pins":{"sync":false}}}"#).unwrap();
         let b = Schema::parse(r#"{"collections":{"x":{"merge":"fields","label":"n"}}}"#).unwrap();
         assert_eq!(a.hashes(), b.hashes());
         assert_ne!(a.hashes(), Schema::parse(r#"{"collections":{"x":{"merge":"lww"}}}"#).unwrap().hashes());
+        let rules =
+            |more: &str| Schema::parse(&format!(r#"{{"collections":{{"x":{{"merge":"fields"{more}}}}}}}"#)).unwrap().hashes()["x"].clone();
+        assert_eq!(rules(""), rules(r#","unique":[["code"]]"#), "a rule that only the server knows");
+        assert_ne!(rules(""), rules(r#","ordinal":{"field":"n"}"#));
     }
 }

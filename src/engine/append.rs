@@ -1,8 +1,9 @@
 //! Appending: group commit, catching up with other tabs, what a failed append means.
 
-use super::{Durable, Engine, Failed, Memory, Notice, Verdict, load};
+use super::load::{entries_of, load};
+use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
-use crate::core::journal::{Change, Entry, decode, encode};
+use crate::core::journal::{Change, Entry, encode};
 use crate::core::record::Key;
 use crate::core::replica::{Output, Source};
 use crate::platform::Platform;
@@ -43,7 +44,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     async fn append_group(&self, count: usize, head: u64, bytes: Vec<u8>) -> Result<()> {
         let size = bytes.len() as u64;
-        match self.inner.journal.append(head, bytes).await {
+        match self.noting(self.inner.journal.append(head, bytes).await) {
             Ok(Appended::At(new)) => {
                 self.inner.memory.borrow_mut().appended(new, size, count);
                 self.inner.platform.appended(new);
@@ -98,7 +99,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let head = self.inner.memory.borrow().head;
         let bytes = encode(std::slice::from_ref(entry))?;
         let size = bytes.len() as u64;
-        match self.inner.journal.append(head, bytes).await? {
+        match self.noting(self.inner.journal.append(head, bytes).await)? {
             Appended::At(new) => {
                 self.folded(entry, source, new, size)?;
                 self.inner.platform.appended(new);
@@ -143,22 +144,26 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     async fn catch_up_in_turn(&self) -> Result<()> {
         let head = self.inner.memory.borrow().head;
-        match self.inner.journal.tail(head).await? {
+        match self.noting(self.inner.journal.tail(head).await)? {
             Tail::Rows(rows, newest) => {
-                let mut entries = Vec::new();
                 let bytes = rows.iter().map(|row| row.bytes.len() as u64).sum::<u64>();
-                for row in rows {
-                    entries.extend(decode(row.bytes)?);
-                }
+                let (entries, unreadable) = entries_of(rows);
                 let now = self.inner.platform.now();
                 let mut memory = self.inner.memory.borrow_mut();
                 memory.collect(Source::Local);
-                memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|e| m.replica.fold(e)))?;
+                memory.beneath(now, &self.inner.options, |m| {
+                    if !unreadable.is_empty() {
+                        m.replica.missing_something();
+                    }
+                    entries.iter().try_for_each(|e| m.replica.fold(e))
+                })?;
                 memory.dropped(&entries);
                 memory.tail_bytes += bytes;
                 memory.head = newest;
                 memory.tell();
                 memory.collect(Source::Tab);
+                drop(memory);
+                self.tell_unreadable(unreadable);
                 Ok(())
             }
             Tail::Compacted => self.reload_in_turn().await,
@@ -168,8 +173,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Another tab compacted what this one had not read: the stored state is the state.
     pub(super) async fn reload_in_turn(&self) -> Result<()> {
         let schema = self.inner.memory.borrow().replica.schema.clone();
-        let mut fold = load(&self.inner.journal, &schema).await?;
-        let unreadable = fold.finish();
+        let mut fold = self.noting(load(&self.inner.journal, &schema).await)?;
+        let mut unreadable = fold.finish();
+        unreadable.append(&mut fold.unreadable);
         let now = self.inner.platform.now();
         let mut memory = self.inner.memory.borrow_mut();
         memory.beneath(now, &self.inner.options, |m| {
@@ -180,9 +186,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         });
         (memory.head, memory.compacted) = (fold.head, fold.compacted);
         (memory.tail_bytes, memory.segment_sizes) = (fold.tail_bytes, fold.segment_sizes);
-        memory.report.notices.extend(unreadable.into_iter().map(Notice::Error));
         memory.report.everything = true;
         memory.collect(Source::Tab);
+        drop(memory);
+        self.tell_unreadable(unreadable);
         Ok(())
     }
 }

@@ -31,6 +31,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
             memory.compacting = true;
         }
+        self.compact_soon();
+    }
+
+    /// The same whatever its size.
+    pub(super) fn compact_soon(&self) {
         let engine = self.clone();
         self.inner.platform.spawn(Box::pin(async move {
             if let Err(error) = engine.compact().await {

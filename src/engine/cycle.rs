@@ -91,13 +91,22 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return outcome;
             }
         }
-        let outcome = match self.may_start(asked).await {
-            Ok(()) => self.whole_cycle(full).await,
-            Err(refused) => Err(refused),
-        };
+        let outcome = self.in_turn(full, asked).await;
         self.inner.cycles.set(self.inner.cycles.get() + 1);
         *self.inner.last_cycle.borrow_mut() = Some(outcome.clone());
         outcome
+    }
+
+    /// One tab sends at a time. Which one does is of no importance to the data: it is to the server, and to the battery.
+    async fn in_turn(&self, full: bool, asked: bool) -> Result<SyncReport> {
+        self.may_start(asked).await?;
+        let turn = self.inner.platform.turn().await;
+        if turn.is_some() {
+            // While it waited the app may have paused, and another tab has sent.
+            self.may_start(asked).await?;
+            self.catch_up().await?;
+        }
+        self.whole_cycle(full).await
     }
 
     async fn whole_cycle(&self, full: bool) -> Result<SyncReport> {

@@ -5,7 +5,8 @@
 //! in portions between which the page can do something else, or all at once as soon as anybody asks for more than texts.
 //! Lives here: who sees memory when ([`Later`]). Not here: what can be put off (`core::journal::Unfolded`).
 
-use super::{Engine, Fold, Memory, Notice};
+use super::load::Fold;
+use super::{Engine, Memory, Notice};
 use crate::core::error::Error;
 use crate::core::journal::{Stored, Unfolded};
 use crate::core::replica::Replica;

@@ -18,6 +18,7 @@ mod explain;
 mod figures;
 mod gate;
 mod later;
+mod load;
 mod machine;
 mod receive;
 mod report;
@@ -29,6 +30,7 @@ mod write;
 
 pub use explain::{MutationState, STALLED_AFTER, Waiting};
 pub use figures::Figures;
+pub use load::pending;
 pub use machine::{Event, State};
 pub use report::{Drained, Durable, Failed, Notice, Progress, Verdict};
 pub use sync::SyncReport;
@@ -36,7 +38,7 @@ pub use view::{RecordState, Status};
 pub use write::{Receipt, Request};
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::{Entry, FORMAT, Stored, Unfolded};
+use crate::core::journal::Unfolded;
 use crate::core::metrics::Metrics;
 use crate::core::mutation::{MutationId, Once};
 use crate::core::plan::{Context, Intent, Plan};
@@ -44,10 +46,11 @@ use crate::core::replica::{Replica, Undo};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
-use crate::storage::{Head, Journal, Segments};
+use crate::storage::{Head, Journal};
 use crate::transport::Transport;
 use futures_util::lock::Mutex;
 use later::Later;
+use load::load;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -126,6 +129,8 @@ struct Memory {
     flushing: bool,
     compacting: bool,
     closed: bool,
+    /// The database is gone.
+    lost: bool,
     state: State,
     /// Counts how often the app took the say from a cycle under way.
     run: u64,
@@ -172,6 +177,7 @@ impl<J: Journal, T: Transport, P: Platform> std::fmt::Debug for Engine<J, T, P> 
 
 struct Inner<J, T, P> {
     journal: J,
+    is_new: bool,
     transport: T,
     platform: P,
     options: Options,
@@ -193,18 +199,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// `storage-unavailable`, `storage-lost`, `format-too-new`.
     pub async fn open(journal: J, transport: T, platform: P, schema: Schema, options: Options) -> Result<Self> {
         let schema = Arc::new(schema);
-        let mut loaded = load(&journal, &schema).await?;
-        if loaded.replica.client().is_empty() {
-            let open = Entry::Open { client: platform.uuid().into(), format: FORMAT };
-            match journal.append(loaded.head, crate::core::journal::encode(std::slice::from_ref(&open))?).await? {
-                crate::storage::Appended::At(head) => {
-                    loaded.replica.fold(&open)?;
-                    loaded.head = head;
-                }
-                // Another tab was first: it is the one database, with that tab's client id.
-                crate::storage::Appended::Stale => loaded = load(&journal, &schema).await?,
-            }
-        }
+        let mut loaded = load(&journal, &schema).await?.named(&journal, &schema, || platform.uuid()).await?;
         loaded.replica.take_outputs();
         loaded.replica.mark_all_shown();
         let state = if options.sync { State::Idle } else { State::Paused };
@@ -220,6 +215,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             flushing: false,
             compacting: false,
             closed: false,
+            lost: false,
             state,
             run: 0,
             online: true,
@@ -242,6 +238,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         };
         let inner = Inner {
             journal,
+            is_new: loaded.is_new,
             transport,
             platform,
             options,
@@ -255,6 +252,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             wake: schedule::Wake::default(),
         };
         let engine = Self { inner: Rc::new(inner) };
+        if !loaded.unreadable.is_empty() {
+            let (later, unreadable) = (engine.clone(), loaded.unreadable);
+            engine.inner.platform.spawn(Box::pin(async move {
+                // Nobody listens before it is open.
+                later.inner.platform.sleep(0).await;
+                later.tell_unreadable(unreadable);
+            }));
+        }
         engine.start();
         if !engine.inner.memory.as_it_is().unfolded.is_empty() {
             let later = engine.clone();
@@ -347,53 +352,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             false => Ok(()),
         }
     }
-}
-
-/// How many mutations a stored database has not sent; nobody need have it open.
-///
-/// # Errors
-/// Those of storage.
-pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
-    let fold = load(journal, &Arc::new(Schema::default())).await?;
-    Ok(fold.replica.queue_len() + fold.unfolded.iter().map(Unfolded::len).sum::<usize>())
-}
-
-struct Fold {
-    replica: Replica,
-    unfolded: VecDeque<Unfolded>,
-    head: Head,
-    compacted: Head,
-    tail_bytes: u64,
-    segment_sizes: HashMap<String, u64>,
-}
-
-/// The fold of what is stored. Another tab may compact between the two reads: then once more.
-async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
-    for _ in 0..16 {
-        let loaded = journal.load().await?;
-        let names = Replica::stored(&loaded.index)?;
-        let segments = match names.is_empty() {
-            true => Vec::new(),
-            false => match journal.segments(loaded.compacted, &names).await? {
-                Segments::Read(bytes) => bytes,
-                Segments::Stale => continue,
-            },
-        };
-        let mut replica = Replica::restore(schema.clone(), &loaded.index, &segments)?;
-        let tail_bytes = loaded.tail.iter().map(|row| row.bytes.len() as u64).sum();
-        let mut tail = loaded.tail.into_iter().map(|row| Stored::read(row.bytes)).collect::<Result<Vec<_>>>()?;
-        let mut unfolded = later::split_creates(&mut tail);
-        let mut entries = Vec::new();
-        for row in tail {
-            entries.extend(row.entries()?);
-        }
-        replica.reserve(&entries);
-        entries.iter().try_for_each(|entry| replica.fold(entry))?;
-        later::fold_few(&mut replica, &mut unfolded);
-        let segment_sizes = names.into_iter().zip(segments.iter().map(|s| s.len() as u64)).collect();
-        return Ok(Fold { replica, unfolded, head: loaded.head, compacted: loaded.compacted, tail_bytes, segment_sizes });
-    }
-    Err(Error::new(Code::StorageUnavailable, "the journal is compacted faster than it can be read"))
 }
 
 impl Memory {

@@ -118,6 +118,8 @@ pub enum Notice {
     Synced(Box<super::SyncReport>),
     /// The server wants another token.
     Auth(Error),
+    /// The database is gone, and with it what was never sent: nothing can be written any more.
+    Lost(Error),
     /// Something else went wrong.
     Error(Error),
 }

@@ -89,8 +89,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         report.pulled += response.changes.iter().map(|p| p.rows.len()).sum::<usize>();
         let (more, much, nothing) = (response.has_more, response.size(), response.nothing_new(&standing));
         if !nothing {
-            let entry = Entry::Response(Box::new(response));
-            while !self.append_entry(&entry, Source::Remote).await? {}
+            let mut entry = Entry::Response(Box::new(response));
+            loop {
+                match self.append_entry(&entry, Source::Remote).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    // No room for its rows. What became of the writes is kept all the same: they would be sent for ever.
+                    Err(error) if error.code == Code::StorageFull && entry.leave_rows() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
         {
             let now = self.steady();
@@ -262,11 +270,11 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
     })
 }
 
-/// What the base had at each changed pointer: overwriting that loses nothing its author did not see. Of typed texts, what
-/// he saw, be it pending itself.
+/// What the base had at each changed pointer: overwriting that loses nothing its author did not see. Of typed texts that he
+/// changed, what he saw, be it pending itself; so it is there, if empty, wherever there are texts.
 fn was(m: &Mutation) -> Option<serde_json::Map<String, serde_json::Value>> {
     let base = m.base.as_ref().filter(|_| !m.changed.is_empty()).and_then(|base| base.value().ok()).map(serde_json::Value::Object);
     let seen = |pointer: &String| base.as_ref()?.pointer(pointer).map(|value| (pointer.clone(), value.clone()));
-    let texts = m.texts.iter().map(|(pointer, text)| (pointer.clone(), text.as_str().into()));
-    (base.is_some() || !m.texts.is_empty()).then(|| m.changed.iter().filter_map(seen).chain(texts).collect())
+    let texts = m.texts.iter().flatten().map(|(pointer, text)| (pointer.clone(), text.as_deref().into()));
+    (base.is_some() || m.texts.is_some()).then(|| m.changed.iter().filter_map(seen).chain(texts).collect())
 }

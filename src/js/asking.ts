@@ -75,13 +75,16 @@ export class Asking {
     const onConflict = conflict === undefined ? undefined : collections[conflict.collection]?.onConflict
     if (conflict === undefined || onConflict === undefined) return
     const late = setTimeout(() => this.#report(id, 'timeout', 'has not answered'), this.#patience)
+    const calm = (): void => clearTimeout(late)
+    signal.addEventListener('abort', calm, { once: true })
     let choice: Choice<Members>
     try {
       choice = await onConflict(conflict as Conflict<Members>)
     } catch (error) {
       return this.#report(id, 'aborted', 'failed', error)
     } finally {
-      clearTimeout(late)
+      calm()
+      signal.removeEventListener('abort', calm)
     }
     if (signal.aborted) return
     try {

@@ -102,6 +102,10 @@ export class LocalDatabase implements Omit<Database<AnySchema>, typeof Symbol.as
     return readMetrics(this.#session.engine, this.name)
   }
 
+  requestPersistence(): Promise<boolean> {
+    return this.#session.room.persist()
+  }
+
   pause(): void {
     this.#tell((engine) => engine.pause())
   }

@@ -39,8 +39,13 @@ export async function remove(which: { name: string; scope: string; discardPendin
 
 /** Newer browsers can say which databases there are, also those opened where `localStorage` is missing. */
 async function named(): Promise<{ readonly name: string; readonly scope: string }[]> {
-  const all = await globalThis.indexedDB?.databases?.().catch(() => []) ?? []
-  return all.flatMap((database) => parseStoredName(database.name ?? '') ?? [])
+  try {
+    const all = await globalThis.indexedDB?.databases?.() ?? []
+    return all.flatMap((database) => parseStoredName(database.name ?? '') ?? [])
+  } catch {
+    // Forbidden here, to ask for it even.
+    return []
+  }
 }
 
 async function asked<T>(call: () => Promise<T>): Promise<T> {

@@ -58,6 +58,14 @@ export interface Engine {
   resume(): void
   online(yes: boolean): void
   visible(yes: boolean): void
+  /** Whether opening made the database. */
+  isNew(): boolean
+  /** `{mode, reason}`. */
+  storage(): string
+  /** Whether this tab may write, where only one can. */
+  setWriter(yes: boolean): void
+  /** Holds no connection until the next call. */
+  letGo(): void
   catchUp(): Promise<void>
   durable(): Promise<void>
   close(): Promise<void>
@@ -69,6 +77,10 @@ export interface Engine {
 export interface Hooks {
   notify(): void
   appended(head: number): void
+  /** Resolves to the function that ends the turn to send. */
+  turn?(): Promise<(() => void) | null>
+  /** What became of the connection. */
+  gone?(how: 'closed' | 'deleted' | 'outdated'): void
   fetch(url: string, init: RequestInit): Promise<Response>
   getToken?(refresh: boolean): Promise<string | null>
   /** Only where the browser can compress. */

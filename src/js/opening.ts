@@ -3,15 +3,15 @@
 
 import { openEngine } from '#wasm'
 import { EarlyReading } from './early.js'
-import type { Engine } from './engine.js'
+import type { Engine, Hooks } from './engine.js'
 import { LocalDatabase } from './database.js'
 import { HomingError, abortError, toHomingError } from './errors.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
 import { declare, makeHooks, type AnyOptions, type Declaration } from './options.js'
-import { forgetOpened, noteOpened } from './registry.js'
+import { forgetOpened, noteOpened, openedBefore } from './registry.js'
 import { Session } from './session.js'
 import { Tabs } from './tabs.js'
-import type { Database, OpenOptions, Schema } from './types.js'
+import type { Database, OpenOptions, Schema, Status } from './types.js'
 import { openRemote, type WorkerParts } from './worker/start.js'
 
 /** What an entry of the package brings: the module, and what a worker needs. */
@@ -74,15 +74,64 @@ async function startOn(early: EarlyReading | null, declaration: Declaration, opt
   if (!declaration.inWorker) await loadWasm(() => parts.source())
   const session = new Session(declaration)
   const tabs = new Tabs(declaration, session)
-  const hooks = makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended })
+  const hooks: Hooks = {
+    ...makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended }),
+    turn: () => tabs.turns.take(),
+    gone: (how) => session.gone(how),
+  }
   const { name, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
   session.attach(declaration.inWorker ? await openRemote(declaration, options, hooks, parts) : await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
   tabs.start()
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
-  if (declaration.durable) noteOpened(name, declaration.scope)
+  if (declaration.durable) await settleIn(session)
   return session
+}
+
+/** Says where the data lies, when that is not where it should be; takes the pen where only one tab can write. */
+async function settleIn(session: Session): Promise<void> {
+  const engine = session.open('open')
+  const { mode, reason } = JSON.parse(engine.storage()) as { mode: Status['storage']['mode']; reason: string | null }
+  if (mode === 'localstorage') await takePen(session, engine)
+  if (mode !== 'indexeddb') session.room.found({ mode, durable: mode !== 'memory', reason })
+  if (mode !== 'memory') remember(session, mode)
+}
+
+/**
+ * `localStorage` knows no transactions: the tab with the lock writes, until it ends; the others read, and the next one writes
+ * then. Where there are no locks every tab writes: a page has its calls to itself, and appends look first.
+ */
+async function takePen(session: Session, engine: Engine): Promise<void> {
+  const locks = globalThis.navigator?.locks
+  if (locks === undefined) return
+  const { name, scope, ended: { signal } } = session
+  const hold = (): Promise<void> => new Promise((end) => signal.addEventListener('abort', () => end(), { once: true }))
+  const lock = `homing:pen:${JSON.stringify([name, scope])}`
+  const free = await new Promise<boolean>((resolve) => {
+    locks.request(lock, { ifAvailable: true }, (held) => {
+      resolve(held !== null)
+      return held === null ? undefined : hold()
+    }).catch(() => resolve(true))
+  })
+  if (free) return
+  engine.setWriter(false)
+  locks.request(lock, { signal }, async () => {
+    await session.catchUp()
+    engine.setWriter(true)
+    await hold()
+  }).catch(() => {
+    // It ended before.
+  })
+}
+
+/** A database that was here before and is new now was deleted by the browser. */
+function remember(session: Session, mode: Status['storage']['mode']): void {
+  const { name, scope } = session
+  if (mode === 'indexeddb' && session.engine?.isNew() === true && openedBefore().some((one) => one.name === name && one.scope === scope)) {
+    session.room.found({ reason: 'The browser has deleted this database since it was opened last. What the server has is fetched again.' }, true)
+  }
+  noteOpened(name, scope)
 }
 
 /** One user less; the last one closes the engine. */

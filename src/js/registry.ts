@@ -1,4 +1,5 @@
-// When which database was opened last, in `localStorage`: for lists shown to people, nothing depends on it.
+// When which database was opened last, in `localStorage`: for lists shown to people, and to tell a new database from one that the
+// browser has deleted. No data depends on it.
 
 const KEY = 'homing:opened'
 

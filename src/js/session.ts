@@ -6,17 +6,17 @@ import { joinChanges } from './changes.js'
 import { read, type Answer, type Change, type Drained, type Engine, type ImportCounts, type OpResult, type Spans, type Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
 import { Reports } from './reports.js'
+import { RoomSource } from './room.js'
 import { Rows } from './rows.js'
 import type { Declaration } from './options.js'
 import { StatusSource } from './status.js'
 import type { AnyRow } from './query.js'
 import type { Choice, Conflict, EventMap, RecordState, Verdict } from './types.js'
 import { Verdicts } from './verdicts.js'
+import { toBytes } from './utf8.js'
 import { freeze, type Members } from './values.js'
 import type { Judge, Ticket } from './writes.js'
 
-/** The module takes long texts as bytes: its own way of passing strings goes through them character by character. */
-const UTF8 = new TextEncoder()
 const LOCAL: Verdict = Object.freeze({ status: 'local' })
 const NOTHING_TO_SEND: Verdict = Object.freeze({ status: 'cancelled', mutationId: null })
 
@@ -26,6 +26,7 @@ export class Session implements Judge, AskingHost {
   readonly declaration: Declaration
   readonly events = new EventTarget()
   readonly status: StatusSource
+  readonly room: RoomSource
   readonly reports: Reports
   readonly asking = new Asking(this)
   /** Ends when the session does: everything outside that was waited for. */
@@ -47,6 +48,7 @@ export class Session implements Judge, AskingHost {
     this.declaration = declaration
     this.name = declaration.name
     this.scope = declaration.scope
+    this.room = new RoomSource(declaration.durable, (lost) => this.#tellRoom(lost))
     this.status = new StatusSource(this)
     this.reports = new Reports(this)
   }
@@ -114,6 +116,13 @@ export class Session implements Judge, AskingHost {
     if (this.#engine !== null) await this.during(this.#engine.catchUp())
   }
 
+  /** The browser closed the connection, or another tab wants it closed. */
+  gone(how: 'closed' | 'deleted' | 'outdated'): void {
+    if (how === 'outdated') this.dispatch('outdated', Object.freeze({ reason: 'newer-version-in-other-tab' }))
+    // Is it still there? Whoever asks finds out.
+    else this.catchUp().catch((thrown: unknown) => { this.failure(thrown, 'storage') })
+  }
+
   /** An id for a new record: for good, or until the server gives one. */
   newId(collection: string): string {
     return this.open('write').newId(collection)
@@ -150,7 +159,7 @@ export class Session implements Judge, AskingHost {
    * @throws HomingError
    */
   write<T extends Ticket>(batch: string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
-    return this.order((engine) => engine.write(UTF8.encode(batch)), make)
+    return this.order((engine) => engine.write(toBytes(batch)), make)
   }
 
   /** The same for every engine method that answers like `write`. */
@@ -167,7 +176,7 @@ export class Session implements Judge, AskingHost {
    */
   writeKnown<T extends Ticket>(batch: string, make: () => T): T {
     const engine = this.open('write')
-    const number = this.guard('write', () => engine.writeKnown(UTF8.encode(batch)))
+    const number = this.guard('write', () => engine.writeKnown(toBytes(batch)))
     return this.#issue(number, make())
   }
 
@@ -272,6 +281,7 @@ export class Session implements Judge, AskingHost {
     this.touch()
     this.refresh()
     this.#engine = null
+    this.room.end()
     for (const ticket of this.#tickets.values()) ticket.fail(closedError())
     this.#tickets.clear()
     this.#verdicts.close()
@@ -312,6 +322,7 @@ export class Session implements Judge, AskingHost {
       this.#tickets.delete(ticket)
     }
     for (const { ticket, error } of failed ?? []) {
+      if (error.code === 'storage-full') void this.room.ask()
       this.#tickets.get(ticket)?.fail(toHomingError(JSON.stringify(error), 'storage'))
       this.#tickets.delete(ticket)
     }
@@ -328,12 +339,19 @@ export class Session implements Judge, AskingHost {
 
   #raise(type: string, detail: unknown): void {
     switch (type) {
+      case 'lost':
+        return this.room.lost((detail as { message: string }).message)
       case 'autherror':
       case 'error':
         return this.dispatch(type, toHomingError(JSON.stringify(detail), 'push'))
       default:
         return this.dispatch(type as 'sync', freeze(detail as EventMap['sync']))
     }
+  }
+
+  #tellRoom(lost: boolean): void {
+    this.dispatch('storage', Object.freeze({ ...this.room.room, lost }))
+    this.#tell(() => this.status.changed())
   }
 
   #tell(delivery: () => void): void {

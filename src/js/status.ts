@@ -3,10 +3,12 @@
 import type { Engine } from './engine.js'
 import { isErrorDetail, toHomingError, type HomingError } from './errors.js'
 import { Source } from './observable.js'
+import type { RoomSource } from './room.js'
 import type { Status } from './types.js'
 import { freeze } from './values.js'
 
-const STORAGE: Status['storage'] = { mode: 'memory', durable: false, persisted: false, usage: null, quota: null }
+const STORAGE: Status['storage'] = { mode: 'memory', durable: false, persisted: false, usage: null, quota: null, reason: null }
+const HEALTH: readonly Status['health'][] = ['ok', 'degraded', 'critical']
 /** Before anything is known, and on a server that renders the page. */
 const INITIAL: Status = freeze({
   state: 'offline', online: false, until: null, lastSyncedAt: null, everSynced: false, progress: null, error: null,
@@ -14,13 +16,12 @@ const INITIAL: Status = freeze({
 } satisfies Status)
 
 /** What is needed of the session. */
-interface Host { readonly engine: Engine | null; readonly declaration: { readonly durable: boolean }; refresh(): void }
-interface Estimate { readonly usage: number | null; readonly quota: number | null; readonly persisted: boolean }
+interface Host { readonly engine: Engine | null; readonly room: RoomSource; refresh(): void }
 
 export class StatusSource extends Source<Status> {
   readonly #session: Host
   #text = ''
-  #estimate: Estimate = { usage: null, quota: null, persisted: false }
+  #room: Status['storage'] = STORAGE
   #asked = false
   #snapshot = INITIAL
   #failed: HomingError | null = null
@@ -42,25 +43,6 @@ export class StatusSource extends Source<Status> {
     this.#failed = error
   }
 
-  /** Asks the browser about storage, when somebody looks for the first time: the question alone delays opening by 10 ms. */
-  #askOnce(): void {
-    if (this.#asked) return
-    this.#asked = true
-    this.#ask().then((estimate) => {
-      this.#estimate = estimate
-      this.#text = ''
-      this.changed()
-    }).catch(() => {
-      // Not told: stays unknown.
-    })
-  }
-
-  async #ask(): Promise<Estimate> {
-    const storage: StorageManager | undefined = globalThis.navigator?.storage
-    const [{ usage, quota } = {}, persisted] = await Promise.all([storage?.estimate?.(), storage?.persisted?.()])
-    return { usage: usage ?? null, quota: quota ?? null, persisted: persisted ?? false }
-  }
-
   #read(): Status {
     this.#session.refresh()
     const engine = this.#session.engine
@@ -68,10 +50,16 @@ export class StatusSource extends Source<Status> {
       if (this.#snapshot !== INITIAL || this.#failed !== null) this.#close()
       return this.#snapshot
     }
-    this.#askOnce()
+    const { room } = this.#session
+    // Asked when somebody looks for the first time: the question alone delays opening by 10 ms.
+    if (!this.#asked) {
+      this.#asked = true
+      void room.askOnce().then(() => this.changed())
+    }
     const text = engine.status()
-    if (text !== this.#text) {
+    if (text !== this.#text || room.room !== this.#room) {
       this.#text = text
+      this.#room = room.room
       this.#snapshot = this.#decode(text)
     }
     return this.#snapshot
@@ -79,16 +67,20 @@ export class StatusSource extends Source<Status> {
 
   #decode(text: string): Status {
     const status = JSON.parse(text) as Status
-    const { durable } = this.#session.declaration
     return freeze({
       ...INITIAL,
       ...status,
       error: isErrorDetail(status.error) ? toHomingError(JSON.stringify(status.error), 'push') : null,
-      storage: { mode: durable ? 'indexeddb' : 'memory', durable, ...this.#estimate },
+      health: worse(status.health, this.#session.room.health),
+      storage: this.#room,
     })
   }
 
   #close(): void {
     if (this.#snapshot.state !== 'closed') this.#snapshot = freeze({ ...this.#snapshot, state: 'closed', online: false, error: this.#failed ?? this.#snapshot.error })
   }
+}
+
+function worse(one: Status['health'], other: Status['health']): Status['health'] {
+  return HEALTH.indexOf(one) > HEALTH.indexOf(other) ? one : other
 }

@@ -3,10 +3,14 @@
 
 import type { Declaration } from './options.js'
 import type { Session } from './session.js'
+import { Turns } from './turns.js'
 
 const FRAME_MS = 16
+/** What a tab says while it has the turn to send; a number is how far it wrote. */
+const ALIVE = 'alive'
 
 export class Tabs {
+  readonly turns: Turns
   readonly #name: string
   readonly #session: Session
   #channel: BroadcastChannel | null = null
@@ -15,6 +19,7 @@ export class Tabs {
   constructor({ name, scope }: Declaration, session: Session) {
     this.#name = `homing:${JSON.stringify([name, scope])}`
     this.#session = session
+    this.turns = new Turns(`homing:turn:${JSON.stringify([name, scope])}`, () => this.#say(ALIVE), session.ended.signal)
   }
 
   /** Listens until the session ends. */
@@ -31,9 +36,13 @@ export class Tabs {
       this.#setVisible()
       if (document.visibilityState === 'visible') this.#catchUp()
     })
-    // A page in the back/forward cache hears nothing: it lets go of the channel, and looks when it comes back.
+    // A page in the back/forward cache hears nothing: it lets go of everything that others may wait for, or that would keep it out
+    // of there, and looks when it comes back.
     listen(globalThis, 'pagehide', (event) => {
-      if ((event as PageTransitionEvent).persisted) this.#closeChannel()
+      if (!(event as PageTransitionEvent).persisted) return
+      this.#closeChannel()
+      this.turns.release()
+      this.#session.engine?.letGo()
     })
     listen(globalThis, 'pageshow', (event) => {
       if (!(event as PageTransitionEvent).persisted) return
@@ -49,14 +58,19 @@ export class Tabs {
     const telling = this.#head !== null
     this.#head = head
     if (!telling) setTimeout(() => this.#post(), FRAME_MS)
+    this.#session.room.written()
   }
 
   #post(): void {
     const head = this.#head
     if (head === null) return
     this.#head = null
+    this.#say(head)
+  }
+
+  #say(message: number | typeof ALIVE): void {
     try {
-      this.#channel?.postMessage(head)
+      this.#channel?.postMessage(message)
     } catch {
       // Closed by the browser meanwhile; other tabs look when they become visible.
     }
@@ -65,7 +79,7 @@ export class Tabs {
   #openChannel(): void {
     if (this.#channel !== null || typeof BroadcastChannel === 'undefined') return
     this.#channel = new BroadcastChannel(this.#name)
-    this.#channel.onmessage = () => this.#catchUp()
+    this.#channel.onmessage = ({ data }) => data === ALIVE ? this.turns.heard() : this.#catchUp()
   }
 
   #closeChannel(): void {

@@ -158,6 +158,16 @@ export interface CollectionOptions<T> {
   ids?: 'client' | 'server'
   /** Field to the collection whose id (or list of ids) it holds: a record waits for the create of its parent. @example { flockId: 'flocks' } */
   references?: { readonly [field: string]: string }
+  /**
+   * A field that the server numbers, one more than the highest ever given under the same `parent` (without: in the collection). What
+   * is written there before is provisional; with the answer to the create the record has its number, and keeps it. @example { field: 'number', parent: 'flockId' }
+   */
+  ordinal?: { readonly field: Key<T>; readonly parent?: Key<T> }
+  /**
+   * Fields whose values, taken together, the server lets only one live record of the collection have; who comes second is a dead
+   * letter, `unique`. Not looked at here. @example [['ringNumber'], ['flockId', 'date']]
+   */
+  unique?: readonly (readonly Key<T>[])[]
   /** `false`: never leaves the device. */
   sync?: boolean
   /** A JSON Schema that the server holds every version against; what does not fit is a dead letter, `validation`. Not looked at here. */
@@ -303,6 +313,8 @@ export interface Database<S extends Schema> extends HomingEvents {
     /** Lets go of settled ones on this device, all or those settled before a time; how many. What waits is never let go. @example await db.conflicts.purge({ before: '2025-01-01' }) */
     purge(filter?: { before?: string }): Promise<number>
   }
+  /** Asks the browser not to delete the data when the disk is full; it may ask the user. What came of it: `status.storage.persisted`. */
+  requestPersistence(): Promise<boolean>
   /** Waits until everything written is durable, then lets go of it all. Safe to call twice. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -331,7 +343,8 @@ export interface Status {
   readonly deadLetters: number
   readonly conflicts: number
   readonly health: 'ok' | 'degraded' | 'critical'
-  readonly storage: { readonly mode: 'indexeddb' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null }
+  /** Where the data lies; bytes of the whole origin, as far as the browser tells. `reason`: why it is not where it should be. */
+  readonly storage: { readonly mode: 'indexeddb' | 'localstorage' | 'memory'; readonly durable: boolean; readonly persisted: boolean; readonly usage: number | null; readonly quota: number | null; readonly reason: string | null }
 }
 /** One queued write. Its id never changes; the server uses it to take it once. */
 export interface Mutation { readonly id: string; readonly op: 'create' | 'update' | 'delete' | 'undelete'; readonly collection: string; readonly recordId: string; readonly record: Json | null; readonly state: 'queued' | 'syncing' | 'blocked' | 'conflict'; readonly attempts: number; readonly nextAttemptAt: string | null; readonly createdAt: string; readonly dependsOn: readonly string[] }
@@ -361,7 +374,10 @@ export interface Conflict<T = Record<string, unknown>> {
 export type PatchOperation = { readonly op: 'add' | 'replace'; readonly path: string; readonly value: unknown } | { readonly op: 'remove'; readonly path: string }
 /** How the versions of a conflict came about: from `base`, null where that version is not known; `difference` leads from theirs to mine. */
 export interface ConflictPatches { readonly mine: readonly PatchOperation[] | null; readonly theirs: readonly PatchOperation[] | null; readonly difference: readonly PatchOperation[] }
-/** A decision about a conflict; `both` gives mine a new id, a patch is applied to theirs. */
+/**
+ * A decision about a conflict; `both` gives mine a new id, a patch is applied to theirs. `mine` takes back nothing that others counted or
+ * added: counters, sets, `max` and `min` have what theirs has and what mine did to them; a text is mine's.
+ */
 export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
 /** What `addEventListener` can follow. @example db.addEventListener('conflict', ({ detail }) => ask(detail.label)) */
 export interface EventMap {
@@ -372,6 +388,10 @@ export interface EventMap {
   /** A mutation waits for something that only a person can change, or was sent again and again. */
   stalled: { readonly mutationId: string; readonly reason: string }
   sync: SyncReport
+  /** Room gets scarce (80 %, 95 % of the quota) or is there again, or the data lies elsewhere; `lost`: the browser or somebody deleted it. */
+  storage: Status['storage'] & { readonly lost: boolean }
+  /** Another tab runs a newer version that changed the database: reload this page. */
+  outdated: { readonly reason: 'newer-version-in-other-tab' }
   autherror: HomingError
   error: HomingError
 }
@@ -420,8 +440,8 @@ export type Json = Readonly<Record<string, unknown>>
 export interface PushRequest { protocol: 1; clientId: string; requestId: string; scope?: string | null; schemas: Record<string, string>; cursor: string | null; settledThrough: number; mutations: readonly WireMutation[] }
 /** Asks for what changed since a cursor. */
 export interface PullRequest { protocol: 1; clientId: string; requestId: string; scope?: string | null; schemas: Record<string, string>; cursor: string | null; limit: number }
-/** One mutation in a push. */
-export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; updatedAt: string; dependsOn?: readonly string[]; group?: string; imported?: boolean; retryOf?: string; resolves?: string }
+/** One mutation in a push. `changed`, `was`: JSON Pointers its author changed, and what he had seen there; a typed text that neither names stays as others wrote it. */
+export interface WireMutation { id: string; op: Mutation['op']; collection: string; recordId: string; baseRev: number | null; record: Json | null; changed?: readonly string[]; was?: Json; updatedAt: string; dependsOn?: readonly string[]; group?: string; imported?: boolean; retryOf?: string; resolves?: string }
 /** The answer to both. */
 export interface SyncResponse { protocol: 1; requestId: string; serverTime: string; scope: string; epoch: string; results?: readonly WireResult[]; changes: readonly { collection: string; records: readonly Json[] }[]; rev?: number; cursor: string; hasMore: boolean; reset: boolean; horizon: string }
 /** What became of one mutation. */

@@ -26,9 +26,18 @@ pub trait Platform: 'static {
     fn notify(&self);
     /// The journal grew to this head: tell other tabs.
     fn appended(&self, head: u64);
+    /// One sender at a time among the tabs of a database, where that can be arranged: resolves when it is this one's turn, or
+    /// when whoever has it gives no sign of life. Dropping the turn ends it. A hint: nothing breaks where two send.
+    fn turn(&self) -> LocalBoxFuture<'static, Option<Turn>> {
+        Box::pin(std::future::ready(None))
+    }
     /// A line for the app's logger.
     fn log(&self, entry: &Log<'_>);
 }
+
+/// The turn to send, until it is dropped.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code, reason = "dropping it is its use")] pub(crate) Box<dyn std::any::Any>);
 
 /// A line for the app's logger. Never holds record contents or tokens.
 #[derive(Clone, Debug)]

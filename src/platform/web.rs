@@ -1,6 +1,6 @@
 //! The browser: its clock and timers, and the functions the page hands in ([`Hooks`]).
 
-use super::{Log, Platform};
+use super::{Log, Platform, Turn};
 use crate::core::stamp::Stamp;
 use futures_channel::oneshot;
 use futures_util::future::LocalBoxFuture;
@@ -72,6 +72,15 @@ impl Drop for Ear {
     }
 }
 
+/// Calls a function of the page when it is dropped.
+struct Ending(Function);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        call(Some(&self.0), &JsValue::UNDEFINED);
+    }
+}
+
 /// The next task of this thread, after what waits already. By a message: a timer waits 4 ms here, and a second in a
 /// hidden page.
 async fn next_task() {
@@ -118,6 +127,13 @@ impl Platform for Web {
     }
     fn appended(&self, head: u64) {
         call(self.hooks.appended.as_ref(), &JsValue::from_f64(head as f64));
+    }
+    fn turn(&self) -> LocalBoxFuture<'static, Option<Turn>> {
+        let asked = self.hooks.get("turn").and_then(|ask| ask.call0(&JsValue::NULL).ok());
+        Box::pin(async move {
+            let over = JsFuture::from(Promise::resolve(&asked?)).await.ok()?.dyn_into::<Function>().ok()?;
+            Some(Turn(Box::new(Ending(over))))
+        })
     }
     fn log(&self, entry: &Log<'_>) {
         if self.hooks.get("log").is_some() {

@@ -97,6 +97,27 @@ impl MemoryJournal {
         Self { store: Rc::new(RefCell::new(copy)), ..Self::new() }
     }
 
+    /// Something happened to the disk: the row of that key cannot be given back any more.
+    pub fn spoil_row(&self, key: Head) {
+        let mut store = self.store.borrow_mut();
+        store.flush();
+        let at = key.checked_sub(store.compacted + 1).and_then(|at| usize::try_from(at).ok());
+        if let Some(row) = at.and_then(|at| store.rows.get_mut(at)) {
+            *row = Some(Vec::new());
+        }
+    }
+
+    /// The same for a segment, or for what it names.
+    pub fn spoil_segment(&self, name: &str) {
+        self.store.borrow_mut().segments.remove(name);
+    }
+
+    /// The names of the stored segments.
+    #[must_use]
+    pub fn segment_names(&self) -> Vec<String> {
+        self.store.borrow().segments.keys().cloned().collect()
+    }
+
     /// Bytes of rows, segments and segment indexes ever written, by all connections.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
@@ -202,8 +223,7 @@ impl Journal for MemoryJournal {
             if compacted != store.compacted {
                 return Ok(Segments::Stale);
             }
-            let read = names.iter().map(|name| store.segments.get(name).cloned().ok_or_else(|| missing(name)));
-            read.collect::<Result<_>>().map(Segments::Read)
+            Ok(Segments::Read(names.iter().map(|name| store.segments.get(name).cloned().unwrap_or_default()).collect()))
         })
     }
 
@@ -270,11 +290,6 @@ impl fmt::Debug for MemoryJournal {
 /// The answer of every call after `close`.
 pub(super) fn closed() -> Error {
     Error::new(Code::Closed, "the journal is closed")
-}
-
-/// A segment that the index names and the store does not have.
-pub(super) fn missing(name: &str) -> Error {
-    Error::new(Code::StorageLost, format!("segment {name:?} is missing"))
 }
 
 /// A compaction through a key that is no row.

@@ -7,6 +7,8 @@
 pub mod contract;
 #[cfg(target_arch = "wasm32")]
 pub mod indexeddb;
+#[cfg(target_arch = "wasm32")]
+pub mod local_storage;
 pub mod memory;
 
 use crate::core::error::Result;
@@ -20,8 +22,8 @@ pub type Head = u64;
 pub struct Row {
     /// Its key: greater than that of the row before it.
     pub key: Head,
-    /// UTF-8 JSON of the entries, opaque here. Empty (which no entry is): the browser holds the row and
-    /// cannot give it back.
+    /// UTF-8 JSON of the entries, opaque here. Empty (which no entry is): the row cannot be given back, by the browser that
+    /// holds it or because it is gone.
     pub bytes: Vec<u8>,
 }
 
@@ -59,7 +61,7 @@ pub enum Tail {
 /// Bytes of segments, in the order asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segments {
-    /// One element per name.
+    /// One element per name; empty (which no segment is) where it cannot be given back.
     Read(Vec<Vec<u8>>),
     /// The journal was compacted since `load`: load again.
     Stale,
@@ -102,8 +104,7 @@ pub enum Compacted {
 pub trait Journal {
     /// Reads head, index and tail in one consistent view.
     async fn load(&self) -> Result<Loaded>;
-    /// Reads segments by name, if `compacted` is still what `load` said. A name that the index should not
-    /// have named is `storage-lost`.
+    /// Reads segments by name, if `compacted` is still what `load` said.
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments>;
     /// Rows after `after`.
     async fn tail(&self, after: Head) -> Result<Tail>;
@@ -112,6 +113,8 @@ pub trait Journal {
     /// Replaces segments and drops the rows they now hold, in one transaction. `through` must be the key
     /// of a row after `expected`; anything else is a bug of the caller, answered `engine-crashed`.
     async fn compact(&self, step: Compaction) -> Result<Compacted>;
+    /// The page is put aside: holds nothing until the next call, which finds the same database or says that it is lost.
+    fn let_go(&self) {}
     /// Releases the connection. Idempotent; calls already under way finish, later ones answer `closed`.
     async fn close(&self);
     /// Deletes the whole database; used by log-out. Closes first; works on a closed journal too. Other
@@ -135,6 +138,9 @@ impl<J: Journal> Journal for std::rc::Rc<J> {
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         (**self).compact(step).await
+    }
+    fn let_go(&self) {
+        (**self).let_go();
     }
     async fn close(&self) {
         (**self).close().await;

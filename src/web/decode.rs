@@ -7,7 +7,10 @@ use crate::core::record::{Fields, Key, ROW_PREFIX};
 use crate::core::stamp::Stamp;
 use crate::engine::Request;
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 #[derive(Deserialize)]
@@ -93,16 +96,34 @@ fn intent(op: Op<'_>, name: &impl Fn(&str) -> String) -> Result<Intent> {
     })
 }
 
+/// The id that a record of the shell says it has; such a text names every member once, so what follows it is not looked at.
 fn given_id(text: &str) -> Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Id<'a> {
-        #[serde(default, borrow)]
-        id: Option<&'a RawValue>,
+    let mut id = None;
+    let outcome = serde_json::Deserializer::from_str(text).deserialize_map(UpToId(&mut id));
+    match (id, outcome) {
+        (None, Err(e)) => Err(Error::new(Code::InvalidRecord, format!("not a JSON object: {e}"))),
+        (None, Ok(())) => Ok(None),
+        (Some(raw), _) if raw.get() == "null" => Ok(None),
+        (Some(raw), _) => serde_json::from_str(raw.get()).map(Some).map_err(|_| Error::at(Code::InvalidId, "/id", "an id is a string")),
     }
-    let Id { id } = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))?;
-    match id {
-        None => Ok(None),
-        Some(raw) => serde_json::from_str(raw.get()).map(Some).map_err(|_| Error::at(Code::InvalidId, "/id", "an id is a string")),
+}
+
+struct UpToId<'a, 'de>(&'a mut Option<&'de RawValue>);
+
+impl<'de> Visitor<'de> for UpToId<'_, 'de> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            if name == "id" {
+                *self.0 = Some(map.next_value()?);
+                break;
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
     }
 }
 

@@ -191,6 +191,7 @@ fn notice(notice: &Notice, engine: &WebEngine) -> Option<Value> {
         Notice::Stalled { id, reason } => event("stalled", json!({"mutationId": id.to_string(), "reason": reason})),
         Notice::Synced(report) => event("sync", serde_json::to_value(report).ok()?),
         Notice::Auth(error) => event("autherror", error_value(error, "push")),
+        Notice::Lost(error) => event("lost", json!({"message": error.message})),
         Notice::Error(error) => event("error", error_value(error, "storage")),
     })
 }

@@ -23,7 +23,7 @@ use crate::platform::web::{Hooks, Web};
 use crate::storage::Journal;
 use crate::storage::indexeddb::EarlyReading;
 use crate::transport::fetch::Fetch;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
 use storage::WebJournal;
@@ -83,14 +83,31 @@ pub struct Handle {
     platform: Web,
     /// The client that [`Handle::client_id`] named first: numbers of mutations are its.
     client: Arc<str>,
+    storage: Place,
+}
+
+/// Where the data lies, and why there.
+#[derive(Debug, Serialize)]
+struct Place {
+    mode: &'static str,
+    reason: Option<String>,
 }
 
 /// Opens a database; see the shell's `openDatabase`.
 #[wasm_bindgen(js_name = openEngine)]
 pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyReading>) -> Result<Handle, JsValue> {
     let o = open_options(&options)?;
-    let journal = WebJournal::open(&o.stored, o.storage.as_deref(), o.durability.as_deref(), early).await;
-    open_on(o, hooks, journal.map_err(|e| encode::error(&e, "open"))?).await
+    let opened = WebJournal::open_any(&o.stored, o.storage.as_deref(), o.durability.as_deref(), early).await;
+    let (journal, reason) = opened.map_err(|e| encode::error(&e, "open"))?;
+    let storage = Place { mode: journal.mode(), reason };
+    let left = journal.left_behind();
+    let handle = open_on(o, hooks, journal).await?;
+    if let Some(left) = left {
+        // Its unsent work is durable here before it is deleted there.
+        handle.engine.carry(&left).await.map_err(|e| encode::error(&e, "open"))?;
+        left.destroy().await.map_err(|e| encode::error(&e, "open"))?;
+    }
+    Ok(Handle { storage, ..handle })
 }
 
 fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
@@ -102,6 +119,9 @@ fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
 async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal) -> Result<Handle, JsValue> {
     let hooks = Hooks::new(hooks);
     let platform = Web::new(hooks.clone());
+    if let Some(tell) = hooks.get("gone") {
+        journal.listen(move |how| _ = tell.call1(&JsValue::NULL, &how.into()));
+    }
     let sync = o.sync.unwrap_or_default();
     let configured = sync.url.is_some() || hooks.get("push").is_some();
     let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);
@@ -118,12 +138,13 @@ async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal) -> Result<
         batch_bytes: sync.batch.bytes.unwrap_or(defaults.batch_bytes).max(1),
         ..defaults
     };
+    let storage = Place { mode: journal.mode(), reason: None };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
     if let Some(guest) = o.adopt_stored {
         adopt(&engine, &platform, &guest).await.map_err(|e| encode::error(&e, "open"))?;
     }
     let client = engine.client_id();
-    Ok(Handle { engine, platform, client })
+    Ok(Handle { engine, platform, client, storage })
 }
 
 /// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
@@ -245,9 +266,13 @@ impl Handle {
     /// Several rows, a JSON array with `null` where there is none.
     #[wasm_bindgen(js_name = rowsOf)]
     pub fn rows_of(&self, collection: &str, ids: &str) -> Result<String, JsValue> {
-        let ids: Vec<String> =
+        let ids: Vec<Arc<str>> =
             serde_json::from_str(ids).map_err(|e| encode::error(&Error::new(Code::InvalidId, e.to_string()), "write"))?;
-        Ok(self.engine.read(|r| encode::rows(|| ids.iter().map(|id| r.view(&key(collection, id)).map(Cow::Owned)))))
+        let collection: Arc<str> = collection.into();
+        Ok(self.engine.read(|r| {
+            let views: Vec<_> = ids.into_iter().map(|id| r.view(&Key { collection: collection.clone(), id })).collect();
+            encode::rows(|| views.iter().map(|view| view.as_ref().map(Cow::Borrowed)))
+        }))
     }
 
     /// Every collection and how many visible rows it has.
@@ -382,6 +407,29 @@ impl Handle {
     /// The page was shown or hidden.
     pub fn visible(&self, yes: bool) {
         self.engine.visible(yes);
+    }
+
+    /// Whether opening made the database.
+    #[wasm_bindgen(js_name = isNew)]
+    pub fn is_new(&self) -> bool {
+        self.engine.is_new()
+    }
+
+    /// Where the data lies, and why: JSON.
+    pub fn storage(&self) -> String {
+        serde_json::to_string(&self.storage).unwrap_or_default()
+    }
+
+    /// Whether this tab may write, where only one can.
+    #[wasm_bindgen(js_name = setWriter)]
+    pub fn set_writer(&self, yes: bool) {
+        self.engine.journal().set_writer(yes);
+    }
+
+    /// The page is put aside: holds no connection until the next call.
+    #[wasm_bindgen(js_name = letGo)]
+    pub fn let_go(&self) {
+        self.engine.let_go();
     }
 
     /// Folds what other tabs appended.

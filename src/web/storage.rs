@@ -1,7 +1,8 @@
-//! Which storage a page gets: IndexedDB, or memory where it asked for that.
+//! Which storage a page gets: IndexedDB, else `localStorage`, else memory; memory where it asked for that.
 
-use crate::core::error::Result;
-use crate::storage::indexeddb::{Durability, EarlyReading, IndexedDbJournal};
+use crate::core::error::{Code, Result};
+use crate::storage::indexeddb::{Durability, EarlyReading, Gone, IndexedDbJournal};
+use crate::storage::local_storage::LocalStorageJournal;
 use crate::storage::memory::MemoryJournal;
 use crate::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) enum WebJournal {
     IndexedDb(IndexedDbJournal),
+    LocalStorage(LocalStorageJournal),
     Memory(Rc<MemoryJournal>),
 }
 
@@ -27,11 +29,69 @@ impl WebJournal {
         Ok(Self::IndexedDb(opened?))
     }
 
-    /// The database of that stored name, where there is one in IndexedDB.
+    /// The same, or the next best storage where the browser has no IndexedDB for us and the page did not insist; and why.
+    pub(super) async fn open_any(
+        stored: &str,
+        storage: Option<&str>,
+        durability: Option<&str>,
+        early: Option<EarlyReading>,
+    ) -> Result<(Self, Option<String>)> {
+        match Self::open(stored, storage, durability, early).await {
+            Err(error) if error.code == Code::StorageUnavailable && storage != Some("indexeddb") => {
+                let (next, why) = match LocalStorageJournal::open(stored) {
+                    Ok(journal) => (Self::LocalStorage(journal), error.message),
+                    Err(also) => (Self::Memory(Rc::default()), format!("{}; {}", error.message, also.message)),
+                };
+                Ok((next, Some(why)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    /// What `status.storage.mode` says.
+    pub(super) fn mode(&self) -> &'static str {
+        match self {
+            Self::IndexedDb(_) => "indexeddb",
+            Self::LocalStorage(_) => "localstorage",
+            Self::Memory(_) => "memory",
+        }
+    }
+
+    /// Whether this tab may write, where only one can.
+    pub(super) fn set_writer(&self, yes: bool) {
+        if let Self::LocalStorage(journal) = self {
+            journal.set_writer(yes);
+        }
+    }
+
+    /// What an earlier session left in `localStorage`, where there is something better now.
+    pub(super) fn left_behind(&self) -> Option<LocalStorageJournal> {
+        match self {
+            Self::IndexedDb(journal) if LocalStorageJournal::exists(journal.name()) => LocalStorageJournal::open(journal.name()).ok(),
+            _ => None,
+        }
+    }
+
+    /// From now on `tell` hears, in a word, what becomes of the connection.
+    pub(super) fn listen(&self, tell: impl Fn(&str) + 'static) {
+        if let Self::IndexedDb(journal) = self {
+            journal.listen(move |how| {
+                tell(match how {
+                    Gone::Closed => "closed",
+                    Gone::Deleted => "deleted",
+                    Gone::Outdated => "outdated",
+                });
+            });
+        }
+    }
+
+    /// The database of that stored name, where there is one.
     pub(super) async fn find(stored: &str) -> Result<Option<Self>> {
-        match IndexedDbJournal::exists(stored).await? {
-            true => Ok(Some(Self::IndexedDb(IndexedDbJournal::open(stored, Durability::Relaxed).await?))),
-            false => Ok(None),
+        match IndexedDbJournal::exists(stored).await {
+            Ok(true) => Ok(Some(Self::IndexedDb(IndexedDbJournal::open(stored, Durability::Relaxed).await?))),
+            // Also where the browser has no IndexedDB for us.
+            _ if LocalStorageJournal::exists(stored) => Ok(Some(Self::LocalStorage(LocalStorageJournal::open(stored)?))),
+            absent => absent.map(|_| None),
         }
     }
 }
@@ -40,6 +100,7 @@ macro_rules! each {
     ($self:ident, $journal:ident => $call:expr) => {
         match $self {
             WebJournal::IndexedDb($journal) => $call,
+            WebJournal::LocalStorage($journal) => $call,
             WebJournal::Memory($journal) => $call,
         }
     };
@@ -60,6 +121,9 @@ impl Journal for WebJournal {
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         each!(self, j => j.compact(step).await)
+    }
+    fn let_go(&self) {
+        each!(self, j => j.let_go());
     }
     async fn close(&self) {
         each!(self, j => j.close().await);

@@ -1,32 +1,44 @@
-// The conformance kit: our server keeps every promise, on both databases; three wrong servers break the one they are named for.
+// The conformance kit: our server keeps every promise, on both databases; wrong servers break what they are named for.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { CASES } from '../../src/conformance/cases.mjs'
-import { conformance } from '../../src/conformance/cli.mjs'
+import { conformance, declarations } from '../../src/conformance/cli.mjs'
 import { startServer } from '../../scripts/support/reference-server.mjs'
 
-const schema = 'src/schemas/egglogu.schema.json'
+let folder
+let schema
 let server
 let token
 before(async () => {
+  // An app's own declarations, and those that the kit asks for.
+  folder = await mkdtemp(join(tmpdir(), 'homing-conformance-'))
+  schema = join(folder, 'schema.json')
+  const { collections } = JSON.parse(await readFile('src/schemas/egglogu.schema.json', 'utf8'))
+  await writeFile(schema, JSON.stringify({ collections: { ...collections, ...(await declarations()).collections } }))
   server = await startServer({ schema, args: ['--rate', '0'] })
   token = await server.token('conformance')
 })
-after(() => server.stop())
+after(async () => {
+  await server.stop()
+  await rm(folder, { recursive: true })
+})
 
 const broken = (told) => told.filter(({ error }) => error !== null).map(({ name, error }) => `${name}: ${error.message}`)
 
 async function names(fetch) {
-  const told = await conformance(server.url, token, { fetch })
+  const told = await conformance(server.url, token, { fetch, declared: true })
   assert.equal(told.length, CASES.length)
   return told.filter(({ error }) => error !== null).map(({ name }) => name)
 }
 
 test('our server keeps every promise on SQLite', async () => {
-  assert.deepEqual(broken(await conformance(server.url, token)), [])
+  assert.deepEqual(broken(await conformance(server.url, token, { declared: true })), [])
 })
 
 test('our server keeps every promise on PostgreSQL', async () => {
@@ -34,7 +46,7 @@ test('our server keeps every promise on PostgreSQL', async () => {
   assert.ok(database, 'HOMING_TEST_POSTGRES names no PostgreSQL; run: npm run test:server')
   const other = await startServer({ schema, database, args: ['--rate', '0'] })
   try {
-    assert.deepEqual(broken(await conformance(other.url, await other.token('conformance'))), [])
+    assert.deepEqual(broken(await conformance(other.url, await other.token('conformance'), { declared: true })), [])
   } finally {
     await other.stop()
   }
@@ -47,6 +59,18 @@ test('the command says what was kept, and ends with 1 where something was not', 
   const other = await run('conformance', `${server.url}/nowhere`, '--token', token, '--only', 'receipts')
   assert.deepEqual([other.code, /FAIL receipts[^]*404/.test(other.stdout)], [1, true])
   assert.equal((await run('conformance')).code, 2)
+  assert.deepEqual(JSON.parse((await run('conformance', '--print-schema')).stdout).collections['conformance.counter'], { merge: 'lww', fields: { eggs: 'counter' } })
+})
+
+test('a server that knows no declarations breaks what needs them, and nothing else', async () => {
+  const plain = await startServer({ schema: 'src/schemas/egglogu.schema.json', args: ['--rate', '0'] })
+  try {
+    const told = await conformance(plain.url, await plain.token('conformance'), { declared: true })
+    assert.deepEqual(told.filter(({ error }) => error !== null).map(({ name }) => name), ['merging', 'ordinals', 'unique'])
+    assert.deepEqual(broken(await conformance(plain.url, await plain.token('conformance'))), [], 'nor are they asked for')
+  } finally {
+    await plain.stop()
+  }
 })
 
 test('a server without receipts breaks "receipts"', async () => {

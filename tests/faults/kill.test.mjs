@@ -1,169 +1,212 @@
-// A write whose promise resolved is durable: it survives SIGKILL of the whole browser with an append in flight, and a second
-// connection to the database reads it at once.
+// F1: SIGKILL of the whole browser, again and again. Every write whose promise resolved is there afterwards, whole, once, with
+// its place in the queue, counted by a reader that knows nothing of Homing; in the end all of it reaches a server, once.
+//
+//   ROUNDS=200 npm run test:faults      # more of them
+//
+// The page itself says when it is to be killed and stands still meanwhile, by a synchronous request that is never answered. So
+// each kind of moment is met for certain: between the request of an append and its commit, right after the commit was asked for,
+// between two writes of one compaction, and anywhere.
 
 import assert from 'node:assert/strict'
 import { mkdtemp } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { launchBrowser, removeProfile } from '../support/browser.mjs'
+import { readSql } from '../e2e/sql.mjs'
+import { removeProfile } from '../support/browser.mjs'
+import { startServer } from '../support/server.mjs'
 import { serveBarePage, whenReady } from './bare-page.mjs'
 import { startChromium } from './chromium-process.mjs'
+import { readRaw } from './raw-rows.mjs'
 
-const ROUNDS = 10
+const ROUNDS = Number(process.env.ROUNDS ?? 12)
+const WRITES = 1000
+const MOMENTS = ['anywhere', 'before the commit', 'after the commit', 'in a compaction', 'anywhere']
+/** Rounds on one database; then the next one, with the other durability. */
+const ROUNDS_EACH = MOMENTS.length
 /** Nothing listens there and nothing is sent by itself: what is written stays queued. */
 const SYNC = { url: 'http://127.0.0.1:9', auto: false }
 
 let site
-before(async () => { site = await serveBarePage() })
-after(() => site.close())
+let strike
+before(async () => {
+  site = await serveBarePage()
+  strike = await waitForStrikes()
+})
+after(async () => {
+  await strike.close()
+  await site.close()
+})
 
-test(`SIGKILL of the browser, ${ROUNDS} rounds with an append in flight: every resolved write is there`, { timeout: 240_000 }, async (t) => {
+test(`F1: SIGKILL of the browser, ${ROUNDS} rounds: every resolved write is there, whole, and is sent once`, { timeout: 60_000 + ROUNDS * 20_000 }, async (t) => {
   const profile = await mkdtemp(join(tmpdir(), 'homing-kill-'))
-  const resolved = new Map() // id -> number written
-  let beyond = 0
+  const resolved = new Map() // database -> id -> number written
+  const seen = { inFlight: 0, compacting: 0, unexpected: 0 }
   try {
-    for (let round = 1; round <= ROUNDS + 1; round += 1) {
-      const { context, kill } = await startChromium(profile)
-      const page = await context.newPage()
-      const enough = 20 + round * 17
-      const reports = watchReports(enough)
-      await page.exposeFunction('report', reports.take)
-      await page.goto(site.url)
-      await whenReady(page)
-
-      const found = await page.evaluate(readAll, SYNC)
-      for (const [id, n] of resolved) {
-        assert.equal(found.rows[id]?.n, n, `round ${round}: the write ${id} had resolved`)
-        assert.equal(found.rows[id].text, textOf(n), `round ${round}: ${id} is whole`)
-        assert.ok(found.queued.includes(id), `round ${round}: ${id} is still to be sent`)
-      }
-      for (const [id, row] of Object.entries(found.rows)) assert.equal(row.text, textOf(row.n), `round ${round}: ${id} is whole`)
-      assert.equal(new Set(found.mutationIds).size, found.mutationIds.length, `round ${round}: a mutation id was given twice`)
-      assert.equal(found.queued.length, Object.keys(found.rows).length, `round ${round}: rows and queue belong together`)
-      beyond = Object.keys(found.rows).length - resolved.size
-      if (round > ROUNDS) {
-        await kill()
-        break
-      }
-      await page.evaluate(writeForEver, { sync: SYNC, round })
-      await reports.enough
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const which = Math.floor(round / ROUNDS_EACH)
+      const database = { name: `kill-${which}`, durability: which % 2 === 0 ? 'relaxed' : 'strict' }
+      const known = resolved.get(database.name) ?? new Map()
+      resolved.set(database.name, known)
+      const moment = MOMENTS[round % MOMENTS.length]
+      const { page, kill } = await openPage(profile)
+      await verify(page, database, known, `round ${round}`)
+      const killed = strike.next()
+      await page.evaluate(writeUntilKilled, { ...database, sync: SYNC, round, moment, url: strike.url, writes: WRITES, at: Math.floor(Math.random() * WRITES), wait: Math.random() * 20 })
+      const state = await killed
       await kill()
-      for (const [id, n] of reports.taken) resolved.set(id, n)
-      assert.ok(reports.started() > reports.taken.size, `round ${round}: no append was in flight`)
+      for (const [id, n] of state.resolved) known.set(id, n)
+      seen.inFlight += state.appending > 0 ? 1 : 0
+      seen.compacting += state.compacting ? 1 : 0
+      t.diagnostic(`round ${round} (${database.durability}, ${moment}): ${state.resolved.length} of ${state.started} writes had resolved, ${state.appending} appends in flight${state.compacting ? ', a compaction between two writes' : ''}`)
+      if (moment === 'in a compaction') assert.ok(state.compacting, 'no compaction was under way')
     }
-    assert.ok(resolved.size > ROUNDS * 20)
-    t.diagnostic(`${resolved.size} writes had resolved, all are there; ${beyond} more were durable before their promise could say so`)
+    t.diagnostic(`${ROUNDS} rounds, ${seen.inFlight} with an append in flight, ${seen.compacting} within a compaction`)
+    assert.ok(seen.inFlight >= ROUNDS * 0.3)
+    if (ROUNDS >= ROUNDS_EACH) assert.ok(seen.compacting > 0)
+    await drainOnce(profile, resolved, t)
   } finally {
     await removeProfile(profile)
   }
 })
 
-test('a second connection reads each row right after its promise resolved', { timeout: 60_000 }, async () => {
-  const browser = await launchBrowser()
-  try {
-    const writer = await whenReady(await browser.open(site.url))
-    const reader = await whenReady(await browser.open(site.url))
-    await writer.evaluate(async (sync) => { window.db = await window.homing.openDatabase({ name: 'second', sync }) }, SYNC)
-    for (let n = 0; n < 50; n += 1) {
-      const id = await writer.evaluate(async (value) => (await window.db.collection('facts').insert({ n: value, text: `row-${value}-of-the-writer` })).id, n)
-      // A raw connection, opened anew and knowing nothing of Homing's code: the row is in the database, not in a cache.
-      const found = await reader.evaluate(searchRawDatabases, `row-${n}-of-the-writer`)
-      assert.ok(found, `row ${n} (${id}) is not in IndexedDB though its promise resolved`)
-    }
-    // The control: what was never written is not found.
-    assert.equal(await reader.evaluate(searchRawDatabases, 'row-50-of-the-writer'), false)
-    // A second engine, while the first is open.
-    const read = await reader.evaluate(async (sync) => {
-      const db = await window.homing.openDatabase({ name: 'second', sync })
-      return db.collection('facts').list().map(({ n }) => n)
-    }, SYNC)
-    assert.deepEqual(read, Array.from({ length: 50 }, (_, n) => n))
-    const fresh = await writer.evaluate(async () => (await window.db.collection('facts').insert({ n: 99, text: 'later' })).id)
-    // The engine that is open learns of it by itself.
-    await reader.evaluate(async ({ id, sync }) => {
-      const db = await window.homing.openDatabase({ name: 'second', sync })
-      const facts = db.collection('facts')
-      await new Promise((resolve) => {
-        const look = () => { if (facts.get(id)) resolve() }
-        facts.subscribe(look)
-        look()
-      })
-    }, { id: fresh, sync: SYNC })
-    assert.deepEqual(browser.problems, [])
-  } finally {
-    await browser.close()
-  }
-})
-
-function textOf(n) {
-  return `fact ${n} `.repeat(12)
+async function openPage(profile) {
+  const { context, kill } = await startChromium(profile)
+  const page = await context.newPage()
+  await page.goto(site.url)
+  return { page: await whenReady(page), kill }
 }
 
-// Collects what the page reports; `started` counts the writes that were begun.
-function watchReports(count) {
-  const taken = new Map()
-  let begun = 0
-  let done
-  const enough = new Promise((resolve) => { done = resolve })
+/** Raw rows first, then what the engine makes of them. */
+async function verify(page, database, known, round) {
+  const raw = await page.evaluate(readRaw, `homing:${database.name}`)
+  const ids = new Set(raw.ids)
+  assert.equal(ids.size, raw.ids.length, `${round}: a record is stored twice`)
+  assert.equal(raw.entries, raw.ids.length, `${round}: a record and its queue entry are both there, or neither`)
+  for (const id of known.keys()) assert.ok(ids.has(id), `${round}: the write ${id} had resolved and is in no row`)
+  const found = await page.evaluate(readAll, { ...database, sync: SYNC })
+  assert.deepEqual(Object.keys(found.rows).sort(), [...ids].sort(), `${round}: the engine shows what the rows hold`)
+  for (const [id, n] of known) assert.equal(found.rows[id].n, n, `${round}: ${id} is what was written`)
+  for (const [id, row] of Object.entries(found.rows)) assert.equal(row.text, textOf(row.n, row.text.length), `${round}: ${id} is whole`)
+  assert.deepEqual([...found.queued].sort(), [...ids].sort(), `${round}: everything is still to be sent`)
+  assert.equal(new Set(found.mutationIds).size, found.mutationIds.length, `${round}: a mutation id was given twice`)
+}
+
+async function drainOnce(profile, resolved, t) {
+  const server = await startServer({ schema: 'src/schemas/egglogu.schema.json' })
+  const { page, kill } = await openPage(profile)
+  try {
+    for (const [name, known] of resolved) {
+      const which = Number(name.slice('kill-'.length))
+      await verify(page, { name, durability: which % 2 === 0 ? 'relaxed' : 'strict' }, known, `${name} at the end`)
+      await page.evaluate(async (name) => (await window.kept[name]).close(), name)
+      const sent = await page.evaluate(drain, { name, url: server.url, token: await server.token(name) })
+      assert.equal(sent.pending, 0)
+      const rows = await readSql(server.database, `select id from rows where scope = '${name}' and collection = 'facts'`)
+      assert.deepEqual(rows.map(({ id }) => id).sort(), sent.ids.sort(), 'the server has what the device has')
+      // A number for each write, none for a repetition.
+      const [{ last }] = await readSql(server.database, `select max(rev) - min(rev) + 1 as last from rows where scope = '${name}'`)
+      assert.equal(Number(last), sent.ids.length, 'each took effect once')
+      t.diagnostic(`${name}: ${known.size} writes had resolved; ${sent.ids.length - known.size} more were durable before their promise could say so`)
+    }
+  } finally {
+    await kill()
+    await server.stop()
+  }
+}
+
+/** Takes the page's last words; the request is never answered. */
+async function waitForStrikes() {
+  let struck = () => {}
+  const server = createServer((request, response) => {
+    if (request.method === 'OPTIONS') return response.writeHead(204, { 'access-control-allow-origin': '*', 'access-control-allow-headers': '*' }).end()
+    const chunks = []
+    request.on('data', (chunk) => chunks.push(chunk)).on('end', () => struck(JSON.parse(Buffer.concat(chunks)))).on('error', () => {})
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
-    taken,
-    enough,
-    started: () => begun,
-    take(id, n, started) {
-      taken.set(id, n)
-      begun = Math.max(begun, started)
-      if (taken.size >= count) done()
+    url: `http://127.0.0.1:${server.address().port}`,
+    next: () => new Promise((resolve) => { struck = resolve }),
+    async close() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
     },
   }
 }
 
+function textOf(n, length) {
+  return `fact ${n} `.repeat(Math.ceil(length / 6)).slice(0, length)
+}
+
 // Runs in the page.
-async function readAll(sync) {
-  const db = await window.homing.openDatabase({ name: 'kill', sync })
+async function readAll({ name, durability, sync }) {
+  window.kept ??= {}
+  window.kept[name] ??= window.homing.openDatabase({ name, durability, sync })
+  const db = await window.kept[name]
   const rows = Object.fromEntries(db.collection('facts').list().map((row) => [row.id, { n: row.n, text: row.text }]))
   const queue = db.queue.list()
   return { rows, queued: queue.map(({ recordId }) => recordId), mutationIds: queue.map(({ id }) => id) }
 }
 
-// Runs in the page, and never stops: some writes are always in flight. Resolves at once.
-async function writeForEver({ sync, round }) {
-  const db = await window.homing.openDatabase({ name: 'kill', sync })
+// Runs in the page: writes, and stands still at the moment. Resolves at once.
+async function writeUntilKilled({ name, round, moment, url, writes, at, wait }) {
+  const db = await window.kept[name]
   const facts = db.collection('facts')
-  let started = 0
+  const resolved = []
+  let [started, appending, compacting, putting] = [0, 0, false, 0]
+  function strike() {
+    const request = new XMLHttpRequest()
+    request.open('POST', url, false)
+    request.send(JSON.stringify({ resolved, started, appending, compacting }))
+  }
+  const { transaction } = IDBDatabase.prototype
+  IDBDatabase.prototype.transaction = function watched(...args) {
+    const begun = transaction.apply(this, args)
+    if (begun.mode !== 'readwrite') return begun
+    const compacts = begun.objectStoreNames.contains('segments')
+    const ended = () => { if (compacts) compacting = false; else appending -= 1 }
+    if (compacts) [compacting, putting] = [true, 0]
+    else appending += 1
+    begun.addEventListener('complete', ended)
+    begun.addEventListener('abort', ended)
+    return begun
+  }
+  const { commit } = IDBTransaction.prototype
+  IDBTransaction.prototype.commit = function watched() {
+    const here = !this.objectStoreNames.contains('segments') && started > at % 300
+    if (here && moment === 'before the commit') strike()
+    commit.call(this)
+    if (here && moment === 'after the commit') strike()
+  }
+  const { put } = IDBObjectStore.prototype
+  IDBObjectStore.prototype.put = function watched(...args) {
+    const done = put.apply(this, args)
+    if (this.name === 'segments' && ++putting === 2 && moment === 'in a compaction') strike()
+    return done
+  }
+  // Large ones make a compaction due.
+  const length = moment === 'in a compaction' ? 12_000 : 100
   async function writer() {
-    for (;;) {
+    while (started < writes) {
       started += 1
       const n = round * 1_000_000 + started
-      const { id } = await facts.insert({ n, text: `fact ${n} `.repeat(12) })
-      window.report(id, n, started)
+      if (moment === 'anywhere' && started === at) setTimeout(strike, wait)
+      const { id } = await facts.insert({ n, text: `fact ${n} `.repeat(Math.ceil(length / 6)).slice(0, length) })
+      resolved.push([id, n])
     }
+    if (moment !== 'in a compaction') setTimeout(strike, wait)
   }
-  for (let writers = 0; writers < 4; writers += 1) void writer()
+  // A compaction begins in a pause between appends; several writers leave none.
+  for (let writers = moment === 'in a compaction' ? 1 : 4; writers > 0; writers -= 1) void writer()
 }
 
-// Runs in the page: is the text in any row of any IndexedDB database of this origin?
-async function searchRawDatabases(text) {
-  const settle = (request) => new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result)
-    request.onerror = () => reject(request.error)
-  })
-  const decoder = new TextDecoder()
-  const holds = (value) => {
-    if (typeof value === 'string') return value.includes(text)
-    if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return decoder.decode(value).includes(text)
-    return value !== null && typeof value === 'object' && Object.values(value).some(holds)
-  }
-  for (const { name } of await indexedDB.databases()) {
-    const connection = await settle(indexedDB.open(name))
-    try {
-      for (const store of connection.objectStoreNames) {
-        const rows = await settle(connection.transaction(store).objectStore(store).getAll())
-        if (rows.some(holds)) return true
-      }
-    } finally {
-      connection.close()
-    }
-  }
-  return false
+// Runs in the page.
+async function drain({ name, url, token }) {
+  const db = await window.homing.openDatabase({ name, sync: { url, auto: false, getToken: async () => token } })
+  await db.sync()
+  const ids = db.collection('facts').list().map(({ id }) => id)
+  const { pending } = db.status.getSnapshot()
+  await db.close()
+  return { ids, pending }
 }

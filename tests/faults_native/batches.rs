@@ -164,3 +164,28 @@ fn a_group_that_is_poison_is_never_split() {
     assert_eq!((d.pending(), farm.server_rows(), d.engine.status().dead_letters), (0, 10, 5));
     assert!(d.wire.take().iter().all(|s| [0, 5].contains(&s.records.iter().filter(|id| id.starts_with('g')).count())));
 }
+
+#[test]
+fn f11_a_disk_too_full_for_an_answer_keeps_what_became_of_the_writes_and_fetches_the_rows_later() {
+    let farm = Farm::new(11);
+    let (d, other) = (farm.device(manual()), farm.device(manual()));
+    d.sync(&farm).unwrap();
+    other.insert(names(3));
+    other.sync(&farm).unwrap();
+    d.insert(["own".to_owned()]);
+    let journal = d.journal.clone();
+    d.wire.does(move |seen| {
+        // After the attempt, before the answer.
+        if seen.push {
+            journal.fail_next(homing::core::error::Code::StorageFull);
+        }
+        Act::Pass
+    });
+    let cursor = d.engine.read(|r| r.standing().cursor.clone());
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), d.rows()), (0, 1), "the write is settled, the rows had no room");
+    assert_eq!(d.engine.read(|r| r.standing().cursor.clone()), cursor, "and are asked for again");
+    d.sync(&farm).unwrap();
+    assert_eq!((d.rows(), farm.server_rows()), (4, 4));
+    farm.check_once();
+}

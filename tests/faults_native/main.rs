@@ -12,6 +12,8 @@
 
 mod auth;
 mod batches;
+mod damage;
+mod formats;
 mod outages;
 mod sessions;
 mod stamps;

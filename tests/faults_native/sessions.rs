@@ -211,3 +211,15 @@ fn a_guest_who_logs_in_keeps_what_was_written_under_the_same_ids() {
     assert_eq!((d.pending(), farm.server_rows(), d.engine.status().dead_letters, d.engine.status().conflicts), (0, 7, 0, 0));
     farm.check_once();
 }
+
+#[test]
+fn a_guest_who_wrote_much_keeps_all_of_it() {
+    // Opening puts off folding what many creates are: taking over must not forget them.
+    let farm = Farm::new(104);
+    let guest = farm.device(manual());
+    guest.insert(names(600));
+    farm.world.run(Box::pin(guest.engine.close()));
+    let d = farm.device(manual());
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&guest.journal.clone()))).unwrap(), 600);
+    assert_eq!(d.pending(), 600);
+}

@@ -2,55 +2,17 @@
 // page are two devices.
 
 import assert from 'node:assert/strict'
-import { writeFile, rm, mkdtemp } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { startServer } from '../support/server.mjs'
-import { openSite } from './page.mjs'
+import { openFarm } from './farm.mjs'
 
 const COLLECTIONS = { asked: { merge: 'manual', title: 'Flock', label: 'name' }, mine: { merge: 'client-wins' }, theirs: { merge: 'server-wins' }, first: { merge: 'fww' }, counted: { fields: { eggs: 'counter', tags: 'set' } }, settings: { singleton: true, fields: { visits: 'counter' } } }
-let folder, server, site, page
+let farm, run
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'homing-conflicts-'))
-  await writeFile(join(folder, 'schema.json'), JSON.stringify({ collections: COLLECTIONS }))
-  server = await startServer({ schema: join(folder, 'schema.json') })
-  site = await openSite()
-  page = await prepared()
+  farm = await openFarm(COLLECTIONS)
+  run = farm.run
 })
-after(async () => {
-  await site.close()
-  await server.stop()
-  await rm(folder, { recursive: true, force: true })
-})
-
-/** A page with `device(name, token, onConflict?, more?)`, and `meeting(a, b, collection)`: both edit one record, `a` syncs first. */
-async function prepared() {
-  const opened = await site.open()
-  await opened.evaluate(({ url, collections }) => {
-    window.device = (name, token, onConflict, more) => openDatabase({ name, collections: { ...collections, asked: { ...collections.asked, ...(onConflict && { onConflict }) } }, sync: { url, auto: false, getToken: async () => token }, ...more })
-    window.meeting = async (a, b, collection, id = crypto.randomUUID()) => {
-      await a.collection(collection).insert({ id, name: 'Layers', n: 0 })
-      await a.sync()
-      await b.sync()
-      await a.collection(collection).update(id, { n: 1 })
-      await a.sync()
-      const write = b.collection(collection).update(id, { n: 2 })
-      await write
-      await b.sync()
-      return { id, write }
-    }
-    window.until = async (holds, source) => {
-      while (!holds()) await new Promise((resolve) => { const stop = source.subscribe(() => { stop(); resolve() }) })
-    }
-  }, { url: server.url, collections: COLLECTIONS })
-  return opened
-}
-
-async function run(steps, ...rest) {
-  return page.evaluate(async ([source, token, ...rest]) => new Function(`return (${source})`)()(token, ...rest), [String(steps), await server.token(`farm-${crypto.randomUUID()}`), ...rest])
-}
+after(() => farm.close())
 
 test('policies that decide ask nobody, and the write says how it ended', async () => {
   const result = await run(async (token) => {
@@ -100,6 +62,37 @@ test('onConflict decides, at once or later, and may call anything', async () => 
   assert.deepEqual(result, { out: [[2, 2, 'resolved'], [1, 1, 'resolved'], [9, 9, 'resolved'], [2, 2, 'resolved']], calls: 4, seen: [[true, 2, 'conflict', "Flock 'Layers'", 1]] })
 })
 
+test('two creates under one id: both are kept, mine under a new id, decided by a person or by onConflict', async () => {
+  const result = await run(async (token) => {
+    const out = []
+    for (const handler of [undefined, () => 'both']) {
+      const a = await device(crypto.randomUUID(), token)
+      const b = await device(crypto.randomUUID(), token, handler)
+      const id = crypto.randomUUID()
+      for (const [db, by] of [[a, 'a'], [b, 'b']]) {
+        await db.collection('asked').insert({ id, by })
+        await db.sync()
+      }
+      const met = b.conflicts.list({ recordId: id })[0]
+      let write
+      if (handler === undefined) {
+        write = b.conflicts.resolve(met.id, 'both')
+        await write
+      }
+      await until(() => b.conflicts.list({ recordId: id, status: 'unresolved' }).length === 0, b.conflicts)
+      await b.sync()
+      await a.sync()
+      const rows = [a, b].map((db) => db.collection('asked').list().filter(({ by }) => by !== undefined).map((row) => [row.id === id, row.by]))
+      out.push([met.kind, rows[0], rows[1], write && [write.recordId !== id, write.record.by, (await write.settled).status], a.conflicts.list({ recordId: id })[0].status])
+      for (const { id } of a.collection('asked').list()) await a.collection('asked').delete(id)
+      await a.sync()
+    }
+    return out
+  })
+  const rows = [[true, 'a'], [false, 'b']]
+  assert.deepEqual(result, [['create-create', rows, rows, [true, 'b', 'applied'], 'resolved'], ['create-create', rows, rows, undefined, 'resolved']])
+})
+
 test('an answer that is none leaves the conflict waiting, is reported, and asked for again after the next opening', async () => {
   const result = await run(async (token) => {
     const answers = [() => { throw new Error('no idea') }, () => Promise.reject(new Error('later')), () => 'maybe', async () => null, () => undefined, () => [1], () => ({ n: 10n })]
@@ -132,8 +125,9 @@ test('an answer that is none leaves the conflict waiting, is reported, and asked
 
 test('one of two tabs asks', async () => {
   const name = crypto.randomUUID()
-  const token = await server.token(`farm-${name}`)
-  const other = await prepared()
+  const { page } = farm
+  const token = await farm.token()
+  const other = await farm.prepared()
   const openTab = (tab) => tab.evaluate(async ([name, token]) => {
     window.calls = 0
     window.tab = await device(name, token, async () => { window.calls++; await new Promise((resolve) => setTimeout(resolve)); return 'mine' })
@@ -284,6 +278,6 @@ test('what changed, as a JSON Patch: of a waiting mutation, of a conflict', asyn
 })
 
 test('a handler has to be a function', async () => {
-  const refused = await page.evaluate(() => failure(openDatabase({ name: 'x', collections: { a: { onConflict: 'mine' } } })))
+  const refused = await farm.page.evaluate(() => failure(openDatabase({ name: 'x', collections: { a: { onConflict: 'mine' } } })))
   assert.deepEqual([refused.code, refused.path], ['invalid-record', '/collections/a/onConflict'])
 })

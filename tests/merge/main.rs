@@ -12,6 +12,8 @@
 )]
 
 mod clocks;
+mod disputes;
 mod farm;
+mod texts;
 mod typed;
 mod vectors;

@@ -27,6 +27,7 @@ const SCHEMA: &str = r#"{"collections":{
     "flocks":{"title":"Flock"}, "settings":{"singleton":true},
     "days":{"references":{"flockId":"flocks"}}, "eggs":{"references":{"dayId":"days"}}, "tags":{"references":{"flockIds":"flocks"}},
     "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"},
+    "bills":{"merge":"fww","ordinal":{"field":"no","parent":"flockId"}}, "rings":{"unique":[["ring"]]},
     "first":{"merge":"fww"}, "theirs":{"merge":"server-wins"}, "mine":{"merge":"client-wins"}, "asked":{"merge":"manual"}}}"#;
 
 /// Says why a mutation is refused, if it is.
@@ -360,7 +361,7 @@ impl Farm {
         let loaded = world.run(Box::pin(journal.load())).unwrap();
         let names = Replica::stored(&loaded.index).unwrap();
         let Segments::Read(segments) = world.run(Box::pin(journal.segments(loaded.compacted, &names))).unwrap() else { return };
-        let mut replica = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
+        let (mut replica, _) = Replica::restore(Arc::new(schema()), &loaded.index, &segments).unwrap();
         for entry in loaded.tail.iter().flat_map(|row| homing::core::journal::decode(row.bytes.clone()).unwrap()) {
             replica.fold(&entry).unwrap();
         }

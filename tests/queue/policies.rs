@@ -182,6 +182,8 @@ fn what_is_written_on_a_record_that_waits_is_told_which_conflict_it_joined() {
         if reloaded {
             farm.world.run(Box::pin(farm.tab(1).compact())).unwrap();
             farm.reload(1);
+            let base = farm.tab(1).read(|r| r.hold(&Key::new("asked", "r")).and_then(|hold| hold.base.clone())).unwrap();
+            assert_eq!(body(base.text()), json!({"by": "nobody"}), "what mine was made from is known here while it waits");
         }
         let receipt = farm.tab(1).write(update("asked", "r", &json!({"n": 4 + i32::from(reloaded)}))).unwrap();
         farm.world.run(Box::pin(farm.tab(1).durable()));
@@ -201,6 +203,26 @@ fn what_is_written_on_a_record_that_waits_is_told_which_conflict_it_joined() {
     assert_eq!(farm.get(0, "asked", "r").unwrap()["n"], 6);
     let hold = farm.tab(1).read(|r| r.hold(&Key::new("asked", "r")).cloned());
     assert_eq!(hold, None);
+}
+
+/// Whoever decides first, a person or `onConflict`: what comes after it is refused, sent or not.
+#[test]
+fn of_two_decisions_on_one_device_the_first_counts() {
+    let mut farm = shared(14, "asked");
+    farm.update(0, "asked", "r", &json!({"n": 1}));
+    farm.sync(0);
+    farm.update(1, "asked", "r", &json!({"n": 2}));
+    farm.sync(1);
+    let conflict = farm.tab(1).unresolved()[0].clone();
+    let decide = |choice| one(Intent::Resolve { conflict: conflict.clone(), choice });
+    let set = vec![("n".into(), serde_json::value::RawValue::from_string("7".into()).unwrap())];
+    farm.write(1, decide(Choice::Patch { set, unset: vec![] }));
+    for _ in 0..2 {
+        let refused = farm.tab(1).write(decide(Choice::Mine)).unwrap_err();
+        assert_eq!((refused.code, farm.tab(1).unresolved().len()), (homing::core::error::Code::NotFound, 0));
+        farm.alike();
+    }
+    assert_eq!(farm.get(0, "asked", "r").unwrap()["n"], 7);
 }
 
 #[test]

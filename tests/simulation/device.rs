@@ -224,7 +224,7 @@ impl Device {
         let names = Replica::stored(&loaded.index).unwrap();
         let segments = self.journal.segments(loaded.compacted, &names).now_or_never().unwrap().unwrap();
         let Segments::Read(segments) = segments else { panic!("nobody compacts") };
-        let mut replica = Replica::restore(Arc::new(schema.clone()), &loaded.index, &segments).unwrap();
+        let (mut replica, _) = Replica::restore(Arc::new(schema.clone()), &loaded.index, &segments).unwrap();
         for entry in loaded.tail.iter().flat_map(|row| decode(row.bytes.clone()).unwrap()) {
             replica.fold(&entry).unwrap();
         }

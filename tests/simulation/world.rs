@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 const SCHEMA: &str = r#"{"collections":{
-    "flocks":{"title":"Flock"},"settings":{"singleton":true,"fields":{"visits":"counter"}},"log":{"merge":"append-only"},
-    "feed":{"merge":"fww","fields":{"tags":"set"}},"notes":{"merge":"manual"},"prices":{"merge":"server-wins"},
-    "offers":{"merge":"client-wins"},"houses":{"fields":{"tags":"set","eggs":"counter"}}}}"#;
+    "flocks":{"title":"Flock","ordinal":{"field":"no"}},"settings":{"singleton":true,"fields":{"visits":"counter"}},"log":{"merge":"append-only"},
+    "feed":{"merge":"fww","fields":{"tags":"set"},"ordinal":{"field":"no"}},"notes":{"merge":"manual"},"prices":{"merge":"server-wins"},
+    "offers":{"merge":"client-wins","fields":{"a":"text"}},"houses":{"fields":{"tags":"set","eggs":"counter","a":"text"}}}}"#;
 const T0: i64 = 1_700_000_000_000;
 pub(crate) const SCOPE: &str = "farm";
 /// Counted: events that the state table of a session had no place for.

@@ -12,7 +12,7 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 function is<T extends true>(): T | void {}
 
 export async function rightUses(): Promise<void> {
-  const db = await openDatabase<Farm>({ name: 'farm', collections: { flocks: { merge: 'lww', label: 'name', title: 'Flock' }, settings: { singleton: true } }, sync: { url: 'https://example.org', getToken: async ({ refresh }) => (refresh ? null : 'x') } })
+  const db = await openDatabase<Farm>({ name: 'farm', collections: { flocks: { merge: 'lww', label: 'name', title: 'Flock', ordinal: { field: 'count', parent: 'name' }, unique: [['name', 'housed']] }, settings: { singleton: true } }, sync: { url: 'https://example.org', getToken: async ({ refresh }) => (refresh ? null : 'x') } })
   is<Same<typeof db, Database<Farm>>>()
   const flocks = db.collection('flocks')
   const write = flocks.insert({ name: 'A', count: 1, tags: [], housed: null })
@@ -45,6 +45,9 @@ export async function rightUses(): Promise<void> {
   const saved = await db.saveDocument(tree, { only: ['flocks'] })
   saved.inserted.toFixed()
   db.addEventListener('conflict', ({ detail }) => detail.label.trim(), { once: true })
+  db.addEventListener('storage', ({ detail: { mode, lost, usage } }) => mode === 'localstorage' || lost || (usage ?? 0) > 0)
+  db.addEventListener('outdated', ({ detail }) => detail.reason.trim())
+  if (!await db.requestPersistence()) db.status.getSnapshot().storage.reason?.trim()
   db.status.getSnapshot().pending.toFixed()
   await db.conflicts.resolve('arc_1', 'mine')
   await db.deadLetters.retry('c:1', { name: 'x' })

@@ -86,6 +86,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The next scopes by name, some at a time; none after the last.
     fn scopes(&self, after: &str) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
 
+    /// The database's clock, where it is another than this process's: all servers of one database go by it.
+    fn clock(&self) -> impl Future<Output = Result<Option<Stamp>, StoreError>> + Send;
+
     /// Whether the database answers.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -136,6 +139,8 @@ pub struct Page {
 pub enum StoreError {
     /// Locked by another process, full, or all connections in use: the same request can succeed later.
     Busy(String),
+    /// Somebody else claimed meanwhile what only one record can have: evaluated again, the same request can succeed.
+    Taken,
     /// A stored row is not what this server writes.
     Corrupt(String),
     /// Anything else.
@@ -146,7 +151,15 @@ impl StoreError {
     /// Whether trying again can help without anyone changing anything.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Busy(_))
+        matches!(self, Self::Busy(_) | Self::Taken)
+    }
+
+    /// Why claims were not kept.
+    fn claimed(error: sqlx::Error) -> Self {
+        match error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
+            true => Self::Taken,
+            false => error.into(),
+        }
     }
 }
 
@@ -154,6 +167,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy(why) => write!(f, "busy: {why}"),
+            Self::Taken => write!(f, "somebody else has what was claimed"),
             Self::Corrupt(why) => write!(f, "corrupt: {why}"),
             Self::Failed(why) => write!(f, "{why}"),
         }

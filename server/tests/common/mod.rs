@@ -3,6 +3,7 @@
 //! Not here: the databases (`place`).
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod description;
 pub mod place;
 pub mod process;
 

@@ -93,7 +93,7 @@ impl Place {
 
     /// Rows, receipts, marks, ids and conflicts.
     pub async fn stored(&self) -> i64 {
-        let tables = ["rows", "receipts", "clients", "ids", "unresolved"];
+        let tables = ["rows", "receipts", "clients", "ids", "unresolved", "claims"];
         self.number(&format!("SELECT {}", tables.map(|t| format!("(SELECT COUNT(*) FROM {t})")).join(" + "))).await
     }
 

@@ -1,6 +1,8 @@
 //! What any database behind the server must promise. `main.rs` says on which it runs.
 
 use crate::Home;
+use crate::claims::place;
+pub(crate) use crate::claims::what_one_record_has_no_other_gets;
 use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since};
 use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
@@ -8,9 +10,9 @@ use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
 use homing_server::store::{PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
 
-const NOW: Stamp = Stamp(1_750_000_000_000);
+pub(crate) const NOW: Stamp = Stamp(1_750_000_000_000);
 
-fn row(collection: &str, id: &str, rev: u64, at: i64, deleted: bool) -> RowWrite {
+pub(crate) fn row(collection: &str, id: &str, rev: u64, at: i64, deleted: bool) -> RowWrite {
     let end = if deleted { r#""2025-06-01T10:00:00.000Z""# } else { "null" };
     let text = format!(r#"{{"id":"{id}","n":{rev},"_updatedAt":"2025-06-01T10:00:00.000Z","_deletedAt":{end},"_rev":{rev}}}"#);
     let row = StoredRow { record: Record::parse(&text).unwrap(), by: Some("phone".into()), received_at: Stamp(at) };
@@ -18,10 +20,10 @@ fn row(collection: &str, id: &str, rev: u64, at: i64, deleted: bool) -> RowWrite
 }
 
 fn nothing(head: Head) -> Effects {
-    Effects { rows: vec![], receipts: vec![], settled: vec![], ids: vec![], waiting: vec![], head }
+    Effects::none(head)
 }
 
-async fn write(store: &impl Store, scope: &str, change: impl FnOnce(&mut Effects)) {
+pub(crate) async fn write(store: &impl Store, scope: &str, change: impl FnOnce(&mut Effects)) {
     let mut tx = store.begin(scope, NOW).await.unwrap();
     let mut effects = nothing(tx.head().clone());
     change(&mut effects);
@@ -29,14 +31,14 @@ async fn write(store: &impl Store, scope: &str, change: impl FnOnce(&mut Effects
     tx.commit().await.unwrap();
 }
 
-async fn load(store: &impl Store, scope: &str, needs: &Needs) -> Snapshot {
+pub(crate) async fn load(store: &impl Store, scope: &str, needs: &Needs) -> Snapshot {
     let mut tx = store.begin(scope, NOW).await.unwrap();
     let mut snapshot = Snapshot::new(tx.head().clone());
     tx.load(needs, &mut snapshot).await.unwrap();
     snapshot
 }
 
-fn everything() -> Needs {
+pub(crate) fn everything() -> Needs {
     Needs {
         rows: [Key::new("flocks", "a"), Key::new("flocks", "b"), Key::new("clients", "a"), Key::new("none", "x")].into(),
         receipts: [MutationId::new("phone", 1), MutationId::new("phone", u64::MAX), MutationId::new("desk", 1)].into(),
@@ -45,6 +47,7 @@ fn everything() -> Needs {
         waiting: ["optimistic_1".into(), "optimistic_2".into()].into(),
         unresolved_of: [Key::new("flocks", "a"), Key::new("flocks", "b")].into(),
         conflicts: ["arc_2".into()].into(),
+        taken: [place("flocks", "code", "x"), place("flocks", "code", "y"), place("days", "n", "a")].into(),
     }
 }
 

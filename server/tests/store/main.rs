@@ -3,6 +3,7 @@
 //! Lives here: on which databases it runs, and what is of one alone. Not here: the contract (`contract`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod claims;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
@@ -75,4 +76,5 @@ on_every_database!(
     a_new_scope_gets_one_head,
     revs_become_visible_in_their_order,
     a_purge_takes_what_is_past_the_horizon_and_nothing_else,
+    what_one_record_has_no_other_gets,
 );

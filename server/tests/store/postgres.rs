@@ -1,6 +1,9 @@
-//! What is of PostgreSQL alone: servers that start together, connections that break.
+//! What is of PostgreSQL alone: servers that start together, connections that break, clocks, what a statement reads.
 
 use crate::common::place::Place;
+use homing::core::authority::{Needs, Receipt};
+use homing::core::mutation::MutationId;
+use homing::core::record::Key;
 use homing::core::stamp::Stamp;
 use homing_server::store::postgres::Postgres;
 use homing_server::store::{Store as _, Transaction as _};
@@ -48,6 +51,63 @@ async fn a_server_that_froze_in_a_transaction_loses_its_lock() {
     };
     tx.commit().await.unwrap();
     assert!(held.commit().await.is_err());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_purges_nothing_early() {
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    let now = homing_server::answer::now();
+    crate::contract::write(&store, "s", |e| {
+        let rev = e.head.rev;
+        e.rows = vec![crate::contract::row("flocks", "dead", rev + 1, now.0, true)];
+        e.head.rev = rev + 1;
+    })
+    .await;
+    let in_a_year = Stamp(now.0 + 365 * 86_400_000);
+    assert_eq!(homing_server::purge::run(&store, in_a_year).await.unwrap(), homing_server::store::Purged::default());
+    assert_eq!(place.count("deleted").await, 1);
+}
+
+/// Nobody else is connected any more: what they counted is counted.
+async fn alone(place: &Place) {
+    let others = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while place.number(others).await > 0 {}
+}
+
+/// A database that grows faster than its statistics are renewed.
+#[tokio::test]
+async fn a_push_reads_what_it_names_and_not_its_whole_scope() {
+    const THERE: u64 = 2_000;
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    crate::contract::write(&store, "s", |e| {
+        let rev = e.head.rev;
+        e.rows = (1..=THERE).map(|n| crate::contract::row("flocks", &format!("f{n}"), rev + n, n.cast_signed(), false)).collect();
+        let receipt = Receipt { payload: "p".into(), result: "{}".into() };
+        e.receipts = (1..=THERE).map(|n| (MutationId::new("phone", n), receipt.clone())).collect();
+        e.head.rev = rev + THERE;
+    })
+    .await;
+    store.close().await;
+    alone(&place).await;
+    let read = "SELECT CAST(SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) AS BIGINT) FROM pg_stat_user_tables WHERE relname IN ('rows', 'receipts')";
+    let before = place.number(read).await;
+
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    let keys = |from: u64| (from..from + 50).map(|n| Key::new("flocks", format!("f{n}")));
+    let needs = Needs {
+        rows: keys(1).chain(keys(THERE + 1)).collect(),
+        receipts: (1..50).chain(THERE..THERE + 50).map(|n| MutationId::new("phone", n)).collect(),
+        unresolved_of: keys(1).collect(),
+        ..Needs::default()
+    };
+    let found = crate::contract::load(&store, "s", &needs).await;
+    assert_eq!((found.rows.len(), found.receipts.len()), (50, 50));
+    store.close().await;
+    alone(&place).await;
+    let rows = place.number(read).await - before;
+    assert!((100..200).contains(&rows), "{rows} rows were read to find a hundred");
 }
 
 #[tokio::test]

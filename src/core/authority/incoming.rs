@@ -82,6 +82,13 @@ impl Incoming {
         })
     }
 
+    /// Whether its author says that he left this field as he found it.
+    pub(super) fn left_alone(&self, pointer: &str) -> bool {
+        let says = self.op != Op::Create && (self.changed.is_some() || self.was.is_some());
+        let inside = |p: &String| p.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        says && !self.changed.iter().flatten().any(inside) && !self.was.as_ref().is_some_and(|was| was.contains_key(pointer))
+    }
+
     /// The archive id of this version should it lose.
     pub(super) fn archive_id(&self) -> String {
         Conflict::name(&self.key, &self.record)

@@ -10,12 +10,13 @@ use crate::core::authority::stage::{About, Stage};
 use crate::core::authority::{Receipt, StoredRow};
 use crate::core::conflict::{Conflict, Status, Winner};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{clamp_fields, same_times};
+use crate::core::merge::{clamp_fields, rest, same_times};
 use crate::core::mutation::{MutationId, Op};
+use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::translate;
-use crate::core::schema::{Collection, Ids, Policy, Schema, digest};
+use crate::core::schema::{Collection, Ids, Policy, Schema, Types, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -162,11 +163,14 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
     }
-    let result = settle(stage, wire, &m, row)?;
+    let result = settle(stage, wire, &m, row);
     if first {
-        stage.rewrite(&wire.record_id)?;
+        match &result {
+            Ok(result) if result.status != Outcome::Rejected => stage.rewrite(&wire.record_id)?,
+            _ => stage.take_id_back(&wire.record_id),
+        }
     }
-    Ok(result)
+    result
 }
 
 /// The first dependency that has not been judged, or was refused (rule *deps*). What is in conflict waits for a person; what
@@ -205,6 +209,11 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
         _ => m.record.clone(),
     };
     let (rec, clamped) = clamp(&carried, row.as_ref(), stage.now())?;
+    // After the create a number is the server's (R14): no version says otherwise, none loses for it.
+    let rec = match (stage.schema().ordinal(&m.key.collection), &row) {
+        (Some(ordinal), Some(row)) => ordinal::as_in(&row.record, &rec, ordinal)?,
+        _ => rec,
+    };
     let open = m.resolves.as_deref().and_then(|id| stage.open_conflict(id, m));
     let accepted = open.as_ref().is_some_and(|c| accepts_theirs(c, m, &rec, row.as_ref()));
     let Verdict { outcome, put, archive, error } = if accepted {
@@ -215,6 +224,11 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     if let Some(error) = error {
         return Err(error);
     }
+    let there = row.as_ref().map(|r| &r.record);
+    if let Some(second) = put.as_ref().map(|record| stage.taken(&m.key, there, record)).transpose()?.flatten() {
+        return Ok(second.answer(&wire.id));
+    }
+    let put = put.map(|record| stage.numbered(&m.key, record, there)).transpose()?;
     let mut archived = match archive {
         Some(entry) => Some(stage.archive(entry, &About { m, rec: &rec, row: row.as_ref(), policy })?),
         None => None,
@@ -225,7 +239,8 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
         None => row.map(|r| r.record),
     };
     if let Some(conflict) = open.filter(|_| matches!(outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded)) {
-        let winner = decided(&conflict, m, &rec, accepted);
+        let types = stage.schema().rules(&m.key.collection, &m.key.id).types;
+        let winner = decided(&conflict, m, &rec, accepted, types)?;
         let closed = stage.close(conflict, Status::Resolved, winner, m.by.clone())?;
         archived = archived.or(Some(closed));
     }
@@ -251,10 +266,11 @@ fn accepts_theirs(conflict: &Conflict, m: &Incoming, rec: &Record, row: Option<&
     gone && rec.is_deleted() || row.is_some_and(|r| like(&r.record)) || conflict.theirs.as_ref().is_some_and(like)
 }
 
-fn decided(conflict: &Conflict, m: &Incoming, rec: &Record, accepted: bool) -> Winner {
-    match (&conflict.mine, accepted) {
+/// Whose content a decision made the record's. Whoever is preferred: what the others counted and added is in it, too.
+fn decided(conflict: &Conflict, m: &Incoming, rec: &Record, accepted: bool, types: &Types) -> Result<Winner> {
+    Ok(match (&conflict.mine, accepted) {
         (_, true) => Winner::Theirs,
-        (Some(mine), false) if conflict.about() == m.key && mine.same_content(rec) => Winner::Mine,
+        (Some(mine), false) if conflict.about() == m.key && rest(mine, types)?.same_content(&rest(rec, types)?) => Winner::Mine,
         _ => Winner::Merged,
-    }
+    })
 }

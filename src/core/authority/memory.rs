@@ -3,8 +3,8 @@
 //! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
 use crate::core::authority::{
-    Answer, Effects, Head, Objection, PagePlan, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, check_pull, check_request,
-    evaluate, follow_up, needs, page, page_since, respond,
+    Answer, Effects, Head, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, Taken, check_pull,
+    check_request, evaluate, follow_up, needs, page, page_since, respond,
 };
 use crate::core::conflict::{beyond_retention, retained_since};
 use crate::core::error::Error;
@@ -43,6 +43,7 @@ struct Scope {
     ids: HashMap<Arc<str>, Arc<str>>,
     waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     unresolved: HashMap<Key, Key>,
+    claims: BTreeMap<Place, BTreeMap<u64, Arc<str>>>,
 }
 
 /// A backup of a [`MemoryServer`].
@@ -73,6 +74,7 @@ impl Scope {
             ids: HashMap::new(),
             waiting: HashMap::new(),
             unresolved: HashMap::new(),
+            claims: BTreeMap::new(),
         }
     }
 
@@ -94,6 +96,10 @@ impl Scope {
         }
         for id in &needs.waiting {
             into.waiting.extend(self.waiting.get(id).map(|keys| (id.clone(), keys.clone())));
+        }
+        for place in &needs.taken {
+            let latest = self.claims.get(place).and_then(BTreeMap::last_key_value);
+            into.taken.extend(latest.map(|(number, id)| (place.clone(), Taken { number: *number, id: id.clone() })));
         }
         for key in &needs.unresolved_of {
             let row = self.unresolved.get(key).and_then(|conflict| self.rows.get(conflict));
@@ -124,6 +130,14 @@ impl Scope {
         self.ids.extend(effects.ids);
         for (id, key) in effects.waiting {
             self.waiting.entry(id).or_default().insert(key);
+        }
+        for (place, id) in effects.freed {
+            if let Some(held) = self.claims.get_mut(&place) {
+                held.retain(|number, holder| *number != 0 || *holder != id);
+            }
+        }
+        for claim in effects.claims {
+            self.claims.entry(claim.place).or_default().entry(claim.number).or_insert(claim.id);
         }
         self.head = effects.head;
         if let Some(now) = archived {
@@ -312,6 +326,14 @@ impl MemoryServer {
             ids: s.ids.clone(),
             waiting: s.waiting.clone(),
             unresolved,
+            taken: s
+                .claims
+                .iter()
+                .filter_map(|(place, held)| {
+                    let (number, id) = held.last_key_value()?;
+                    Some((place.clone(), Taken { number: *number, id: id.clone() }))
+                })
+                .collect(),
         })
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Lives here: the verdicts. Not here: how two versions merge (`merge`), SQL and HTTP (`server/`).
 
+mod claims;
 mod group;
 mod incoming;
 mod judge;
@@ -20,6 +21,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use claims::{Claim, Place, Taken};
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
 pub use objection::{Objection, objections};
@@ -46,6 +48,8 @@ pub struct Head {
     pub epoch: String,
     /// Tombstones with a `_rev` up to here may be gone: an older cursor gets a replacement sync.
     pub purged_through: u64,
+    /// Ordinals are above: 0 in the first incarnation, later ones begin above all that a lost one can have given (R7).
+    pub numbers_from: u64,
 }
 
 impl Head {
@@ -53,7 +57,8 @@ impl Head {
     /// twice, also when a database was lost and begins again (rule *epochrev*, R7).
     #[must_use]
     pub fn first(now: Stamp) -> Self {
-        Self { rev: 0, epoch: String::new(), purged_through: 0 }.next_epoch(now)
+        let nothing = Self { rev: 0, epoch: String::new(), purged_through: 0, numbers_from: 0 };
+        Self { numbers_from: 0, ..nothing.next_epoch(now) }
     }
 
     /// The head after the data went back in time (a restored backup): revs begin above all that the lost
@@ -65,7 +70,7 @@ impl Head {
 
     fn above(&self, claimed: u64, now: Stamp) -> Self {
         let rev = micros(now).max(self.rev.saturating_add(1)).max(claimed.saturating_add(1));
-        Self { rev, epoch: format!("e{rev:x}"), purged_through: self.purged_through }
+        Self { rev, epoch: format!("e{rev:x}"), purged_through: self.purged_through, numbers_from: rev }
     }
 }
 
@@ -110,6 +115,8 @@ pub struct Snapshot {
     pub waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     /// Record → the row of `_conflictArchive` that is its unresolved conflict.
     pub unresolved: HashMap<Key, Record>,
+    /// Who holds what can be claimed once.
+    pub taken: HashMap<Place, Taken>,
     /// Mutations that a rule of the app's own refuses; asked before anything is looked up.
     pub refused: HashMap<MutationId, Objection>,
 }
@@ -126,6 +133,7 @@ impl Snapshot {
             ids: HashMap::new(),
             waiting: HashMap::new(),
             unresolved: HashMap::new(),
+            taken: HashMap::new(),
             refused: HashMap::new(),
         }
     }
@@ -156,8 +164,29 @@ pub struct Effects {
     pub ids: Vec<(Arc<str>, Arc<str>)>,
     /// Rows accepted with an optimistic id that has no server id yet: they are written again when it has (R2).
     pub waiting: Vec<(Arc<str>, Key)>,
+    /// What no record has any more, each with the one that had it; let go before `claims` are kept.
+    pub freed: Vec<(Place, Arc<str>)>,
+    /// What records have from now on. One that somebody else has makes the whole transaction void: evaluate again.
+    pub claims: Vec<Claim>,
     /// The head afterwards.
     pub head: Head,
+}
+
+impl Effects {
+    /// No change but perhaps of the head.
+    #[must_use]
+    pub fn none(head: Head) -> Self {
+        Self {
+            rows: Vec::new(),
+            receipts: Vec::new(),
+            settled: Vec::new(),
+            ids: Vec::new(),
+            waiting: Vec::new(),
+            freed: Vec::new(),
+            claims: Vec::new(),
+            head,
+        }
+    }
 }
 
 /// Why a client has to fetch everything again.

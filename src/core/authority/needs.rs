@@ -2,9 +2,10 @@
 //!
 //! Lives here: reading a request for the keys it touches. Not here: loading.
 
-use crate::core::authority::Snapshot;
+use crate::core::authority::claims::{claims, places, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::rows::pushed;
+use crate::core::authority::{Place, Snapshot};
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{PushRequest, WireMutation};
@@ -32,6 +33,8 @@ pub struct Needs {
     pub unresolved_of: BTreeSet<Key>,
     /// Ids of rows of `_conflictArchive`, into `rows` under that collection.
     pub conflicts: BTreeSet<Arc<str>>,
+    /// What can be claimed once: the latest claim is needed, into `taken`.
+    pub taken: BTreeSet<Place>,
 }
 
 impl Needs {
@@ -102,10 +105,16 @@ pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) ->
             needs.conflicts.insert(Conflict::name(&key, &row.record).into());
         }
         // A create of something new loses to nobody.
-        if (row.is_some() || id.is_some() || wire.op != Op::Create)
+        let may_lose = row.is_some() || id.is_some() || wire.op != Op::Create;
+        let may_claim = schema.collection(&wire.collection).is_some_and(claims);
+        if (may_lose || may_claim)
             && let Ok(m) = Incoming::read(wire, None, schema, &|id| snapshot.ids.get(id).cloned())
         {
-            needs.conflicts.insert(m.archive_id().into());
+            needs.taken.extend(places(schema, &m.key.collection, &m.record).unwrap_or_default().into_iter().map(|(_, place)| place));
+            needs.taken.extend(sequence(schema, &m.key.collection, &m.record).unwrap_or_default());
+            if may_lose {
+                needs.conflicts.insert(m.archive_id().into());
+            }
         }
         if id.is_some() {
             needs.record(key);

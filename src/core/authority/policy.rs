@@ -6,7 +6,7 @@
 use crate::core::authority::incoming::Incoming;
 use crate::core::conflict::{Kind, Status, Winner};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{Patch, changed_pointers, is_plain, join_types, merge_patch, rest, same_types, written};
+use crate::core::merge::{Patch, changed_pointers, is_plain, join_types, merge_patch, rest, same_types, spared, written};
 use crate::core::mutation::Op;
 use crate::core::protocol::Outcome;
 use crate::core::record::Record;
@@ -61,7 +61,8 @@ impl Verdict {
 /// Judges `rec` (the version `m` carries, clamped) against the row of the same record.
 ///
 /// Typed fields are joined first, whatever the policy: what is judged then are two versions that agree on them, and each
-/// of the two is stored with what the other one counted, added or wrote.
+/// of the two is stored with what the other one counted, added or wrote. A text that the author of `rec` says he left alone
+/// stays as it is: an older one he did not write is no version of his. Who says nothing (a simple client) wrote all of it.
 pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&Record>) -> Result<Verdict> {
     let Some(stored) = row.filter(|row| !rules.types.is_empty() && !rec.is_deleted() && !row.is_deleted()) else {
         return judge(rules, m, rec, row);
@@ -70,7 +71,8 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let saw = m.base_rev.is_none() || m.base_rev == stored.rev();
     let plain = saw && is_plain(rec) && !is_plain(stored) && m.op != Op::Create;
     let by = m.by.as_deref().unwrap_or_default();
-    let rec = if plain { written(stored, rec, by, rules.types)? } else { rec.clone() };
+    let rec = spared(rec, stored, |pointer| m.left_alone(pointer), rules.types)?;
+    let rec = if plain { written(stored, &rec, by, rules.types)? } else { rec };
     let later = rest(&rec, rules.types)?.order(&rest(stored, rules.types)?).is_gt();
     let (mine, theirs) =
         (join_types(&rec, stored, later, m.was.as_ref(), rules.types)?, join_types(stored, &rec, !later, m.was.as_ref(), rules.types)?);

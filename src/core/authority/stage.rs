@@ -2,16 +2,18 @@
 //!
 //! Lives here: lookups, giving out `_rev`, writing rows and archive entries. Not here: verdicts (`policy`).
 
+use crate::core::authority::claims::{Claims, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::policy::{Entry, Loser};
 use crate::core::authority::{Effects, Head, Objection, Receipt, RowWrite, Snapshot, StoredRow};
 use crate::core::conflict::{Conflict, Status, Winner};
 use crate::core::error::Result;
 use crate::core::mutation::MutationId;
+use crate::core::ordinal;
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::remap::{may_hold, optimistic_ids, translate};
-use crate::core::schema::{Policy, Schema, label};
+use crate::core::schema::{Ordinal, Policy, Schema, label};
 use crate::core::stamp::Stamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,6 +32,11 @@ pub(super) struct Stage<'a> {
     receipts: HashMap<MutationId, Receipt>,
     outcomes: HashMap<MutationId, Outcome>,
     settled: HashMap<Arc<str>, u64>,
+    claims: Claims,
+}
+
+fn number_of(record: &Record, ordinal: &Ordinal) -> Result<Option<u64>> {
+    Ok(record.fields()?.decode(&ordinal.field).unwrap_or(None))
 }
 
 /// What an archive entry is about, beside the entry itself.
@@ -55,6 +62,7 @@ impl<'a> Stage<'a> {
             receipts: HashMap::new(),
             outcomes: HashMap::new(),
             settled: HashMap::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -86,6 +94,32 @@ impl<'a> Stage<'a> {
         id
     }
 
+    /// The create was refused: nobody has that id.
+    pub(super) fn take_id_back(&mut self, optimistic: &str) {
+        self.ids.remove(optimistic);
+    }
+
+    /// The version with a number of its own, where its collection is numbered and it has none under this parent yet.
+    pub(super) fn numbered(&mut self, key: &Key, record: Record, row: Option<&Record>) -> Result<Record> {
+        let (Some(ordinal), Some(place)) = (self.schema.ordinal(&key.collection), sequence(self.schema, &key.collection, &record)?) else {
+            return Ok(record);
+        };
+        let stays = match row {
+            Some(_) if record.is_deleted() => true,
+            Some(row) => number_of(&record, ordinal)?.is_some() && sequence(self.schema, &key.collection, row)?.as_ref() == Some(&place),
+            None => false,
+        };
+        if stays {
+            return Ok(record);
+        }
+        ordinal::numbered(&record, ordinal, self.claims.next(place, &key.id, self.loaded))
+    }
+
+    /// Why a rule about several records refuses this version, if one does.
+    pub(super) fn taken(&self, key: &Key, row: Option<&Record>, record: &Record) -> Result<Option<Objection>> {
+        self.claims.refuse(self.schema, key, row, record, self.loaded)
+    }
+
     /// Writes every row again that was accepted with this id (R2): the same version, the server's id in it.
     pub(super) fn rewrite(&mut self, optimistic: &str) -> Result<()> {
         let mut keys = self.waiting.remove(optimistic).unwrap_or_default();
@@ -95,10 +129,23 @@ impl<'a> Stage<'a> {
             let Some(record) = translate(&row.record, &|id| self.server_id(id))? else { continue };
             let open = Conflict::from_record(&record).ok().filter(|c| key.collection.as_ref() == ARCHIVE && c.status == Status::Unresolved);
             let about = open.map(|c| c.about());
+            self.renamed(&key, &row.record, &record)?;
             let written = self.write(&key, &record, row.by, about.clone())?.record;
             if let Some(about) = about {
                 self.unresolved.insert(about, Some(written));
             }
+        }
+        Ok(())
+    }
+
+    /// What a row claims is called otherwise, because the ids in it are.
+    fn renamed(&mut self, key: &Key, from: &Record, to: &Record) -> Result<()> {
+        self.claims.moved(self.schema, key, Some(from), to, true, self.loaded)?;
+        if let (Some(ordinal), Some(place)) = (self.schema.ordinal(&key.collection), sequence(self.schema, &key.collection, to)?)
+            && sequence(self.schema, &key.collection, from)?.as_ref() != Some(&place)
+            && let Some(number) = number_of(to, ordinal)?
+        {
+            self.claims.give(place, number, &key.id, true);
         }
         Ok(())
     }
@@ -129,6 +176,8 @@ impl<'a> Stage<'a> {
 
     /// Stores a version under the next `_rev`.
     pub(super) fn put(&mut self, key: &Key, record: &Record, by: Option<Arc<str>>) -> Result<StoredRow> {
+        let before = self.row(key).map(|row| row.record.clone());
+        self.claims.moved(self.schema, key, before.as_ref(), record, false, self.loaded)?;
         self.write(key, record, by, None)
     }
 
@@ -237,6 +286,7 @@ impl<'a> Stage<'a> {
             self.waiting.into_iter().flat_map(|(id, keys)| keys.into_iter().map(move |key| (id.clone(), key))).collect();
         waiting.sort_unstable();
         let head = Head { rev: self.rev, ..self.loaded.head.clone() };
-        Effects { rows, receipts, settled, ids, waiting, head }
+        let (freed, claims) = self.claims.effects();
+        Effects { rows, receipts, settled, ids, waiting, freed, claims, head }
     }
 }

@@ -128,8 +128,9 @@ fn devices(fields: bool, deletes: bool) -> impl Strategy<Value = Vec<Record>> {
 fn facts() -> impl Strategy<Value = Vec<Record>> {
     let fact = (1_000..1_004i64, prop::bool::weighted(0.2), 0..3i64, prop::option::of(1..3u64));
     prop::collection::vec(fact, 3).prop_map(|facts| {
+        let contents = [json!({"kg": 0}), json!({"kg": 1, "größe ✓": "🐔"}), json!({"kg": {"brutto": 2}})];
         let build = |(at, deleted, n, rev): (i64, bool, i64, Option<u64>)| {
-            let r = record(at, deleted, json!({"kg": n}).as_object().unwrap());
+            let r = record(at, deleted, contents[n as usize].as_object().unwrap());
             // A `_rev` names one version: equal revs must mean equal content.
             rev.map_or_else(|| r.clone(), |rev| r.with_rev(rev * 100 + at as u64 % 10 * 10 + n as u64 * 2 + u64::from(deleted)).unwrap())
         };
@@ -199,13 +200,13 @@ fn append_only_obeys() {
 #[test]
 fn generators_reach_the_hard_cases() {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
-    for fields in [false, true] {
-        let strategy = versions(fields);
-        let (mut equal, mut same, mut dead, mut unicode, mut shapes) = (0, 0, 0, 0, 0);
+    let base = json!({"name": "Ä", "n": {"x": 0}});
+    let policies = [("lww", versions(false).boxed(), base.clone()), ("fields", versions(true).boxed(), base)];
+    for (name, strategy, base) in policies.into_iter().chain([("append-only", facts().boxed(), json!({}))]) {
+        let (mut equal, mut same, mut dead, mut unicode, mut nested, mut shapes) = (0, 0, 0, 0, 0, 0);
         for _ in 0..CASES {
             let vs = strategy.new_tree(&mut runner).unwrap().current();
             let (a, b) = (&vs[0], &vs[1]);
-            let base = json!({"name": "Ä", "n": {"x": 0}});
             let start = flatten(base.as_object().unwrap());
             let changed = |r: &Record| {
                 let now = flatten(&r.value().unwrap());
@@ -217,18 +218,22 @@ fn generators_reach_the_hard_cases() {
             same += u32::from(x.iter().any(|p| y.contains(p)));
             dead += u32::from(vs.iter().any(Record::is_deleted));
             unicode += u32::from(x.iter().any(|p| p.contains('ß')) || a.text().contains('🐔'));
+            nested +=
+                u32::from(vs.iter().any(|r| r.value().unwrap().values().any(|v| v.as_object().is_some_and(|inner| !inner.is_empty()))));
             shapes += u32::from(x.iter().any(|p| y.iter().any(|q| tree::below(p, q) || tree::below(q, p))));
         }
         let share = |n: u32| n * 100 / CASES;
         println!(
-            "fields={fields}: equal stamps {}%, same field {}%, tombstones {}%, unicode {}%, scalar over object {}%",
+            "{name}: {CASES} cases; equal stamps {}%, same field {}%, tombstones {}%, unicode {}%, nested {}%, scalar over object {}%",
             share(equal),
             share(same),
             share(dead),
             share(unicode),
+            share(nested),
             share(shapes)
         );
-        assert!(share(equal) >= 10 && share(same) >= 30 && share(dead) >= 10 && share(unicode) >= 5 && share(shapes) >= 5);
+        assert!(share(equal) >= 10 && share(same) >= 30 && share(dead) >= 10 && share(unicode) >= 5 && share(nested) >= 10, "{name}");
+        assert!(share(shapes) >= 5, "{name}");
     }
 }
 

@@ -6,12 +6,11 @@ use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::error::Result;
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
-use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
+use crate::core::mutation::{Mutation, MutationId, Op, Texts, add_pointers, add_texts};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A run of plain creates.
@@ -88,9 +87,12 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
             return Ok(plan);
         }
     }
-    let mut changed = changed;
+    let (mut changed, mut texts) = (changed, texts);
     if let Some(dead) = letter {
         add_pointers(&mut changed, &dead.changed);
+        let mut first = dead.texts.clone();
+        add_texts(&mut first, texts);
+        texts = first;
     }
     let waits = waits_for(replica, key, &record, context, &Siblings::new());
     let mut plan = match last.filter(|l| coalesces(l, &waits, context)) {
@@ -139,7 +141,7 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
             (m.base_rev, m.base, m.on) = (seen.rev, None, None);
-            m.texts = seen_version(replica, key, seen).map_or_else(BTreeMap::new, |was| merge::seen_texts(was, &m.record, types));
+            m.texts = seen_version(replica, key, seen).and_then(|was| merge::seen_texts(was, &m.record, types));
         }
         lost = match change {
             Change::Swap(m) => replica.pending(&m.id).map(|m| m.record.clone()),
@@ -182,7 +184,12 @@ pub(super) fn stamped(replica: &Replica, key: &Key, record: Record, view: &Recor
     let rules = replica.rules(key);
     merge::check_types(&record, rules.types)?;
     let record = merge::written(view, &record, replica.client(), rules.types)?;
-    if rules.policy != Policy::Fields {
+    by_field(replica, key, record, view)
+}
+
+/// Field stamps and changed pointers, where the policy wants them.
+pub(super) fn by_field(replica: &Replica, key: &Key, record: Record, view: &Record) -> Result<(Record, Vec<String>)> {
+    if replica.policy(key) != Policy::Fields {
         return Ok((record, Vec::new()));
     }
     let changed = merge::changed_pointers(Some(view), &record);
@@ -201,7 +208,7 @@ fn coalesce(
     replica: &Replica,
     last: &Mutation,
     op: Op,
-    (record, changed, texts): (Record, Vec<String>, BTreeMap<String, String>),
+    (record, changed, texts): (Record, Vec<String>, Option<Texts>),
     waits: Vec<MutationId>,
     context: &Context,
     mut plan: Plan,
@@ -227,10 +234,7 @@ fn coalesce(
     let once = last.once.iter().chain(&context.once).cloned().collect();
     let mut m = Mutation { op: merged, record, depends_on, once, ..last.clone() };
     add_pointers(&mut m.changed, &changed);
-    // What the first of them saw is what all of them were made on.
-    for (pointer, seen) in texts {
-        m.texts.entry(pointer).or_insert(seen);
-    }
+    add_texts(&mut m.texts, texts);
     plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Swap(m));
     plan

@@ -5,7 +5,7 @@ use super::{Context, Plan, check_room, enqueue, first, hidden_state, own_fields}
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
-use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
 use crate::core::record::{Envelope, Record, check};
 use crate::core::replica::{DeadLetter, Replica};
 use crate::core::stamp::Stamp;
@@ -47,12 +47,14 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
     check_room(replica, together.len(), context)?;
     for (dead, n) in together.into_iter().zip(1u64..) {
         let new = MutationId::new(replica.client().clone(), replica.seq() + n);
-        let (record, changed) = match edited.filter(|_| dead.id == *id) {
-            None => (dead.record.clone(), dead.changed.clone()),
+        let (record, changed, texts) = match edited.filter(|_| dead.id == *id) {
+            None => (dead.record.clone(), dead.changed.clone(), dead.texts.clone()),
             Some(text) => {
                 let (record, mut changed) = edit(replica, dead, text, context)?;
                 add_pointers(&mut changed, &dead.changed);
-                (record, changed)
+                let mut texts = dead.texts.clone();
+                add_texts(&mut texts, merge::seen_texts(&dead.record, &record, replica.rules(&dead.key).types));
+                (record, changed, texts)
             }
         };
         // What was written since and names this record waits for it already.
@@ -70,6 +72,7 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
             id: new,
             record,
             changed,
+            texts,
             depends_on,
             attempted: false,
             sent: None,
@@ -92,12 +95,14 @@ fn join(replica: &Replica, dead: &Mutation, waiting: &Mutation, context: &Contex
         let id = MutationId::new(replica.client().clone(), replica.seq() + 1);
         let mut m = Mutation::new(id.clone(), Op::Update, dead.key.clone(), waiting.record.clone());
         (m.base_rev, m.base, m.on) = (waiting.base_rev, waiting.base.clone(), Some(waiting.id.clone()));
-        (m.changed, m.retry_of) = (dead.changed.clone(), Some(dead.id.clone()));
+        (m.changed, m.texts, m.retry_of) = (dead.changed.clone(), dead.texts.clone(), Some(dead.id.clone()));
         plan.changes.push(Change::Add(m));
         id
     } else {
         if added {
-            plan.changes.push(Change::Swap(Mutation { changed, ..waiting.clone() }));
+            let mut texts = dead.texts.clone();
+            add_texts(&mut texts, waiting.texts.clone());
+            plan.changes.push(Change::Swap(Mutation { changed, texts, ..waiting.clone() }));
         }
         waiting.id.clone()
     };

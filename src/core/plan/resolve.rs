@@ -4,6 +4,7 @@ use super::{Choice, Context, Intent, Plan, Seen, check_key, enqueue, patched, pl
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
+use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Envelope, Key, Record};
 use crate::core::replica::Replica;
@@ -35,7 +36,8 @@ pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> 
 
 pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context: &Context) -> Result<Plan> {
     let conflict = entry(replica, id)?;
-    if conflict.status != Status::Unresolved {
+    // Also where the decision has not reached the server yet: the first one counts.
+    if !replica.unresolved().any(|(open, _)| open == id) {
         return Err(Error::new(Code::NotFound, format!("conflict '{id}' is already settled")));
     }
     let key = conflict.about();
@@ -60,7 +62,9 @@ pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context
     let at = Stamp::next(context.now, [&mine, &theirs].into_iter().flatten().map(Record::updated_at).max());
     let record = match choice {
         Choice::Mine => {
-            let mine = content(&mine)?;
+            // What others counted and added since is no part of the dispute.
+            let (mine, types) = (content(&mine)?, replica.rules(&key).types);
+            let mine = theirs.as_ref().map_or_else(|| Ok(mine.clone()), |t| merge::preferred(&mine, t, replica.client(), types))?;
             mine.with(at, mine.is_deleted().then_some(at), None)?
         }
         // What is accepted is not a new version; only the conflict's status changes.
@@ -82,13 +86,15 @@ pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context
         (Some(t), false) if t.is_deleted() => Op::Undelete,
         _ => Op::Update,
     };
-    let (record, changed) = match &theirs {
-        Some(t) if matches!(choice, Choice::Mine | Choice::Patch { .. }) => enqueue::stamped(replica, &key, record, t)?,
+    let (record, changed) = match (&theirs, choice) {
+        (Some(t), Choice::Mine) => enqueue::by_field(replica, &key, record, t)?,
+        (Some(t), Choice::Patch { .. }) => enqueue::stamped(replica, &key, record, t)?,
         _ => (record, Vec::new()),
     };
+    let texts = theirs.as_ref().and_then(|t| merge::seen_texts(t, &record, replica.rules(&key).types));
     let mut m = Mutation::new(MutationId::new(replica.client().clone(), seq + 1), op, key, record);
     m.base_rev = theirs.as_ref().and_then(Record::rev);
-    (m.base, m.changed, m.resolves) = (theirs, changed, Some(id.clone()));
+    (m.base, m.changed, m.texts, m.resolves) = (theirs, changed, texts, Some(id.clone()));
     plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Add(m));
     Ok(plan)

@@ -1,4 +1,4 @@
-//! Folding what was shown before it was folded: creates of the journal's last rows ([`Unfolded`]).
+//! Folding what was shown before it was folded: creates of the journal's last rows ([`Unfolded`]); and what is missing.
 //!
 //! Not here: when (`engine::later`).
 //!
@@ -13,6 +13,11 @@ impl Replica {
     pub fn reserve_creates(&mut self, collection: &str, count: usize) {
         self.places.reserve(count);
         self.tables.entry(collection.into()).or_default().slots.reserve(count);
+    }
+
+    /// Something stored cannot be read any more, and nobody knows what it said: the next sync fetches everything (R17).
+    pub fn missing_something(&mut self) {
+        self.standing.cursor = None;
     }
 
     /// Folds creates whose records readers see already: nothing is told. One that cannot be read is put aside; its

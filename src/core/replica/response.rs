@@ -5,7 +5,8 @@
 use super::{Answered, DeadLetter, Hold, Output, REMEMBERED, Replica, Sweep, overlay};
 use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::journal::{Response, Settled};
-use crate::core::mutation::{Mutation, MutationId, Op, add_pointers};
+use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
+use crate::core::ordinal;
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
@@ -223,12 +224,12 @@ impl Replica {
         match result.status {
             // Only what was made on this very content stands on the acknowledged version: an accepted decision, for
             // one, is answered with a row its author may not have seen (seed 67).
-            Outcome::Applied if row.as_ref().is_none_or(|row| row.same_content(&m.record)) => self.rebase(&m.id, &key, row.as_ref()),
+            Outcome::Applied if row.as_ref().is_none_or(|row| self.is_what_was_sent(row, &m)) => self.rebase(&m.id, &key, row.as_ref()),
             Outcome::Conflict => match &automatic {
                 Some(conflict) => self.overrule(place, m, conflict, at),
                 None => self.collide(m, result, row, at),
             },
-            Outcome::Expired if !row.as_ref().is_some_and(|r| r.same_content(&m.record)) => self.collide(m, result, row, at),
+            Outcome::Expired if !row.as_ref().is_some_and(|row| self.is_what_was_sent(row, &m)) => self.collide(m, result, row, at),
             _ => {}
         }
     }
@@ -277,6 +278,17 @@ impl Replica {
         }
     }
 
+    /// Whether the server's row has the content of a mutation, but for a number that the server gave.
+    fn is_what_was_sent(&self, row: &Record, m: &Mutation) -> bool {
+        row.same_content(&self.numbered_as(row, m))
+    }
+
+    /// The version of a mutation with the number that the server gave its record.
+    fn numbered_as(&self, row: &Record, m: &Mutation) -> Record {
+        let numbered = self.schema.ordinal(&m.key.collection).and_then(|ordinal| ordinal::as_in(row, &m.record, ordinal).ok());
+        numbered.unwrap_or_else(|| m.record.clone())
+    }
+
     /// The waiting edit made on acknowledged content takes the acknowledged version as its base (R1).
     fn rebase(&mut self, settled: &MutationId, key: &Key, row: Option<&Record>) {
         let places = self.slot(key).map(|s| s.pending.clone()).unwrap_or_default();
@@ -285,6 +297,9 @@ impl Replica {
                 waiting.base_rev = row.and_then(Record::rev);
                 waiting.base = row.cloned();
                 waiting.on = None;
+                if let Some(row) = row {
+                    waiting.record = self.numbered_as(row, &waiting);
+                }
                 self.queue_put(place, waiting);
             }
         }
@@ -298,6 +313,17 @@ impl Replica {
                 && let Some(waiting) = self.queue.get(&place).filter(|w| w.attempted && w.key != m.key).cloned()
             {
                 self.queue_put(place, Mutation { attempted: false, sent: None, ..waiting });
+            }
+        }
+        if self.policy(&m.key) != Policy::Fields {
+            // What was written on the refused version has all of it in it, and so its texts.
+            for place in self.slot(&m.key).map(|s| s.pending.clone()).unwrap_or_default() {
+                if let Some(mut later) = self.queue.get(&place).filter(|w| w.on.as_ref() == Some(&m.id)).cloned() {
+                    let made_on = later.texts.take();
+                    later.texts.clone_from(&m.texts);
+                    add_texts(&mut later.texts, made_on);
+                    self.queue_put(place, later);
+                }
             }
         }
         if m.op == Op::Create {

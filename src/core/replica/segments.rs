@@ -254,23 +254,34 @@ impl Replica {
 
     /// The state a snapshot holds. What changed is noted from [`Replica::mark_all_shown`] on.
     ///
+    /// A segment that is unreadable costs what it held, and is told; the next snapshot has it no more.
+    ///
     /// # Errors
-    /// `storage-lost` when something is unreadable, `format-too-new` when it is of a later version.
-    pub fn restore(schema: Arc<Schema>, index: &[u8], segments: &[Vec<u8>]) -> Result<Self> {
+    /// `storage-lost` when the index is unreadable, `format-too-new` when it is of a later version.
+    pub fn restore(schema: Arc<Schema>, index: &[u8], segments: &[Vec<u8>]) -> Result<(Self, Vec<Error>)> {
         let mut replica = Self::new(schema);
         replica.touched.muted = true;
+        let mut unreadable = Vec::new();
         if index.is_empty() {
-            return Ok(replica);
+            return Ok((replica, unreadable));
         }
         let (index, lines) = read_index(index)?;
         let line =
             |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse_own((*t).into()));
         let mut bytes = segments.iter();
+        let mut next = || bytes.next().map(Vec::as_slice).unwrap_or_default();
+        let (mut damaged, mut cut) = (Vec::new(), Vec::new());
         for (number, name) in &index.segments {
-            replica.restore_records(*number, name, bytes.next().ok_or_else(|| lost("a segment is missing"))?)?;
+            if let Err(error) = replica.restore_records(*number, name, next()) {
+                unreadable.push(lost(&format!("segment s{number} of {name:?}: {}", error.message)));
+                damaged.push((*number, name.clone()));
+            }
         }
-        for _ in &index.chunks {
-            replica.restore_chunk(bytes.next().ok_or_else(|| lost("a part of the queue is missing"))?)?;
+        for chunk in &index.chunks {
+            if let Err(error) = replica.restore_chunk(next()) {
+                unreadable.push(lost(&format!("part q{chunk} of the queue: {}", error.message)));
+                cut.push(*chunk);
+            }
         }
         for (collection, from, to) in index.ids {
             replica.ids.insert(collection, from, to);
@@ -305,7 +316,11 @@ impl Replica {
             table.dirty.clear();
             table.fresh.clear();
         }
-        Ok(replica)
+        for (number, name) in damaged {
+            replica.tables.entry(name).or_default().dirty.insert(number);
+        }
+        replica.dirty_chunks.extend(cut);
+        Ok((replica, unreadable))
     }
 
     fn restore_records(&mut self, number: u32, name: &Arc<str>, bytes: &[u8]) -> Result<()> {

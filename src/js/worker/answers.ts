@@ -11,6 +11,8 @@ export interface Carried { readonly status: number; readonly headers: readonly (
 export class Answers {
   readonly #hooks: Hooks
   readonly #send: (message: ToWorker) => void
+  /** Turns to send that are not over; by what asked for them. */
+  readonly #turns = new Map<number, () => void>()
   readonly #running = new Map<number, AbortController>()
 
   constructor(hooks: Hooks, send: (message: ToWorker) => void) {
@@ -21,7 +23,7 @@ export class Answers {
   answer(ask: number, name: AskName, args: readonly unknown[]): void {
     const controller = new AbortController()
     this.#running.set(ask, controller)
-    this.#run(name, args, controller.signal)
+    this.#run(ask, name, args, controller.signal)
       .then((value) => this.#send({ kind: 'told', ask, value }), (error: unknown) => this.#send({ kind: 'refused', ask, why: describe(error) }))
       .finally(() => this.#running.delete(ask))
   }
@@ -31,12 +33,20 @@ export class Answers {
     this.#running.get(ask)?.abort()
   }
 
+  /** The engine has sent what it had. */
+  turnOver(ask: number): void {
+    this.#turns.get(ask)?.()
+    this.#turns.delete(ask)
+  }
+
   end(): void {
+    for (const over of this.#turns.values()) over()
+    this.#turns.clear()
     for (const controller of this.#running.values()) controller.abort()
   }
 
-  async #run(name: AskName, args: readonly unknown[], signal: AbortSignal): Promise<unknown> {
-    const { getToken, headers, push, pull, fetch } = this.#hooks
+  async #run(ask: number, name: AskName, args: readonly unknown[], signal: AbortSignal): Promise<unknown> {
+    const { getToken, headers, push, pull, fetch, turn } = this.#hooks
     switch (name) {
       case 'getToken': {
         const token: unknown = await getToken?.(args[0] === true)
@@ -48,6 +58,11 @@ export class Answers {
         return push?.(String(args[0]), args[1] as string | null, signal)
       case 'pull':
         return pull?.(String(args[0]), args[1] as string | null, signal)
+      case 'turn': {
+        const over = await turn?.() ?? null
+        if (over !== null) this.#turns.set(ask, over)
+        return over !== null
+      }
       case 'fetch':
         return carry(await fetch(String(args[0]), { ...args[1] as Init, signal }))
     }

@@ -21,6 +21,10 @@ export class Asks {
       headers: () => this.#ask('headers', []),
       push: (request, token, signal) => this.#ask('push', [request, token], signal),
       pull: (request, token, signal) => this.#ask('pull', [request, token], signal),
+      turn: async () => {
+        const ask = this.#asks + 1
+        return await this.#ask<boolean>('turn', []) ? () => this.#post({ kind: 'turnOver', ask }) : null
+      },
       fetch: async (url, { signal, ...init }) => open(await this.#ask<Carried | null>('fetch', [url, init], signal)),
     }
     this.hooks = Object.fromEntries(names.map((name) => [name, all[name]]))

@@ -44,7 +44,7 @@ class Host {
       this.#teller = new Teller(engine, this.#opening.remapped, (message) => this.#post(message))
       this.#teller.tellAll()
       await hold(alive)
-      this.#post({ kind: 'opened', clientId: engine.clientId() })
+      this.#post({ kind: 'opened', clientId: engine.clientId(), isNew: engine.isNew(), storage: engine.storage() })
       this.#flush()
     } catch (thrown) {
       early?.drop().catch(() => {})
@@ -59,6 +59,7 @@ class Host {
       appended: (head) => this.#post({ kind: 'appended', head }),
       fetch: async (url, init) => fetch(url, init),
       now: () => this.#writing ?? Date.now() + (now === null ? 0 : this.#ahead),
+      gone: (how) => this.#post({ kind: 'gone', how }),
       ...this.#asks.hooks,
     }
     if (logs) hooks.log = (entry) => this.#post({ kind: 'log', entry })
@@ -188,7 +189,7 @@ const calls: { readonly [K in CallName]: (engine: Engine, args: readonly Argumen
 }
 
 function tell(engine: Engine, name: TellName, [yes]: readonly Argument[]): void {
-  if (name === 'pause' || name === 'resume') engine[name]()
+  if (name === 'pause' || name === 'resume' || name === 'letGo') engine[name]()
   else engine[name](yes === true)
 }
 
@@ -214,7 +215,7 @@ function order(engine: Engine, name: OrderName, [id, more]: readonly Argument[])
     resolve: () => engine.resolve(String(id), String(more)),
     reinstate: () => engine.reinstate(String(id)),
   }
-  return { ticket: read(answers[name]()).ticket }
+  return read(answers[name]())
 }
 
 addEventListener('message', ({ data }: MessageEvent<Partial<Opening> | null>) => {

@@ -28,11 +28,11 @@ export interface Opening {
 }
 
 /** Functions of the app that the engine waits for. */
-export type AskName = 'getToken' | 'headers' | 'push' | 'pull' | 'fetch'
+export type AskName = 'getToken' | 'headers' | 'push' | 'pull' | 'fetch' | 'turn'
 /** Calls that answer later. */
 export type CallName = 'purge' | 'sync' | 'catchUp' | 'durable' | 'close' | 'destroy'
 /** Calls that nobody waits for. */
-export type TellName = 'pause' | 'resume' | 'online' | 'visible'
+export type TellName = 'pause' | 'resume' | 'online' | 'visible' | 'setWriter' | 'letGo'
 /** Decisions; they are durable like writes. */
 export type OrderName = 'discard' | 'discardDead' | 'retryDead' | 'resolve' | 'reinstate'
 export type Argument = string | number | boolean | undefined
@@ -97,7 +97,7 @@ export interface RowsNews {
 export interface News {
   readonly kind: 'news'
   readonly rows: readonly RowsNews[]
-  /** Planned batches; `exact`: every row became what the page had shown; `id`: the record of a keyed one. */
+  /** Planned batches; `exact`: every row became what the page had shown; `id`: the record of a keyed one or of a decision. */
   readonly planned: readonly { readonly seq: number; readonly exact: boolean; readonly id?: string | undefined }[]
   readonly refused: readonly { readonly seq: number; readonly error: ErrorDetail }[]
   /** The rest of what the engine said; tickets are the page's. */
@@ -116,7 +116,7 @@ export interface News {
 }
 
 export type FromWorker =
-  | { readonly kind: 'opened'; readonly clientId: string }
+  | { readonly kind: 'opened'; readonly clientId: string; readonly isNew: boolean; readonly storage: string }
   | { readonly kind: 'failed'; readonly error: ErrorDetail }
   /** Rows, one text per line; their ids in the same order. */
   | { readonly kind: 'piece'; readonly collection: string; readonly ids: string; readonly texts: string }
@@ -125,6 +125,9 @@ export type FromWorker =
   | { readonly kind: 'unanswered'; readonly call: number; readonly error: ErrorDetail }
   | { readonly kind: 'ask'; readonly ask: number; readonly name: AskName; readonly args: readonly unknown[] }
   | { readonly kind: 'abort'; readonly ask: number }
+  /** The turn to send that was asked for is over. */
+  | { readonly kind: 'turnOver'; readonly ask: number }
+  | { readonly kind: 'gone'; readonly how: 'closed' | 'deleted' | 'outdated' }
   | { readonly kind: 'appended'; readonly head: number }
   | { readonly kind: 'log'; readonly entry: string }
   | { readonly kind: 'crashed'; readonly message: string }

@@ -4,6 +4,7 @@
 import type { Change, Drained, Engine, Written } from '../engine.js'
 import { HomingError, closedError, fromDetail } from '../errors.js'
 import { understand, type Batch, type Touched } from './batch.js'
+import { Calls } from './calls.js'
 import { joined } from './joined.js'
 import { MirroredList, asCreated } from './lists.js'
 import { Mirror, type Kind } from './mirror.js'
@@ -21,9 +22,9 @@ const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
 export class Remote implements Engine {
   readonly #ground: Ground
   readonly #answers: Answers
-  #clientId = ''
+  #made = { clientId: '', isNew: false, storage: '' }
   #seq = 0
-  #calls = 0
+  readonly #calls = new Calls()
   #outbox: ToWorker[] = []
   #over: HomingError | null = null
   #crashed: HomingError | null = null
@@ -31,7 +32,6 @@ export class Remote implements Engine {
   /** Rows that came ahead of the news that they belong to. */
   #pieces: { readonly collection: string; readonly ids: readonly string[]; readonly texts: readonly string[] }[] = []
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
-  readonly #calling = new Map<number, { resolve(value: unknown): void; reject(error: HomingError): void }>()
   readonly #written = new Map<number, readonly Touched[]>()
   /** Equal keys are one write. */
   readonly #keys = new Map<string, Written['results']>()
@@ -72,7 +72,15 @@ export class Remote implements Engine {
   }
 
   clientId(): string {
-    return this.#clientId
+    return this.#made.clientId
+  }
+
+  isNew(): boolean {
+    return this.#made.isNew
+  }
+
+  storage(): string {
+    return this.#made.storage
   }
 
   write(bytes: Uint8Array): Written {
@@ -232,21 +240,13 @@ export class Remote implements Engine {
     return this.#call('sync', [options])
   }
 
-  pause(): void {
-    this.#tell('pause', [])
-  }
+  readonly pause = (): void => this.#tell('pause', [])
+  readonly resume = (): void => this.#tell('resume', [])
+  readonly online = (yes: boolean): void => this.#tell('online', [yes])
+  readonly visible = (yes: boolean): void => this.#tell('visible', [yes])
 
-  resume(): void {
-    this.#tell('resume', [])
-  }
-
-  online(yes: boolean): void {
-    this.#tell('online', [yes])
-  }
-
-  visible(yes: boolean): void {
-    this.#tell('visible', [yes])
-  }
+  readonly setWriter = (yes: boolean): void => this.#tell('setWriter', [yes])
+  readonly letGo = (): void => this.#tell('letGo', [])
 
   catchUp(): Promise<void> {
     return this.#call('catchUp', [])
@@ -275,8 +275,7 @@ export class Remote implements Engine {
     if (this.#over !== null) return
     this.#over = error
     this.#opened?.reject(error)
-    for (const { reject } of this.#calling.values()) reject(error)
-    this.#calling.clear()
+    this.#calls.end(error)
     this.#answers.end()
     this.#ground.port.close()
     this.#ground.end()
@@ -291,11 +290,9 @@ export class Remote implements Engine {
 
   #call<T>(name: CallName, args: readonly Argument[]): Promise<T> {
     if (this.#over !== null) return Promise.reject(this.#over)
-    const call = ++this.#calls
+    const { call, answer } = this.#calls.make<T>()
     this.#send({ kind: 'call', call, name, args })
-    return new Promise<T>((resolve, reject) => {
-      this.#calling.set(call, { resolve: resolve as (value: unknown) => void, reject })
-    })
+    return answer
   }
 
   #tell(name: TellName, args: readonly Argument[]): void {
@@ -321,24 +318,24 @@ export class Remote implements Engine {
       case 'news':
         return this.#takeNews(message)
       case 'opened':
-        this.#clientId = message.clientId
+        this.#made = message
         this.#opened?.resolve()
         this.#opened = null
         return
       case 'failed':
         return this.fail(fromDetail(message.error))
       case 'answer':
-        this.#calling.get(message.call)?.resolve(message.value)
-        this.#calling.delete(message.call)
-        return
+        return this.#calls.resolve(message.call, message.value)
       case 'unanswered':
-        this.#calling.get(message.call)?.reject(fromDetail(message.error))
-        this.#calling.delete(message.call)
-        return
+        return this.#calls.reject(message.call, fromDetail(message.error))
       case 'ask':
         return this.#answers.answer(message.ask, message.name, message.args)
       case 'abort':
         return this.#answers.abort(message.ask)
+      case 'turnOver':
+        return this.#answers.turnOver(message.ask)
+      case 'gone':
+        return this.#ground.hooks.gone?.(message.how)
       case 'appended':
         return this.#ground.hooks.appended(message.head)
       case 'log':
@@ -361,7 +358,7 @@ export class Remote implements Engine {
       this.#written.delete(seq)
       const shown = touched[0]?.id
       for (const one of touched) this.#mirror(one.collection).drop(this.currentId(one.id), seq, exact)
-      return { touched, became: id === undefined || shown === undefined || id === this.currentId(shown) ? [] : [{ ticket: seq, id }] }
+      return { touched, became: id === undefined || (shown !== undefined && id === this.currentId(shown)) ? [] : [{ ticket: seq, id }] }
     })
     for (const rows of news.rows) this.#takeRows(rows)
     for (const { touched } of answered) this.#touch(touched, (mirror, id) => mirror.settle(id))

@@ -13,7 +13,7 @@ use futures_util::lock::Mutex;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::IdbDatabase;
+use web_sys::{IdbDatabase, IdbVersionChangeEvent};
 
 /// A named database, and the way to it.
 #[derive(Debug)]
@@ -24,8 +24,42 @@ pub(super) struct Connection {
     incarnation: String,
     slot: RefCell<Option<Rc<Handle>>>,
     shut: Cell<bool>,
+    news: News,
     /// Held while opening, so that calls that meet a dead connection open one new one together.
     opening: Mutex<()>,
+}
+
+/// What happened to a connection that was open. The next call opens another one, or says why it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The browser closed it: data cleared, disk error, its storage process gone.
+    Closed,
+    /// Another tab deletes the database, or somebody else's script.
+    Deleted,
+    /// A newer version of this code, in another tab, changes the database.
+    Outdated,
+}
+
+/// Who wants to hear of it.
+#[derive(Clone, Default)]
+struct News(Rc<RefCell<Option<Listener>>>);
+
+type Listener = Rc<dyn Fn(Gone)>;
+
+impl std::fmt::Debug for News {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("News")
+    }
+}
+
+impl News {
+    fn tell(&self, how: Gone) {
+        // The listener may make calls that look for it.
+        let listener = self.0.borrow().clone();
+        if let Some(listener) = listener {
+            listener(how);
+        }
+    }
 }
 
 /// A call that was made while the connection was not closed.
@@ -40,40 +74,44 @@ pub(super) struct Admitted {
 struct Handle {
     db: IdbDatabase,
     alive: Rc<Cell<bool>>,
-    _gone: Closure<dyn FnMut()>,
+    _gone: Closure<dyn FnMut(IdbVersionChangeEvent)>,
 }
 
 impl Connection {
     /// Opens the database, creating it where there is none.
     pub(super) async fn open(name: &str, options: JsValue) -> Result<Self> {
-        let (owned, opts) = (name.to_owned(), options.clone());
-        let opened = open::patiently(async move {
-            let db = match open::find(&owned).await? {
-                Some(db) => db,
-                None => {
-                    schema::create(&owned).await?;
-                    open::find(&owned).await?.ok_or_else(|| lost("it was deleted while it was created"))?
-                }
-            };
-            let handle = Handle::new(db);
-            let incarnation = schema::identify(&handle.db, &opts).await?;
-            Ok((handle, incarnation))
+        let (owned, opts, news) = (name.to_owned(), options.clone(), News::default());
+        let opened = open::patiently({
+            let news = news.clone();
+            async move {
+                let db = match open::find(&owned).await? {
+                    Some(db) => db,
+                    None => {
+                        schema::create(&owned).await?;
+                        open::find(&owned).await?.ok_or_else(|| lost("it was deleted while it was created"))?
+                    }
+                };
+                Handle::identified(db, &news, &opts).await
+            }
         });
-        Ok(Self::on(name, options, opened.await?))
+        Ok(Self::on(name, options, news, opened.await?))
     }
 
     /// Takes over a connection that is open.
     pub(super) fn over(name: &str, options: JsValue, db: IdbDatabase, incarnation: String) -> Self {
-        Self::on(name, options, (Handle::new(db), incarnation))
+        let news = News::default();
+        let handle = Handle::new(db, &news);
+        Self::on(name, options, news, (handle, incarnation))
     }
 
-    fn on(name: &str, options: JsValue, (handle, incarnation): (Handle, String)) -> Self {
+    fn on(name: &str, options: JsValue, news: News, (handle, incarnation): (Handle, String)) -> Self {
         Self {
             name: name.to_owned(),
             options,
             incarnation,
             slot: RefCell::new(Some(Rc::new(handle))),
             shut: Cell::new(false),
+            news,
             opening: Mutex::new(()),
         }
     }
@@ -87,6 +125,16 @@ impl Connection {
     pub(super) fn shut(&self) {
         self.shut.set(true);
         self.slot.take();
+    }
+
+    /// Lets go of the connection; the next call opens one.
+    pub(super) fn let_go(&self) {
+        self.slot.take();
+    }
+
+    /// Who is told when the connection goes.
+    pub(super) fn listen(&self, tell: Listener) {
+        self.news.0.replace(Some(tell));
     }
 
     fn current(&self) -> Result<Option<Rc<Handle>>> {
@@ -104,12 +152,10 @@ impl Connection {
         if let Some(handle) = self.current()? {
             return Ok(handle);
         }
-        let (name, options) = (self.name.clone(), self.options.clone());
+        let (name, options, news) = (self.name.clone(), self.options.clone(), self.news.clone());
         let (handle, incarnation) = open::patiently(async move {
             let db = open::find(&name).await?.ok_or_else(|| lost("it is gone"))?;
-            let handle = Handle::new(db);
-            let incarnation = schema::identify(&handle.db, &options).await?;
-            Ok((handle, incarnation))
+            Handle::identified(db, &news, &options).await
         })
         .await?;
         if incarnation != self.incarnation {
@@ -148,18 +194,31 @@ impl Admitted {
 }
 
 impl Handle {
-    fn new(db: IdbDatabase) -> Self {
+    /// A connection, and which life of its database it leads to.
+    async fn identified(db: IdbDatabase, news: &News, options: &JsValue) -> Result<(Self, String)> {
+        let handle = Self::new(db, news);
+        let incarnation = schema::identify(&handle.db, options).await?;
+        Ok((handle, incarnation))
+    }
+
+    fn new(db: IdbDatabase, news: &News) -> Self {
         let alive = Rc::new(Cell::new(true));
-        let gone = Closure::<dyn FnMut()>::new({
-            let (db, alive) = (db.clone(), Rc::clone(&alive));
-            move || {
+        let gone = Closure::<dyn FnMut(IdbVersionChangeEvent)>::new({
+            let (db, alive, news) = (db.clone(), Rc::clone(&alive), news.clone());
+            move |event: IdbVersionChangeEvent| {
                 alive.set(false);
                 db.close();
+                let how = match event.type_().as_str() {
+                    "close" => Gone::Closed,
+                    _ if event.new_version().is_some() => Gone::Outdated,
+                    _ => Gone::Deleted,
+                };
+                news.tell(how);
             }
         });
-        // Another tab wants to delete it: let go at once, or that tab waits for ever.
+        // Another tab wants to delete or change it: let go at once, or that tab waits for ever.
         db.set_onversionchange(Some(gone.as_ref().unchecked_ref()));
-        // The browser closed it: data cleared, disk error, storage process gone.
+        // The browser closed it.
         db.set_onclose(Some(gone.as_ref().unchecked_ref()));
         Self { db, alive, _gone: gone }
     }

@@ -63,14 +63,11 @@ impl Early {
         Ok(self.incarnation().as_string())
     }
 
-    /// What [`Journal::load`](crate::storage::Journal::load) answers.
-    ///
-    /// # Errors
-    /// `storage-lost` where rows are missing.
-    pub(super) fn loaded(&self) -> Result<Loaded> {
+    /// What [`Journal::load`](crate::storage::Journal::load) answers; `None` where rows are missing.
+    pub(super) fn loaded(&self) -> Option<Loaded> {
         let compacted = key(&self.compacted());
         let head = if self.newest().is_undefined() { compacted } else { key(&self.newest()) };
         let tail = living_rows(compacted, head, self.rows().iter().collect())?;
-        Ok(Loaded { head, compacted, index: bytes(&self.index()), tail })
+        Some(Loaded { head, compacted, index: bytes(&self.index()), tail })
     }
 }

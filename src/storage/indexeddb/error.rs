@@ -11,7 +11,7 @@ pub(super) fn code_of(name: &str) -> Code {
     match name {
         "QuotaExceededError" => Code::StorageFull,
         "VersionError" => Code::FormatTooNew,
-        // A store that is not there, or a large value whose side file vanished.
+        // A store that is not there.
         "NotFoundError" => Code::StorageLost,
         _ => Code::StorageUnavailable,
     }
@@ -20,6 +20,12 @@ pub(super) fn code_of(name: &str) -> Code {
 /// The connection was closed underneath: nothing ran, opening again may help.
 pub(super) fn connection_is_gone(thrown: &JsValue) -> bool {
     thrown.dyn_ref::<DomException>().is_some_and(|exception| matches!(exception.name().as_str(), "InvalidStateError" | "UnknownError"))
+}
+
+/// A value that the browser holds and cannot give back: the file it kept it in vanished. What else has one of these names
+/// hits every value (`rows::one_by_one`).
+pub(super) fn is_lost_value(exception: &DomException) -> bool {
+    matches!(exception.name().as_str(), "NotFoundError" | "NotReadableError" | "DataError" | "UnknownError")
 }
 
 /// The error for something the browser threw.

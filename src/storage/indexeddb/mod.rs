@@ -15,16 +15,17 @@ mod rows;
 mod schema;
 mod transaction;
 
-use super::memory::{missing, outside};
+use super::memory::outside;
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use crate::core::error::Result;
 use connection::Connection;
+pub use connection::Gone;
 use early::Early;
 pub use early::EarlyReading;
 use futures_util::future::Either;
 use js_sys::{Array, JsString, Object, Reflect, Uint8Array};
-use rows::{bytes, key, read_rows, value_of};
-use schema::{COMPACTED, INDEX, JOURNAL, META, SEGMENTS};
+use rows::{bytes, key, one_by_one, read_rows, value_of};
+use schema::{COMPACTED, FORMAT, INDEX, JOURNAL, META, SEGMENTS, check_format};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
@@ -104,6 +105,11 @@ impl IndexedDbJournal {
         Ok(open::find(name).await?.map(|database| database.close()).is_some())
     }
 
+    /// From now on `tell` hears what becomes of the connection.
+    pub fn listen(&self, tell: impl Fn(Gone) + 'static) {
+        self.connection.listen(Rc::new(tell));
+    }
+
     /// The name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -128,8 +134,8 @@ impl Durability {
 impl Journal for IndexedDbJournal {
     async fn load(&self) -> Result<Loaded> {
         let call = self.connection.admit()?;
-        // Where rows are missing in it, reading again tells which.
-        if let Some(Ok(loaded)) = self.early.take().map(|early| early.loaded()) {
+        // Where rows are missing in it, they are read one by one.
+        if let Some(loaded) = self.early.take().and_then(|early| early.loaded()) {
             return Ok(loaded);
         }
         open::run(async move {
@@ -150,19 +156,11 @@ impl Journal for IndexedDbJournal {
             let transaction = call.begin(&stores(&[&META, &SEGMENTS]), Mode::Read).await?;
             let current = Answer::to(transaction.store(&META)?.get(&COMPACTED.into()))?;
             let segments = transaction.store(&SEGMENTS)?;
-            let asked = names.iter().map(|name| Answer::to(segments.get(&name.as_str().into()))).collect::<Result<Vec<_>>>()?;
+            let read = one_by_one(&segments, names.iter().map(|name| name.as_str().into()));
             if key(&current.value().await?) != compacted {
                 return Ok(Segments::Stale);
             }
-            let mut read = Vec::with_capacity(names.len());
-            for (answer, name) in asked.into_iter().zip(&names) {
-                let value = answer.value().await?;
-                if value.is_undefined() {
-                    return Err(missing(name));
-                }
-                read.push(bytes(&value));
-            }
-            Ok(Segments::Read(read))
+            Ok(Segments::Read(read.await?.iter().map(bytes).collect()))
         })
         .await
     }
@@ -215,8 +213,11 @@ impl Journal for IndexedDbJournal {
             write(transaction, async move |transaction| {
                 let (meta, journal, segments) = (transaction.store(&META)?, transaction.store(&JOURNAL)?, transaction.store(&SEGMENTS)?);
                 let through = JsValue::from(step.through as f64);
+                let format = Answer::to(meta.get(&FORMAT.into()))?;
                 let compacted = Answer::to(meta.get(&COMPACTED.into()))?;
                 let newest = Answer::to(journal.get_key(&through))?;
+                // Another tab may be of a later version: what it wrote must not be folded as if it were understood.
+                check_format(&format.value().await?)?;
                 if key(&compacted.value().await?) != step.expected {
                     return Ok(Verdict::Abort(Compacted::Stale));
                 }
@@ -244,6 +245,12 @@ impl Journal for IndexedDbJournal {
             .await
         })
         .await
+    }
+
+    fn let_go(&self) {
+        self.early.take();
+        self.own.take();
+        self.connection.let_go();
     }
 
     async fn close(&self) {

@@ -1,11 +1,12 @@
 //! Reading journal rows: all at once, or one by one where the browser lost some.
 //!
 //! Browsers keep large values in files of their own; one that vanished makes `getAll` fail as a whole, for
-//! ever. The rows around it are still there. Not here: writing (`mod.rs`), what a row means.
+//! ever. The rows around it are still there. So are those around a row that is gone altogether. Not here: writing (`mod.rs`),
+//! what a row means.
 
 use super::error;
-use super::schema::COMPACTED;
-use super::transaction::Answer;
+use super::schema::{COMPACTED, FORMAT, check_format};
+use super::transaction::{Answer, Read as Found};
 use crate::core::error::{Code, Error, Result};
 use crate::storage::{Head, Row};
 use js_sys::{Array, Uint8Array};
@@ -38,10 +39,12 @@ pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, a
         }
         None => JsValue::UNDEFINED,
     };
+    let format = Answer::to(meta.get(&FORMAT.into()))?;
     let compacted = Answer::to(meta.get(&COMPACTED.into()))?;
     let values = Answer::to(journal.get_all_with_key(&range))?;
     let newest = Answer::to(journal.open_key_cursor_with_range_and_direction(&range, IdbCursorDirection::Prev))?;
 
+    check_format(&format.value().await?)?;
     let compacted = key(&compacted.value().await?);
     let before = after.unwrap_or(compacted);
     if before < compacted {
@@ -50,29 +53,52 @@ pub(super) async fn read_rows(meta: &IdbObjectStore, journal: &IdbObjectStore, a
     let values = values.value().await;
     let newest = newest.value().await?.dyn_into::<IdbCursor>().ok().and_then(|cursor| cursor.key().ok());
     let head = newest.map_or(before, |newest| key(&newest));
-    let values: Vec<JsValue> = match values {
-        Ok(values) => values.unchecked_into::<Array>().iter().collect(),
-        Err(_) => one_by_one(journal, before, head).await?,
+    let all = values.ok().map(|values| values.unchecked_into::<Array>().iter().collect());
+    let rows = match all.and_then(|values| living_rows(before, head, values)) {
+        Some(rows) => rows,
+        None => {
+            let keys = (before + 1..=head).map(|key| JsValue::from(key as f64));
+            let values = one_by_one(journal, keys).await?;
+            (before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect()
+        }
     };
-    Ok(Read { compacted, head, rows: living_rows(before, head, values)? })
+    Ok(Read { compacted, head, rows })
 }
 
-/// The living ones of the rows after `before` up to `head`.
-pub(super) fn living_rows(before: Head, head: Head, values: Vec<JsValue>) -> Result<Vec<Row>> {
+/// The living ones of the rows after `before` up to `head`; `None` where some are missing.
+pub(super) fn living_rows(before: Head, head: Head, values: Vec<JsValue>) -> Option<Vec<Row>> {
     // Keys are not read, they are counted; the newest one proves the count.
     if head != before + values.len() as Head {
-        return Err(Error::new(Code::StorageLost, format!("of the rows {} to {head} only {} are there", before + 1, values.len())));
+        return None;
     }
     make_room(&values);
-    Ok((before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect())
+    Some((before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect())
 }
 
-async fn one_by_one(journal: &IdbObjectStore, before: Head, newest: Head) -> Result<Vec<JsValue>> {
-    let mut values = Vec::new();
-    for key in before + 1..=newest {
-        values.push(Answer::to(journal.get(&JsValue::from(key as f64)))?.value().await.unwrap_or_default());
+/// The values of those keys, nothing where there is none or the browser cannot give it back. Where it can give back none
+/// at all, it is not the values that are broken.
+///
+/// The requests are made with the call, so that what is awaited before its answer cannot end the transaction.
+pub(super) fn one_by_one(store: &IdbObjectStore, keys: impl Iterator<Item = JsValue>) -> impl Future<Output = Result<Vec<JsValue>>> {
+    let asked = keys.map(|key| Answer::to(store.get(&key))).collect::<Result<Vec<_>>>();
+    async move { values(asked?).await }
+}
+
+async fn values(asked: Vec<Answer>) -> Result<Vec<JsValue>> {
+    let (mut values, mut refused) = (Vec::with_capacity(asked.len()), 0);
+    for answer in asked {
+        values.push(match answer.read().await? {
+            Found::Value(value) => value,
+            Found::Unreadable => {
+                refused += 1;
+                JsValue::UNDEFINED
+            }
+        });
     }
-    Ok(values)
+    match refused > 1 && refused == values.len() {
+        true => Err(Error::new(Code::StorageUnavailable, "IndexedDB gives back none of its values")),
+        false => Ok(values),
+    }
 }
 
 /// Grows our memory once for what is about to be read and folded: in small steps that costs more than the folding.

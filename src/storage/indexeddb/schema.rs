@@ -32,7 +32,7 @@ pub(super) const COMPACTED: &str = "compacted";
 /// Mark: the segment index (`Uint8Array`; absent: empty).
 pub(super) const INDEX: &str = "index";
 /// Mark: how rows and segments are to be read (number).
-const FORMAT: &str = "format";
+pub(super) const FORMAT: &str = "format";
 /// Mark: which life of this database it is (text), so that one deleted and made again is told apart.
 const INCARNATION: &str = "incarnation";
 

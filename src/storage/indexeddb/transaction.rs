@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsThreadLocal, JsValue, closure::Closure};
-use web_sys::{Event, IdbDatabase, IdbObjectStore, IdbRequest, IdbRequestReadyState, IdbTransaction};
+use web_sys::{DomException, Event, IdbDatabase, IdbObjectStore, IdbRequest, IdbRequestReadyState, IdbTransaction};
 
 #[rustfmt::skip] // takes the texts of static strings away
 #[wasm_bindgen]
@@ -103,6 +103,15 @@ impl Transaction {
     }
 }
 
+/// What is stored under a key.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// This; undefined where there is nothing.
+    Value(JsValue),
+    /// Something that the browser cannot give back.
+    Unreadable,
+}
+
 /// A request under way. Created when its request is, awaited when its value is wanted.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -118,16 +127,30 @@ impl Answer {
 
     /// The result, in the very task in which the browser delivers it.
     pub(super) async fn value(self) -> Result<JsValue> {
+        match self.settled().await {
+            Some(exception) => Err(error::failed(&exception)),
+            None => self.request.result().map_err(|value| error::thrown(&value)),
+        }
+    }
+
+    /// The same for a value that the browser may have lost.
+    pub(super) async fn read(self) -> Result<Read> {
+        match self.settled().await {
+            Some(exception) if error::is_lost_value(&exception) => Ok(Read::Unreadable),
+            Some(exception) => Err(error::failed(&exception)),
+            None => self.request.result().map(Read::Value).map_err(|value| error::thrown(&value)),
+        }
+    }
+
+    /// Waits for it; why it failed.
+    async fn settled(&self) -> Option<DomException> {
         if self.request.ready_state() == IdbRequestReadyState::Pending {
             let settled = Signal::new();
             self.request.set_onsuccess(Some(settled.listener()));
             self.request.set_onerror(Some(settled.listener()));
             settled.fired().await;
         }
-        if let Ok(Some(exception)) = self.request.error() {
-            return Err(error::failed(&exception));
-        }
-        self.request.result().map_err(|value| error::thrown(&value))
+        self.request.error().ok().flatten()
     }
 }
 

@@ -1,7 +1,8 @@
-//! Loading what a request needs, in few statements.
+//! Loading what a request needs, in few statements. Each key is looked up by itself (`LATERAL … LIMIT 1`): a join would be planned by
+//! statistics, and where those are older than the data, it reads the whole scope for every push.
 
 use crate::store::{StoreError, record};
-use homing::core::authority::{Head, Needs, Receipt, Snapshot, StoredRow};
+use homing::core::authority::{Head, Needs, Place, Receipt, Snapshot, StoredRow, Taken};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
@@ -11,27 +12,33 @@ use std::sync::Arc;
 
 /// Where a scope stands.
 pub(super) async fn head(db: &mut PgConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT rev, epoch, purged_through FROM scopes WHERE scope = $1";
+    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = $1";
     sqlx::query(sql).bind(scope).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
 }
 
 /// The same, and nobody else writes to the scope until the transaction ends.
 pub(super) async fn lock(db: &mut PgConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT rev, epoch, purged_through FROM scopes WHERE scope = $1 FOR UPDATE";
+    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = $1 FOR UPDATE";
     sqlx::query(sql).bind(scope).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
 }
 
 fn head_of(row: &PgRow) -> Result<Head, StoreError> {
-    let (rev, purged): (i64, i64) = (row.try_get("rev")?, row.try_get("purged_through")?);
-    Ok(Head { rev: rev.cast_unsigned(), epoch: row.try_get("epoch")?, purged_through: purged.cast_unsigned() })
+    let number = |name: &str| Ok::<u64, StoreError>(row.try_get::<i64, _>(name)?.cast_unsigned());
+    Ok(Head {
+        rev: number("rev")?,
+        epoch: row.try_get("epoch")?,
+        purged_through: number("purged_through")?,
+        numbers_from: number("numbers_from")?,
+    })
 }
 
 /// Adds what `needs` names and exists.
 pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
     let conflicts = needs.conflicts.iter().map(|id| (ARCHIVE, id.as_ref()));
     let keys = needs.rows.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).chain(conflicts).unzip();
-    let sql = "SELECT r.collection, r.id, r.body, r.by_client, r.received_at FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
-               JOIN rows r ON r.scope = $1 AND r.collection = k.collection AND r.id = k.id";
+    let sql = "SELECT r.* FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) JOIN LATERAL (\
+               SELECT collection, id, body, by_client, received_at FROM rows \
+               WHERE scope = $1 AND collection = k.collection AND id = k.id LIMIT 1) r ON TRUE";
     for row in by_pair(db, sql, scope, keys).await? {
         let by: Option<&str> = row.try_get("by_client")?;
         let stored =
@@ -40,17 +47,19 @@ pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, 
     }
 
     let keys = needs.unresolved_of.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).unzip();
-    let sql = "SELECT u.collection, u.record_id, r.body FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
-               JOIN unresolved u ON u.scope = $1 AND u.collection = k.collection AND u.record_id = k.id \
-               JOIN rows r ON r.scope = $1 AND r.collection = '_conflictArchive' AND r.id = u.conflict_id";
+    let sql = "SELECT k.collection, k.id AS record_id, r.body FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
+               JOIN LATERAL (SELECT conflict_id FROM unresolved \
+               WHERE scope = $1 AND collection = k.collection AND record_id = k.id LIMIT 1) u ON TRUE \
+               JOIN LATERAL (SELECT body FROM rows \
+               WHERE scope = $1 AND collection = '_conflictArchive' AND id = u.conflict_id LIMIT 1) r ON TRUE";
     for row in by_pair(db, sql, scope, keys).await? {
         let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
         into.unresolved.insert(key, record(row.try_get("body")?)?);
     }
 
     let keys = needs.receipts.iter().map(|m| (m.client.as_ref(), m.seq.cast_signed())).unzip();
-    let sql = "SELECT r.client, r.seq, r.payload, r.result FROM UNNEST($2::TEXT[], $3::BIGINT[]) AS k (client, seq) \
-               JOIN receipts r ON r.scope = $1 AND r.client = k.client AND r.seq = k.seq";
+    let sql = "SELECT r.* FROM UNNEST($2::TEXT[], $3::BIGINT[]) AS k (client, seq) JOIN LATERAL (\
+               SELECT client, seq, payload, result FROM receipts WHERE scope = $1 AND client = k.client AND seq = k.seq LIMIT 1) r ON TRUE";
     for row in by_pair(db, sql, scope, keys).await? {
         let id = MutationId::new(row.try_get::<&str, _>("client")?, row.try_get::<i64, _>("seq")?.cast_unsigned());
         into.receipts.insert(id, Receipt { payload: row.try_get("payload")?, result: row.try_get("result")? });
@@ -73,6 +82,20 @@ pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, 
     for row in by_name(db, sql, scope, ids).await? {
         let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
         into.waiting.entry(row.try_get::<&str, _>("optimistic")?.into()).or_default().insert(key);
+    }
+
+    if !needs.taken.is_empty() {
+        let of = |part: fn(&Place) -> &str| needs.taken.iter().map(part).collect::<Vec<&str>>();
+        let sql = "SELECT k.collection, k.rule, k.value, c.number, c.id \
+                   FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[]) AS k (collection, rule, value) \
+                   JOIN LATERAL (SELECT number, id FROM claims WHERE scope = $1 AND collection = k.collection AND rule = k.rule \
+                   AND value = k.value ORDER BY number DESC LIMIT 1) c ON TRUE";
+        let query = sqlx::query(sql).bind(scope).bind(of(|p| &p.collection)).bind(of(|p| &p.rule)).bind(of(|p| &p.value));
+        for row in query.fetch_all(&mut *db).await? {
+            let text = |name: &str| Ok::<Arc<str>, StoreError>(row.try_get::<&str, _>(name)?.into());
+            let place = Place { collection: text("collection")?, rule: text("rule")?, value: text("value")? };
+            into.taken.insert(place, Taken { number: row.try_get::<i64, _>("number")?.cast_unsigned(), id: text("id")? });
+        }
     }
     Ok(())
 }

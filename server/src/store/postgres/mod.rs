@@ -110,6 +110,11 @@ impl Store for Postgres {
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.pool).await?)
     }
 
+    async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
+        let sql = "SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)";
+        Ok(Some(Stamp(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)))
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1 FROM scopes WHERE scope = ''").execute(&self.pool).await?;
         Ok(())

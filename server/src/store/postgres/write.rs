@@ -1,7 +1,7 @@
 //! Writing the effects of one request: a statement per table, its rows as arrays.
 
 use crate::store::{StoreError, about};
-use homing::core::authority::{Effects, Head};
+use homing::core::authority::{Claim, Effects, Head, Place};
 use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
 use homing::core::record::ARCHIVE;
 use homing::core::stamp::Stamp;
@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 
 /// Where a scope stands that nobody has written to.
 pub(super) async fn first_head(db: &mut PgConnection, scope: &str, head: &Head) -> Result<(), StoreError> {
-    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through) VALUES ($1, $2, $3, $4) ON CONFLICT (scope) DO NOTHING";
-    let numbers = (head.rev.cast_signed(), head.purged_through.cast_signed());
-    sqlx::query(sql).bind(scope).bind(&head.epoch).bind(numbers.0).bind(numbers.1).execute(db).await?;
+    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through, numbers_from) VALUES ($1, $2, $3, $4, $5) \
+               ON CONFLICT (scope) DO NOTHING";
+    let query = sqlx::query(sql).bind(scope).bind(&head.epoch).bind(head.rev.cast_signed());
+    query.bind(head.purged_through.cast_signed()).bind(head.numbers_from.cast_signed()).execute(db).await?;
     Ok(())
 }
 
@@ -52,10 +53,39 @@ pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, befo
             effects.waiting.iter().map(|(_, key)| (key.collection.as_ref(), key.id.as_ref())).unzip();
         sqlx::query(sql).bind(scope).bind(optimistic).bind(collections).bind(ids).execute(&mut *db).await?;
     }
+    claims(db, scope, effects).await?;
     if effects.head != *before {
-        let sql = "UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4 WHERE scope = $1";
-        let Head { rev, epoch, purged_through } = &effects.head;
-        sqlx::query(sql).bind(scope).bind(epoch).bind(rev.cast_signed()).bind(purged_through.cast_signed()).execute(db).await?;
+        let sql = "UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5 WHERE scope = $1";
+        let Head { rev, epoch, purged_through, numbers_from } = &effects.head;
+        let query = sqlx::query(sql).bind(scope).bind(epoch).bind(rev.cast_signed());
+        query.bind(purged_through.cast_signed()).bind(numbers_from.cast_signed()).execute(db).await?;
+    }
+    Ok(())
+}
+
+/// What is free goes first. A claim that somebody else has ends the transaction, one that yields is left out.
+async fn claims(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    if !effects.freed.is_empty() {
+        let sql = "DELETE FROM claims c USING UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[]) AS k (collection, rule, value, id) \
+                   WHERE c.scope = $1 AND c.collection = k.collection AND c.rule = k.rule AND c.value = k.value AND c.number = 0 AND c.id = k.id";
+        let of = |part: fn(&Place) -> &str| effects.freed.iter().map(|(place, _)| part(place)).collect::<Vec<_>>();
+        let ids: Vec<&str> = effects.freed.iter().map(|(_, id)| id.as_ref()).collect();
+        let query = sqlx::query(sql).bind(scope).bind(of(|p| &p.collection)).bind(of(|p| &p.rule)).bind(of(|p| &p.value));
+        query.bind(ids).execute(&mut *db).await?;
+    }
+    let insert = "INSERT INTO claims (scope, collection, rule, value, number, id) \
+                  SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::TEXT[])";
+    let or_leave = "INSERT INTO claims (scope, collection, rule, value, number, id) \
+                    SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::TEXT[]) ON CONFLICT DO NOTHING";
+    for (sql, yields) in [(insert, false), (or_leave, true)] {
+        let claims: Vec<&Claim> = effects.claims.iter().filter(|claim| claim.yields == yields).collect();
+        if claims.is_empty() {
+            continue;
+        }
+        let of = |part: fn(&Place) -> &str| claims.iter().map(|claim| part(&claim.place)).collect::<Vec<_>>();
+        let (numbers, ids): (Vec<i64>, Vec<&str>) = claims.iter().map(|claim| (claim.number.cast_signed(), claim.id.as_ref())).unzip();
+        let query = sqlx::query(sql).bind(scope).bind(of(|p| &p.collection)).bind(of(|p| &p.rule)).bind(of(|p| &p.value));
+        query.bind(numbers).bind(ids).execute(&mut *db).await.map_err(StoreError::claimed)?;
     }
     Ok(())
 }

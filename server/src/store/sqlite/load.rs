@@ -1,7 +1,7 @@
 //! Loading what a request needs, in few statements.
 
 use crate::store::{StoreError, record};
-use homing::core::authority::{Head, Needs, Receipt, Snapshot, StoredRow};
+use homing::core::authority::{Head, Needs, Receipt, Snapshot, StoredRow, Taken};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
@@ -15,12 +15,18 @@ const CHUNK: usize = 500;
 
 /// Where a scope stands.
 pub(super) async fn head(connection: &mut SqliteConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let row = sqlx::query("SELECT rev, epoch, purged_through FROM scopes WHERE scope = ?").bind(scope).fetch_optional(connection).await?;
+    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = ?";
+    let row = sqlx::query(sql).bind(scope).fetch_optional(connection).await?;
     let Some(row) = row else {
         return Ok(None);
     };
-    let (rev, purged): (i64, i64) = (row.try_get("rev")?, row.try_get("purged_through")?);
-    Ok(Some(Head { rev: rev.cast_unsigned(), epoch: row.try_get("epoch")?, purged_through: purged.cast_unsigned() }))
+    let number = |name: &str| Ok::<u64, StoreError>(row.try_get::<i64, _>(name)?.cast_unsigned());
+    Ok(Some(Head {
+        rev: number("rev")?,
+        epoch: row.try_get("epoch")?,
+        purged_through: number("purged_through")?,
+        numbers_from: number("numbers_from")?,
+    }))
 }
 
 /// Adds what `needs` names and exists.
@@ -78,6 +84,16 @@ pub(super) async fn snapshot(db: &mut SqliteConnection, scope: &str, needs: &Nee
     for row in select_in(db, select, scope, ("scope", scope), "optimistic", &ids).await? {
         let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
         into.waiting.entry(row.try_get::<&str, _>("optimistic")?.into()).or_default().insert(key);
+    }
+
+    for place in &needs.taken {
+        let sql =
+            "SELECT number, id FROM claims WHERE scope = ? AND collection = ? AND rule = ? AND value = ? ORDER BY number DESC LIMIT 1";
+        let query = sqlx::query(sql).bind(scope).bind(place.collection.as_ref()).bind(place.rule.as_ref()).bind(place.value.as_ref());
+        if let Some(row) = query.fetch_optional(&mut *db).await? {
+            let number = row.try_get::<i64, _>("number")?.cast_unsigned();
+            into.taken.insert(place.clone(), Taken { number, id: row.try_get::<&str, _>("id")?.into() });
+        }
     }
     Ok(())
 }

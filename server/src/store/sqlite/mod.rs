@@ -95,6 +95,10 @@ impl Store for Sqlite {
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.readers).await?)
     }
 
+    async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
+        Ok(None)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT COUNT(*) FROM scopes WHERE scope = ''").execute(&self.readers).await?;
         Ok(())

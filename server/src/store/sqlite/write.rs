@@ -1,7 +1,7 @@
 //! Writing the effects of one request, many rows to a statement.
 
 use crate::store::{StoreError, about};
-use homing::core::authority::{Effects, Head};
+use homing::core::authority::{Claim, Effects, Head, Place};
 use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
 use homing::core::record::ARCHIVE;
 use homing::core::stamp::Stamp;
@@ -15,10 +15,11 @@ type Sql = QueryBuilder<sqlx::Sqlite>;
 
 /// Where a scope stands from now on.
 pub(super) async fn head(db: &mut SqliteConnection, scope: &str, head: &Head) -> Result<(), StoreError> {
-    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through) VALUES (?, ?, ?, ?) \
-               ON CONFLICT (scope) DO UPDATE SET epoch = excluded.epoch, rev = excluded.rev, purged_through = excluded.purged_through";
-    let numbers = (head.rev.cast_signed(), head.purged_through.cast_signed());
-    sqlx::query(sql).bind(scope).bind(&head.epoch).bind(numbers.0).bind(numbers.1).execute(db).await?;
+    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through, numbers_from) VALUES (?, ?, ?, ?, ?) \
+               ON CONFLICT (scope) DO UPDATE SET epoch = excluded.epoch, rev = excluded.rev, purged_through = excluded.purged_through, \
+               numbers_from = excluded.numbers_from";
+    let query = sqlx::query(sql).bind(scope).bind(&head.epoch).bind(head.rev.cast_signed());
+    query.bind(head.purged_through.cast_signed()).bind(head.numbers_from.cast_signed()).execute(db).await?;
     Ok(())
 }
 
@@ -89,8 +90,32 @@ pub(super) async fn effects(
         sql.push(" ON CONFLICT (scope, optimistic, collection, record_id) DO NOTHING");
         sql.build().execute(&mut *db).await?;
     }
+    claims(db, scope, effects).await?;
     if effects.head != *before {
         head(db, scope, &effects.head).await?;
+    }
+    Ok(())
+}
+
+/// What is free goes first. A claim that somebody else has ends the transaction, one that yields is left out.
+async fn claims(db: &mut SqliteConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+    for (place, id) in &effects.freed {
+        let sql = "DELETE FROM claims WHERE scope = ? AND collection = ? AND rule = ? AND value = ? AND number = 0 AND id = ?";
+        let query = sqlx::query(sql).bind(scope).bind(place.collection.as_ref()).bind(place.rule.as_ref());
+        query.bind(place.value.as_ref()).bind(id.as_ref()).execute(&mut *db).await?;
+    }
+    for yields in [false, true] {
+        let claims: Vec<&Claim> = effects.claims.iter().filter(|claim| claim.yields == yields).collect();
+        for chunk in claims.chunks(CHUNK) {
+            let mut sql = Sql::new("INSERT INTO claims (scope, collection, rule, value, number, id) ");
+            sql.push_values(chunk, |mut tuple, claim| {
+                let Place { collection, rule, value } = &claim.place;
+                tuple.push_bind(scope).push_bind(collection.as_ref()).push_bind(rule.as_ref()).push_bind(value.as_ref());
+                tuple.push_bind(claim.number.cast_signed()).push_bind(claim.id.as_ref());
+            });
+            sql.push(if yields { " ON CONFLICT DO NOTHING" } else { "" });
+            sql.build().execute(&mut *db).await.map_err(StoreError::claimed)?;
+        }
     }
     Ok(())
 }

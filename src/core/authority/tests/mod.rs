@@ -1,5 +1,6 @@
 //! Every branch of the authority, asked through a whole server: results, rows and archive are looked at together.
 
+mod claims;
 mod flow;
 mod hostile;
 mod pages;
@@ -23,7 +24,10 @@ pub(super) const NOW: i64 = 1_735_689_600_000;
 pub(super) const SCHEMA: &str = r#"{"collections": {
     "flocks": {"title": "Flock"}, "facts": {"merge": "append-only"}, "settings": {"merge": "fields"}, "first": {"merge": "fww"},
     "theirs": {"merge": "server-wins"}, "mine": {"merge": "client-wins"}, "manual": {"merge": "manual"},
-    "orders": {"ids": "server"}, "pins": {"sync": false}}}"#;
+    "orders": {"ids": "server"}, "pins": {"sync": false},
+    "lines": {"ordinal": {"field": "n", "parent": "orderId"}}, "deliveries": {"merge": "append-only", "ordinal": {"field": "n"}},
+    "hens": {"ids": "server", "unique": [["ring"], ["flockId", "name"]]},
+    "pens": {"merge": "fields", "groups": [["house", "door"]], "unique": [["house", "door"], ["code"]]}}}"#;
 
 pub(super) struct Farm {
     pub(super) server: MemoryServer,

@@ -34,7 +34,7 @@ impl std::fmt::Debug for Push {
 }
 
 fn pushes() -> impl Strategy<Value = Vec<Vec<Push>>> {
-    let collections = prop::sample::select(&["flocks", "settings", "facts", "first", "manual", "orders", "mine"][..]);
+    let collections = prop::sample::select(&["flocks", "settings", "facts", "first", "theirs", "manual", "orders", "mine"][..]);
     let op = prop_oneof![2 => Just(Op::Create), 6 => Just(Op::Update), 2 => Just(Op::Delete), 1 => Just(Op::Undelete)];
     let flags = prop::array::uniform6(prop::bool::weighted(0.12));
     let one =

@@ -31,3 +31,44 @@ fn who_knows_nothing_of_sets_takes_away_only_what_he_saw() {
         assert_eq!((row.get("tags"), row.get("name")), (Some(&kept), Some(&json!("north"))), "saw version {saw}");
     }
 }
+
+const NOTES: &str = r#"{"collections": {"notes": {"fields": {"log": "text", "eggs": "counter", "tags": "set"}},
+    "forms": {"merge": "fields", "fields": {"log": "text", "eggs": "counter", "tags": "set"}}}}"#;
+
+/// A script that read the record long ago, or never, and pushes what it has.
+#[test]
+fn who_says_what_he_changed_changes_nothing_else_and_who_says_nothing_changes_all() {
+    for collection in ["notes", "forms"] {
+        let key = (collection, "n");
+        for (changed, was, base, log, eggs) in [
+            (None, None, None, "old", 1),
+            (Some(vec!["/name".to_owned()]), None, None, "new", 7),
+            (Some(vec!["/name".to_owned()]), None, Some(0), "new", 7),
+            (Some(vec!["/name".to_owned(), "/log".to_owned(), "/eggs".to_owned()]), None, None, "old", 1),
+            (None, Some(serde_json::Map::new()), Some(0), "new", 7),
+        ] {
+            let mut farm = Farm { server: MemoryServer::new(Schema::parse(NOTES).unwrap()), now: NOW };
+            farm.one(mutation("x:1", Op::Create, key, 1, &json!({"name": "A", "log": "old", "eggs": 1, "tags": ["a"]})));
+            let first = farm.rev(key);
+            let state = json!({"eggs": {"b": 1, "p": {"x": 6}, "n": {}}, "tags": {"e": {"\"b\"": {"x": 1}}, "v": {"x": 1, "=\"a\"": 1}}});
+            let body = json!({"name": "A", "log": "new", "eggs": 7, "tags": ["b"], "_crdt": state});
+            let said = WireMutation {
+                base_rev: Some(first),
+                changed: Some(vec!["/log".into(), "/eggs".into(), "/tags".into()]),
+                ..mutation("x:2", Op::Update, key, 2, &body)
+            };
+            farm.one(WireMutation { was: Some([("/log".to_owned(), json!("old"))].into_iter().collect()), ..said });
+            let plain = mutation("form:1", Op::Update, key, 5, &json!({"name": "B", "log": "old", "eggs": 1, "tags": ["a"]}));
+            let case = format!("{collection} {changed:?} {was:?} {base:?}");
+            farm.one(WireMutation { changed, was, base_rev: base.map(|_| first), ..plain });
+            let row = farm.row(key).unwrap().value().unwrap();
+            assert_eq!(
+                (row.get("name"), row.get("log"), row.get("eggs")),
+                (Some(&json!("B")), Some(&json!(log)), Some(&json!(eggs))),
+                "{case}"
+            );
+            let tags = if eggs == 7 { json!(["b"]) } else { row["tags"].clone() };
+            assert_eq!(row["tags"], tags, "{case}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 const CASES: u32 = 10_000;
 const ACTORS: [&str; 3] = ["a", "b", "c"];
@@ -190,33 +191,40 @@ fn wrong_joins_are_caught() {
 fn the_generator_reaches_the_hard_cases() {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[9; 32]));
     let start = json!({"name": "Ä", "eggs": 10, "tags": ["x"], "low": 5});
-    let (mut equal, mut same, mut dead, mut unicode, mut nested) = (0, 0, 0, 0, 0);
-    for _ in 0..CASES {
-        let vs = versions(Policy::Fields).new_tree(&mut runner).unwrap().current();
-        let changed = |r: &Record| -> Vec<String> {
-            let now = r.value().unwrap();
-            now.iter()
-                .filter(|(name, v)| !name.starts_with('_') && *name != "id" && start.get(name) != Some(v))
-                .map(|(n, _)| n.clone())
-                .collect()
-        };
-        let (x, y) = (changed(&vs[0]), changed(&vs[1]));
-        equal += u32::from(vs[0].updated_at() == vs[1].updated_at() && vs[0] != vs[1]);
-        same += u32::from(x.iter().any(|f| y.contains(f)));
-        dead += u32::from(vs.iter().any(Record::is_deleted));
-        unicode += u32::from(vs.iter().any(|r| r.text().contains('🐔') || r.text().contains('ß')));
-        nested += u32::from(vs.iter().any(|r| r.text().contains("{\"u\":1}")));
+    for policy in [Policy::Lww, Policy::Fields] {
+        let (mut equal, mut same, mut dead, mut unicode, mut nested) = (0, 0, 0, 0, 0);
+        let mut both: BTreeMap<&str, u32> = BTreeMap::new();
+        for _ in 0..CASES {
+            let vs = versions(policy).new_tree(&mut runner).unwrap().current();
+            let changed = |r: &Record| -> Vec<String> {
+                let now = r.value().unwrap();
+                now.iter()
+                    .filter(|(name, v)| !name.starts_with('_') && *name != "id" && start.get(name) != Some(v))
+                    .map(|(n, _)| n.clone())
+                    .collect()
+            };
+            let (x, y) = (changed(&vs[0]), changed(&vs[1]));
+            equal += u32::from(vs[0].updated_at() == vs[1].updated_at() && vs[0] != vs[1]);
+            same += u32::from(x.iter().any(|f| y.contains(f)));
+            for (_, kind) in types().iter().filter(|(name, _)| x.contains(name) && y.contains(name)) {
+                *both.entry(kind.as_str()).or_default() += 1;
+            }
+            dead += u32::from(vs.iter().any(Record::is_deleted));
+            unicode += u32::from(vs.iter().any(|r| r.text().contains('🐔') || r.text().contains('ß')));
+            nested += u32::from(vs.iter().any(|r| r.text().contains("{\"u\":1}")));
+        }
+        let share = |n: u32| n * 100 / CASES;
+        println!(
+            "typed under {policy:?}: {CASES} cases; equal stamps {}%, same field {}%, tombstones {}%, unicode {}%, nested {}%; changed by both: {both:?}",
+            share(equal),
+            share(same),
+            share(dead),
+            share(unicode),
+            share(nested)
+        );
+        assert!(share(equal) >= 10 && share(same) >= 30 && share(dead) >= 10 && share(unicode) >= 10 && share(nested) >= 10);
+        assert!(both.len() == 4 && both.values().all(|n| *n > CASES / 100), "every kind of field is moved by two at once");
     }
-    let share = |n: u32| n * 100 / CASES;
-    println!(
-        "typed: equal stamps {}%, same field {}%, tombstones {}%, unicode {}%, nested {}%",
-        share(equal),
-        share(same),
-        share(dead),
-        share(unicode),
-        share(nested)
-    );
-    assert!(share(equal) >= 10 && share(same) >= 30 && share(dead) >= 10 && share(unicode) >= 10 && share(nested) >= 10);
 }
 
 #[test]

@@ -15,13 +15,13 @@ pub(super) mod text;
 
 use super::pointer;
 use crate::core::error::{Code, Error, Result};
+use crate::core::mutation::Texts;
 use crate::core::record::{Envelope, Fields, Record};
 use crate::core::schema::{FieldType, Types};
 use counter::Counter;
 use serde_json::{Map, Value};
 use set::Set;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 const CRDT: &str = "_crdt";
 
@@ -196,15 +196,67 @@ pub(crate) fn first(record: Record, types: &Types) -> Result<Record> {
     body.into_record()
 }
 
-/// What `previous` has in each text that `new` changes, by pointer.
-pub(crate) fn seen_texts(previous: &Record, new: &Record, types: &Types) -> BTreeMap<String, String> {
-    if !types.values().any(|kind| *kind == FieldType::Text) {
-        return BTreeMap::new();
-    }
-    let (Ok(before), Ok(now)) = (previous.value(), new.value()) else { return BTreeMap::new() };
-    let texts = types.iter().filter(|(_, kind)| **kind == FieldType::Text);
+/// What `previous` has in each text that `new` changes, by pointer. `None` where no field is a text.
+pub(crate) fn seen_texts(previous: &Record, new: &Record, types: &Types) -> Option<Texts> {
+    let mut texts = types.iter().filter(|(_, kind)| **kind == FieldType::Text).peekable();
+    texts.peek()?;
+    let (before, now) = (previous.value().ok()?, new.value().ok()?);
     let changed = texts.filter(|(name, _)| before.get(*name) != now.get(*name));
-    changed.filter_map(|(name, _)| Some((pointer(name), before.get(name)?.as_str()?.to_owned()))).collect()
+    Some(changed.map(|(name, _)| (pointer(name), before.get(name).and_then(Value::as_str).map(str::to_owned))).collect())
+}
+
+/// `record` with what its author left alone as `row` has it: texts, and where he knows nothing of counters and sets those,
+/// too. What others count and add joins anyway.
+///
+/// # Errors
+/// `invalid-record` when a text is broken.
+pub(crate) fn spared(record: &Record, row: &Record, alone: impl Fn(&str) -> bool, types: &Types) -> Result<Record> {
+    let plain = is_plain(record);
+    let mut spared = types.iter().filter(|(name, kind)| (plain || **kind == FieldType::Text) && alone(&pointer(name))).peekable();
+    if spared.peek().is_none() {
+        return Ok(record.clone());
+    }
+    let (mut body, there) = (Body::of(record)?, Body::of(row)?);
+    for (name, _) in spared {
+        body.put(name, there.members.get(name).cloned());
+        body.put_state(name, there.states.get(name).cloned());
+    }
+    body.into_record()
+}
+
+/// `mine` preferred to `row` by `actor`, who looked at both: whatever others counted and added stays, with what mine counted,
+/// added and took away on top of it. A counter that does not add up with the row's is set to what mine says.
+///
+/// # Errors
+/// `invalid-record` when a text is broken.
+pub(crate) fn preferred(mine: &Record, row: &Record, actor: &str, types: &Types) -> Result<Record> {
+    if types.is_empty() {
+        return Ok(mine.clone());
+    }
+    let (mut body, there) = (Body::of(mine)?, Body::of(row)?);
+    for (name, kind) in types {
+        let (now, theirs) = (body.members.get(name).cloned(), there.members.get(name));
+        match kind {
+            FieldType::Counter => {
+                let (one, two) = (body.counter(name), there.counter(name));
+                let counter = if one.dropped(&two).is_some() { two.moved(now.as_ref(), actor) } else { one.join(two) };
+                body.put(name, counter.value().or(now));
+                body.put_state(name, counter.state());
+            }
+            FieldType::Set => {
+                let set = body.set(name).join(there.set(name));
+                body.put(name, set.value(now.as_ref().or(theirs)));
+                body.put_state(name, set.state());
+            }
+            FieldType::Max | FieldType::Min => {
+                let best = extreme(*kind, now.as_ref(), theirs).cloned();
+                body.put(name, best);
+            }
+            FieldType::Text => {}
+        }
+    }
+    body.tell(true);
+    body.into_record()
 }
 
 /// A version with the typed fields of two.

@@ -1,0 +1,133 @@
+// Promises about collections that a server must know the declaration of: how each policy merges, numbers, unique values.
+// `homing conformance --print-schema` prints the declarations. Not here: the other promises (`cases.mjs`).
+
+import { deepStrictEqual as same, ok } from 'node:assert'
+import { content } from './client.mjs'
+
+/** @typedef {{ readonly [file: string]: { policy: string, fields?: object, groups?: object, cases: readonly Vector[] } }} Vectors */
+/** @typedef {{ name: string, base?: object, local: object, incoming: object, symmetric: boolean, winner: object, archived: readonly string[] }} Vector */
+
+const NUMBERED = 'conformance.numbered'
+const UNIQUE = 'conformance.unique'
+const merging = (file) => `conformance.${file}`
+
+/** What facts do when they meet is asked by the case `append-only`: over the wire they are never written twice. */
+const asked = (vectors) => Object.entries(vectors).filter(([, { policy }]) => policy !== 'append-only')
+
+/** The declarations: JSON that belongs into the schema of the server. */
+export function schema(vectors) {
+  const merged = asked(vectors).map(([file, { policy, fields, groups }]) => [merging(file), { merge: policy, fields, groups }])
+  return { collections: { ...Object.fromEntries(merged), [NUMBERED]: { ordinal: { field: 'n', parent: 'parent' } }, [UNIQUE]: { unique: [['code'], ['house', 'door']] } } }
+}
+
+/** @type {readonly { name: string, promise: string, declared: true, story: (run: import('./client.mjs').Run, vectors: Vectors) => Promise<void> }[]} */
+export const DECLARED = [
+  {
+    name: 'merging',
+    declared: true,
+    promise: 'every policy and every typed field merges as in the golden vectors (tests/fixtures/merge/*.json)',
+    async story(run, vectors) {
+      let n = 0
+      for (const [file, { cases, fields }] of asked(vectors)) {
+        for (const vector of cases) {
+          // Deleted here, edited there: over the wire a person decides it (`delete-against-edit`).
+          if (vector.local._deletedAt !== null || vector.incoming._deletedAt !== null) continue
+          await meet(run, merging(file), fields !== undefined, `v${++n}`, vector, vector.incoming, vector.local)
+          if (vector.symmetric) await meet(run, merging(file), fields !== undefined, `v${++n}`, vector, vector.local, vector.incoming)
+        }
+      }
+    },
+  },
+  {
+    name: 'ordinals',
+    declared: true,
+    promise: 'numbers go up by one under each parent, whoever asks at once; none is given twice, no edit changes one',
+    async story(run) {
+      const parent = run.id('parent')
+      const create = (device, id, fields = {}) => device.mutation('create', run.id(id), { parent, ...fields }, { collection: NUMBERED })
+      const devices = ['a', 'b', 'c', 'd'].map((name) => run.device(name))
+      const told = await Promise.all(devices.map(async (device, d) => {
+        const results = []
+        for (let n = 0; n < 4; n += 1) results.push(...await device.push(create(device, `n${d}-${n}`, { n: 1 })))
+        // Without a record the version is stored as it was sent.
+        return results.map(({ status, record = { n: 1 } }) => [status, record.n])
+      }))
+      const numbers = told.flat().map(([, n]) => n).sort((x, y) => x - y)
+      same(numbers, Array.from({ length: 16 }, (_, n) => n + 1), 'each number once, in the results')
+      const [device] = devices
+      const reader = await run.device('reader').pull()
+      const last = [...reader.rows.values()].find((row) => row.parent === parent && row.n === 16)
+      const at = { collection: NUMBERED, baseRev: last._rev, at: 1000 }
+      await device.push(device.mutation('update', last.id, { parent, n: 1, edited: true }, at))
+      const after = (await reader.pull()).row(last.id, NUMBERED)
+      same([after.n, after.edited], [16, true], 'an edit changes no number')
+      await device.push(device.mutation('delete', last.id, { parent }, { ...at, baseRev: after._rev, at: 2000 }))
+      const [next] = await device.push(create(device, 'next'))
+      same(next.record?.n, 17, 'the number of a deleted record is not given again')
+      const [other] = await device.push(device.mutation('create', run.id('other'), { parent: run.id('other') }, { collection: NUMBERED }))
+      same(other.record?.n, 1, 'each parent counts for itself')
+    },
+  },
+  {
+    name: 'unique',
+    declared: true,
+    promise: 'of those who want one value at once one gets it, the others are refused with code and path; let go, it is free',
+    async story(run) {
+      const code = run.id('code')
+      const create = (device, id, fields) => device.mutation('create', run.id(id), fields, { collection: UNIQUE })
+      const devices = ['a', 'b', 'c', 'd'].map((name) => run.device(name))
+      const results = (await Promise.all(devices.map((device, n) => device.push(create(device, `u${n}`, { code }))))).flat()
+      const refused = results.filter(({ status }) => status === 'rejected')
+      same(refused.map(({ code, path }) => [code, path]), Array(3).fill(['unique', '/record/code']))
+      const won = results.findIndex(({ status }) => status === 'applied')
+      const [device] = devices
+      const both = await device.push(create(device, 'x', { house: code, door: 1 }), create(device, 'y', { house: code, door: 2 }), create(device, 'z', { house: code, door: 1 }))
+      same(both.map(({ status }) => status), ['applied', 'applied', 'rejected'], 'fields of one constraint count together')
+      const at = { collection: UNIQUE, baseRev: results[won].rev, at: 1000 }
+      await device.push(device.mutation('delete', run.id(`u${won}`), { code }, at))
+      const [free] = await device.push(create(device, 'free', { code }))
+      same(free.status, 'applied', 'what a deleted record had is free')
+    },
+  },
+]
+
+/** Two versions of one record meet: one is stored, the other comes from somebody who has not seen it. */
+async function meet(run, collection, typed, name, { name: about, base, winner, archived, ...versions }, first, second) {
+  const [a, b] = [run.device(`a-${name}`), run.device(`b-${name}`)]
+  const id = run.id(name)
+  const version = (device, op, { id: _, _updatedAt, ...fields }, more) => {
+    const mutation = device.mutation(op, id, fields, { collection, ...more })
+    return { ...mutation, updatedAt: _updatedAt, record: { ...mutation.record, _updatedAt } }
+  }
+  const [stored] = await a.push(version(a, 'create', first))
+  const texts = Object.entries(base ?? {}).filter(([field, value]) => typeof value === 'string' && !['id', '_updatedAt'].includes(field))
+  const was = base === undefined ? {} : { was: Object.fromEntries(texts.map(([field, value]) => [`/${field}`, value])) }
+  // Where fields merge one by one a device says which it changed, removals too.
+  const changed = Object.keys(second._fieldTimes ?? {}).filter((pointer) => pointer !== '')
+  let [met] = await b.push(version(b, 'update', second, { baseRev: stored.rev - 1, ...was, ...changed.length > 0 ? { changed } : {} }))
+  // `client-wins`: the device goes on from the version it met, later than that.
+  const again = met.status === 'conflict' && met.archived?.winner === 'mine' && met.archived.status === 'automatic'
+  if (again) [met] = await b.push(version(b, 'update', { ...second, _updatedAt: winner._updatedAt }, { baseRev: stored.rev }))
+  const what = `${collection.replace('conformance.', '')}: ${about}`
+  ok(again || met.status !== 'rejected', `${what}: ${met.code} ${met.message}`)
+  const reader = await run.device(`r-${name}`).pull()
+  const row = reader.row(id, collection)
+  const { id: _, ...expected } = content(winner)
+  const { id: __, ...found } = content(row)
+  same(found, expected, `${what}: another version came of it`)
+  // What brings no news is no new version, and neither is what only counts (R19): there a row may keep its stamp.
+  const news = JSON.stringify(without(first)) !== JSON.stringify(found)
+  if (!again && !typed && news) same(row._updatedAt, winner._updatedAt, `${what}: its stamp`)
+  const entries = reader.archive(id, collection)
+  const kept = entries.flatMap(({ mine, theirs }) => [mine, theirs]).map((one) => JSON.stringify(without(one)))
+  for (const lost of archived) {
+    if (again) continue
+    ok(kept.includes(JSON.stringify(without(versions[lost]))), `${what}: ${lost} is not in the archive`)
+  }
+  if (archived.length === 0) same(entries.length, 0, `${what}: nothing was lost, yet something is in the archive`)
+}
+
+const without = (version) => {
+  const { id: _, ...rest } = content(version)
+  return rest
+}

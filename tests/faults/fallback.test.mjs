@@ -1,0 +1,127 @@
+// Where the browser has no IndexedDB for us: localStorage, else memory, said in the status and by an event, never silently. One tab
+// writes. When IndexedDB is back, what was never sent moves there.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { launchBrowser } from '../support/browser.mjs'
+import { startServer } from '../support/server.mjs'
+import { serveBarePage, whenReady } from './bare-page.mjs'
+
+let site
+let server
+before(async () => {
+  site = await serveBarePage()
+  server = await startServer({ schema: 'src/schemas/egglogu.schema.json' })
+})
+after(async () => {
+  await server.stop()
+  await site.close()
+})
+
+// Runs in every page: as where a browser forbids storage to a frame.
+function forbid(names) {
+  for (const name of names) Object.defineProperty(window, name, { configurable: true, get() { throw new DOMException('denied', 'SecurityError') } })
+}
+
+/** `open(forbidden)`: a page where these are forbidden; in it `reopen()`. */
+async function withBrowser(name, work) {
+  const browser = await launchBrowser()
+  try {
+    const sync = { url: server.url, auto: false }
+    const token = await server.token(name)
+    const open = async (forbidden) => {
+      const page = await browser.context.newPage()
+      await page.addInitScript(forbid, forbidden)
+      await page.goto(site.url)
+      await whenReady(page)
+      await page.evaluate(({ name, sync, token }) => {
+        window.reopen = async (more = {}) => {
+          window.db = await window.homing.openDatabase({ name, sync: { ...sync, getToken: async () => token }, ...more })
+          window.facts = window.db.collection('facts')
+          window.heard = []
+          window.db.addEventListener('storage', ({ detail }) => window.heard.push(detail))
+        }
+        window.codeOf = (promise) => Promise.resolve(promise).then(() => 'resolved', (error) => error.code)
+        window.ids = () => window.facts.list().map(({ id }) => id)
+      }, { name, sync, token })
+      return page
+    }
+    await work(open)
+    assert.deepEqual(browser.problems, [])
+  } finally {
+    await browser.close()
+  }
+}
+
+test('without IndexedDB the data is in localStorage, outlives the page, and is said to be there', { timeout: 180_000 }, () => withBrowser('local', async (open) => {
+  const page = await open(['indexedDB'])
+  const seen = await page.evaluate(async () => {
+    await window.reopen()
+    const { mode, durable, reason } = window.db.status.getSnapshot().storage
+    await window.facts.insert({ id: 'kept' })
+    await new Promise((resolve) => { setTimeout(resolve) })
+    return { mode, durable, reason: /SecurityError/.test(reason), heard: window.heard.map((one) => [one.mode, one.lost]), insisted: await window.codeOf(window.homing.openDatabase({ name: 'insists', storage: 'indexeddb' })) }
+  })
+  assert.deepEqual(seen, { mode: 'localstorage', durable: true, reason: true, heard: [['localstorage', false]], insisted: 'storage-unavailable' })
+  await page.close()
+  const again = await open(['indexedDB'])
+  assert.deepEqual(await again.evaluate(async () => {
+    await window.reopen()
+    await window.db.sync()
+    return [window.ids(), window.db.status.getSnapshot().pending, (await window.homing.listDatabases()).map(({ name, pending }) => [name, pending])]
+  }), [['kept'], 0, [['local', 0]]])
+  assert.equal(await again.evaluate(async () => {
+    await window.db.wipe()
+    return Object.keys(localStorage).filter((key) => key.startsWith('homing:local')).length
+  }), 0)
+}))
+
+test('in localStorage one tab writes and the others read, until it is their turn', { timeout: 180_000 }, () => withBrowser('pen', async (open) => {
+  const [writer, reader] = [await open(['indexedDB']), await open(['indexedDB'])]
+  await writer.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'one' })
+  })
+  assert.deepEqual(await reader.evaluate(async () => {
+    await window.reopen()
+    return [window.ids(), await window.codeOf(window.facts.insert({ id: 'refused' })), window.ids()]
+  }), [['one'], 'blocked', ['one']])
+  await writer.evaluate(() => window.facts.insert({ id: 'two' }))
+  await reader.waitForFunction(() => window.ids().includes('two'))
+  await writer.close()
+  await reader.waitForFunction(async () => await window.codeOf(window.facts.insert({ id: `three-${Math.random()}` })) === 'resolved')
+}))
+
+test('what was never sent moves to IndexedDB when the browser has it again, once, under the ids it had', { timeout: 180_000 }, () => withBrowser('back', async (open) => {
+  const local = await open(['indexedDB'])
+  const before = await local.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'sent' })
+    await window.db.sync()
+    await window.facts.insert({ id: 'unsent' })
+    await window.facts.update('sent', { edited: true })
+    return window.db.queue.list().map(({ id }) => id)
+  })
+  await local.close()
+  const page = await open([])
+  const seen = await page.evaluate(async () => {
+    await window.reopen()
+    const { mode } = window.db.status.getSnapshot().storage
+    const queue = window.db.queue.list().map(({ id }) => id)
+    await window.db.sync()
+    const rows = window.facts.list().map(({ id, edited }) => [id, edited ?? false]).sort()
+    return { mode, queue, rows, pending: window.db.status.getSnapshot().pending, conflicts: window.db.conflicts.list().length, left: Object.keys(localStorage).filter((key) => key.startsWith('homing:back|')).length }
+  })
+  assert.deepEqual(seen, { mode: 'indexeddb', queue: before, rows: [['sent', true], ['unsent', false]], pending: 0, conflicts: 0, left: 0 })
+}))
+
+test('without both there is memory: it works, and says that it will not last', { timeout: 180_000 }, () => withBrowser('memory', async (open) => {
+  const page = await open(['indexedDB', 'localStorage'])
+  assert.deepEqual(await page.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'fleeting' })
+    await window.db.sync()
+    const { mode, durable } = window.db.status.getSnapshot().storage
+    return { mode, durable, ids: window.ids(), pending: window.db.status.getSnapshot().pending, heard: window.heard.map((one) => one.mode) }
+  }), { mode: 'memory', durable: false, ids: ['fleeting'], pending: 0, heard: ['memory'] })
+}))

@@ -1,0 +1,217 @@
+//! F25: what is stored cannot be read any more. The rest of it counts, and what the server has is fetched again.
+
+use homing::core::authority::MemoryServer;
+use homing::core::error::Code;
+use homing::core::plan::Intent;
+use homing::core::record::Key;
+use homing::core::schema::Schema;
+use homing::engine::{Engine, Notice, Options, Request};
+use homing::platform::manual::{Manual, World};
+use homing::storage::Journal;
+use homing::storage::memory::MemoryJournal;
+use homing::transport::loopback::{Loopback, Network};
+use std::sync::Arc;
+
+type Device = Engine<MemoryJournal, Loopback, Manual>;
+
+struct Farm {
+    world: World,
+    network: Network,
+}
+
+impl Farm {
+    fn new() -> Self {
+        let world = World::new(1_700_000_000_000, 25);
+        let network = Network::new(&world, MemoryServer::new(Schema::default()));
+        Self { world, network }
+    }
+
+    fn open(&self, journal: &MemoryJournal, owner: u64) -> Device {
+        let platform = self.world.device(owner);
+        let transport = Loopback::new(&self.network, &platform, "farm");
+        let options = Options { auto: false, ..Options::default() };
+        let device = self.world.run(Box::pin(Engine::open(journal.clone(), transport, platform, Schema::default(), options))).unwrap();
+        // What opening tells, it tells in a moment.
+        self.world.settle();
+        self.world.advance(1);
+        device
+    }
+
+    fn insert(&self, device: &Device, id: &str) {
+        let intents = vec![Intent::Insert { collection: "flocks".into(), records: vec![(Arc::from(id), Arc::from(r#"{"n":1}"#))] }];
+        device.write(Request { intents, ..Request::default() }).unwrap();
+        self.world.run(Box::pin(device.durable()));
+    }
+
+    fn sync(&self, device: &Device) {
+        self.world.run(Box::pin(device.sync(false))).unwrap();
+    }
+
+    /// What is open now is left behind, what is stored is read anew.
+    fn reopen(&self, journal: &MemoryJournal, owner: u64) -> Device {
+        self.world.kill(owner - 1);
+        self.open(journal, owner)
+    }
+}
+
+fn shown(device: &Device) -> Vec<String> {
+    let mut ids: Vec<String> = device.read(|r| r.list("flocks").map(|row| row.id().to_string()).collect());
+    ids.sort();
+    ids
+}
+
+fn told(device: &Device) -> Vec<Code> {
+    device.drain().notices.iter().filter_map(|notice| if let Notice::Error(error) = notice { Some(error.code) } else { None }).collect()
+}
+
+#[test]
+fn f25_an_unreadable_row_costs_itself_and_what_the_server_has_comes_back() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, 1);
+    farm.insert(&a, "sent");
+    farm.sync(&a);
+    let answered = a.stands_at().unwrap();
+    farm.insert(&a, "lost");
+    farm.insert(&a, "kept");
+    // The answer that brought the record's `_rev` and the cursor, and a write that nobody else has.
+    journal.spoil_row(answered);
+    journal.spoil_row(answered + 1);
+    let client = a.client_id();
+
+    let b = farm.reopen(&journal, 2);
+    assert_eq!(shown(&b), ["kept", "sent"], "everything around it is there");
+    assert_eq!(told(&b), [Code::StorageLost, Code::StorageLost]);
+    assert_ne!(b.client_id(), client, "numbers that may be lost are not given again");
+    assert!(b.read(|r| r.standing().cursor.is_none()), "the next sync fetches everything");
+    farm.insert(&b, "new");
+    farm.sync(&b);
+    assert_eq!(b.read(homing::core::replica::Replica::queue_len), 0, "what is left of the queue drains");
+    assert_eq!(shown(&b), ["kept", "new", "sent"]);
+
+    let c = farm.reopen(&journal, 3);
+    assert_eq!((told(&c), c.client_id()), (vec![], b.client_id()), "compacted, it is met by nobody again");
+    assert_eq!(shown(&c), ["kept", "new", "sent"]);
+    let effects = farm.open(&MemoryJournal::new(), 4);
+    farm.sync(&effects);
+    assert_eq!(shown(&effects), ["kept", "new", "sent"], "another device sees the same");
+}
+
+#[test]
+fn f25_an_unreadable_segment_is_fetched_again_and_the_queue_beside_it_drains() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, 1);
+    for id in ["one", "two"] {
+        farm.insert(&a, id);
+    }
+    farm.sync(&a);
+    farm.insert(&a, "unsent");
+    farm.world.run(Box::pin(a.compact())).unwrap();
+    let records = journal.segment_names().into_iter().find(|name| name.starts_with('s')).unwrap();
+    journal.spoil_segment(&records);
+
+    let b = farm.reopen(&journal, 2);
+    assert_eq!((shown(&b), told(&b)), (vec!["unsent".to_owned()], vec![Code::StorageLost]));
+    farm.sync(&b);
+    assert_eq!(shown(&b), ["one", "two", "unsent"]);
+    assert!(b.read(|r| r.confirmed(&Key::new("flocks", "unsent")).is_some()));
+    farm.world.run(Box::pin(b.compact())).unwrap();
+    let c = farm.reopen(&journal, 3);
+    assert_eq!((shown(&c), told(&c)), (shown(&b), vec![]));
+}
+
+#[test]
+fn f25_an_unreadable_part_of_the_queue_leaves_the_records_and_later_writes() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, 1);
+    farm.insert(&a, "sent");
+    farm.sync(&a);
+    farm.insert(&a, "lost");
+    farm.world.run(Box::pin(a.compact())).unwrap();
+    farm.insert(&a, "kept");
+    let queue = journal.segment_names().into_iter().find(|name| name.starts_with('q')).unwrap();
+    journal.spoil_segment(&queue);
+
+    let b = farm.reopen(&journal, 2);
+    assert_eq!((shown(&b), told(&b)), (vec!["kept".to_owned(), "sent".to_owned()], vec![Code::StorageLost]));
+    farm.sync(&b);
+    let c = farm.reopen(&journal, 3);
+    assert_eq!((shown(&c), told(&c)), (shown(&b), vec![]), "compacted without it");
+}
+
+#[test]
+fn f25_a_row_that_another_tab_wrote_and_nobody_can_read_stops_no_tab() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, 1), farm.open(&journal, 2));
+    farm.insert(&a, "lost");
+    journal.spoil_row(a.stands_at().unwrap());
+    farm.insert(&b, "kept");
+    assert_eq!((shown(&b), told(&b)), (vec!["kept".to_owned()], vec![Code::StorageLost]));
+    farm.sync(&b);
+    assert_eq!(b.read(homing::core::replica::Replica::queue_len), 0);
+}
+
+#[test]
+fn f13_a_database_deleted_while_open_is_told_once_and_opened_anew_it_is_another_client() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, 1);
+    assert!(a.is_new());
+    farm.insert(&a, "sent");
+    farm.sync(&a);
+    farm.world.run(Box::pin(journal.clone().destroy())).unwrap();
+    let _ = a.drain();
+    for id in ["refused", "again"] {
+        farm.insert(&a, id);
+    }
+    let drained = a.drain();
+    assert_eq!(drained.failed.iter().map(|f| f.error.code).collect::<Vec<_>>(), [Code::StorageLost, Code::StorageLost]);
+    assert_eq!(drained.notices.iter().filter(|notice| matches!(notice, Notice::Lost(_))).count(), 1);
+    assert_eq!(shown(&a), ["sent"], "what memory holds can still be read");
+
+    let b = farm.open(&journal.clone(), 2);
+    assert!(b.is_new() && b.client_id() != a.client_id());
+    farm.sync(&b);
+    assert_eq!(shown(&b), ["sent"], "what the server has comes back");
+    assert!(!farm.open(&journal.clone(), 3).is_new());
+}
+
+#[test]
+fn f33_after_a_power_cut_what_was_flushed_is_there_and_everything_takes_effect_once() {
+    // Relaxed durability: the operating system had not written the last rows yet. Whatever is left is a beginning of the
+    // journal, and the server knows more of this device than the device does.
+    for kept in 0..4 {
+        let farm = Farm::new();
+        let journal = MemoryJournal::new();
+        let a = farm.open(&journal, 1);
+        farm.insert(&a, "flushed");
+        farm.sync(&a);
+        let mut flushed = journal.fork();
+        for (n, id) in ["sent-0", "sent-1", "sent-2"].into_iter().enumerate() {
+            farm.insert(&a, id);
+            if n < kept {
+                flushed = journal.fork();
+            }
+        }
+        farm.sync(&a);
+        farm.world.kill(1);
+
+        let b = farm.open(&flushed, 2);
+        let before: Vec<String> = (0..kept.min(3)).map(|n| format!("sent-{n}")).collect();
+        assert_eq!(shown(&b), [vec!["flushed".to_owned()], before].concat(), "a beginning of what was written");
+        // Its numbers may be used up: the server has those of the rows that are gone.
+        farm.insert(&b, "afterwards");
+        farm.sync(&b);
+        farm.sync(&b);
+        let all = ["afterwards", "flushed", "sent-0", "sent-1", "sent-2"];
+        assert_eq!((shown(&b), b.read(homing::core::replica::Replica::queue_len)), (all.map(str::to_owned).to_vec(), 0), "{kept} kept");
+        let fresh = farm.open(&MemoryJournal::new(), 3);
+        farm.sync(&fresh);
+        assert_eq!(shown(&fresh), all, "{kept} kept");
+        let twice = farm.network.server.borrow().effects().values().filter(|times| **times > 1).count();
+        assert_eq!(twice, 0);
+    }
+}

@@ -1,0 +1,13 @@
+// Texts become the bytes that `TextEncoder` makes of them, whatever they hold.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { modules } from './modules.mjs'
+
+const { toBytes } = modules.utf8
+
+test('bytes are those of TextEncoder, with few and with many characters of several bytes', () => {
+  for (const text of ['', 'hen', 'gallina ponedora, piñón', '鶏'.repeat(100), 'a'.repeat(50) + '🐔'.repeat(40), 'x'.repeat(1000) + 'ñ'.repeat(142), 'x'.repeat(100) + '\ud800', 'é'.repeat(17)]) {
+    assert.deepEqual([...toBytes(text)], [...new TextEncoder().encode(text)], text.slice(0, 20))
+  }
+})
