@@ -20,6 +20,7 @@ With "server": builds the reference server. Without: fills dist/ with the npm pa
   homing.js     the wasm inlined; works without configuration
   slim.js       the caller passes the wasm
   homing.wasm   that wasm
+  worker.js     the script of a worker that the page starts itself; homing.js has it inlined
   testing.js    a world for tests; uses homing.js
   types/        TypeScript declarations
 and prints the sizes.`
@@ -44,7 +45,7 @@ export async function build() {
     await optimiseWasm('-O1', AUTHORITY[1], AUTHORITY_WASM)
   }) })
   const bundled = ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm', AUTHORITY[0], AUTHORITY_WASM]
-  await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/homing.js', 'dist/slim.js', 'dist/testing.js'], work: () => progress('bundling', bundle) })
+  await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/worker.js', 'dist/homing.js', 'dist/slim.js', 'dist/testing.js'], work: () => progress('bundling', bundle) })
   await unlessDone('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
   await copySchemas()
   await copyConformance()
@@ -79,7 +80,9 @@ async function optimiseWasm(level, from, to) {
 async function bundle() {
   const { build: esbuild } = await import('esbuild')
   const shared = { absWorkingDir: ROOT, bundle: true, format: 'esm', platform: 'browser', target: BROWSERS, logLevel: 'warning', legalComments: 'none' }
-  await esbuild({ ...shared, entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm('wasm-bytes', 'dist/homing.wasm')] })
+  // A classic script, small: it runs as either kind of worker, and every page that imports homing.js carries it as text.
+  await esbuild({ ...shared, format: 'iife', minify: true, entryPoints: ['src/js/worker/host.ts'], outfile: 'dist/worker.js' })
+  await esbuild({ ...shared, entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm('wasm-bytes', 'dist/homing.wasm'), inlineText('worker-script', 'dist/worker.js')] })
   await esbuild({ ...shared, entryPoints: ['src/js/slim.ts'], outfile: 'dist/slim.js' })
   // What is tested is the module that the app imports, not a copy: its errors are instances of the same class.
   await esbuild({ ...shared, entryPoints: ['src/js/testing.ts'], outfile: 'dist/testing.js', plugins: [inlineWasm('authority-bytes', AUTHORITY_WASM), besideIndex()] })
@@ -95,6 +98,17 @@ function inlineWasm(name, file) {
         const base64 = (await readFile(join(ROOT, file))).toString('base64')
         return { loader: 'js', contents: decoder(JSON.stringify(base64)) }
       })
+    },
+  }
+}
+
+/** `import text from 'homing:<name>'`: a function that gives the file. */
+function inlineText(name, file) {
+  return {
+    name: 'inline-text',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: new RegExp(`^homing:${name}$`) }, ({ path }) => ({ path, namespace: 'homing-text' }))
+      onLoad({ filter: /.*/, namespace: 'homing-text' }, async () => ({ loader: 'js', contents: `export default function text() { return ${JSON.stringify(await readFile(join(ROOT, file), 'utf8'))} }` }))
     },
   }
 }
@@ -128,7 +142,7 @@ async function hashFile(path) {
 
 async function printSizes() {
   console.log('\nfile               raw      gzip    brotli')
-  for (const name of ['homing.wasm', 'homing.js', 'slim.js', 'testing.js']) {
+  for (const name of ['homing.wasm', 'homing.js', 'slim.js', 'worker.js', 'testing.js']) {
     const bytes = await readFile(join(ROOT, 'dist', name))
     const sizes = [bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length]
     console.log(name.padEnd(12) + sizes.map((size) => String(size).padStart(10)).join(''))
@@ -145,8 +159,9 @@ if (isMain(import.meta)) await runMain(main)
 
 /** A module whose default export decodes the inlined wasm; a loop where the browser cannot do it itself, which is 60 times slower. */
 function decoder(literal) {
-  return `export default function bytes() {
-  const text = ${literal}
+  return `export function base64() { return ${literal} }
+export default function bytes() {
+  const text = base64()
   if (typeof Uint8Array.fromBase64 === 'function') return Uint8Array.fromBase64(text)
   const binary = atob(text)
   const decoded = new Uint8Array(binary.length)

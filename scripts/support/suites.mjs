@@ -16,6 +16,9 @@ import { run } from './process.mjs'
 /** The server's tests that speak HTTP; they need no particular database. */
 const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 'hostile'].flatMap((name) => ['--test', name])
 
+/** Tests of the shell that run once more with every database in a worker. */
+const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed'].map((name) => `tests/js/${name}.test.mjs`)
+
 /** @type {readonly Suite[]} */
 export const SUITES = [
   {
@@ -40,6 +43,12 @@ export const SUITES = [
   { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },
   { name: 'types', needs: ['package'], files: () => filesIn('src/js', '.ts'), commands: async () => [node(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit'])] },
   nodeSuite('js', 'tests/js', ['package', 'server']),
+  {
+    name: 'worker',
+    needs: ['package', 'server'],
+    files: () => IN_WORKER,
+    commands: async () => [{ ...nodeTest(IN_WORKER), env: { ...cargoEnv(), HOMING_WORKER: '1' } }],
+  },
   nodeSuite('e2e', 'tests/e2e', ['package', 'server']),
   nodeSuite('faults', 'tests/faults', ['package', 'server']),
   nodeSuite('package', 'tests/package', ['package']),

@@ -33,7 +33,14 @@ declare module 'homing:authority-bytes' {
   export default function authorityBytes(): Uint8Array<ArrayBuffer>
 }
 
+declare module 'homing:worker-script' {
+  /** The text of `worker/host.ts`, bundled. */
+  export default function script(): string
+}
+
 declare module 'homing:wasm-bytes' {
+  /** The inlined module as it is in the file. */
+  export function base64(): string
   /** Decodes the inlined module; importing this does no work. */
   export default function wasmBytes(): Uint8Array<ArrayBuffer>
 }

@@ -73,7 +73,7 @@ export class RecordCollection implements Collection<Members> {
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
-      return this.#order(insertOperation(this.name, record, this.#namesRows()), idOf(record), options, true)
+      return this.#order(insertOperation(this.name, record, this.#namesRows()), idOf(record), options, true, singlePath)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }
@@ -144,11 +144,11 @@ export class RecordCollection implements Collection<Members> {
   }
 
   /** The engine is asked which record it was only where it may be another: a new id, a remapped one, an equal key. */
-  #order<R = AnyRow>(operation: string, id: unknown, options: WriteOptions | undefined, reads: boolean): Write<R> {
+  #order<R = AnyRow>(operation: string, id: unknown, options: WriteOptions | undefined, reads: boolean, placed?: (error: HomingError) => HomingError): Write<R> {
     const batch = batchText([operation], options)
     const known = typeof id === 'string' && options?.idempotencyKey === undefined && !this.#session.remaps(this.name)
-    if (known) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads))
-    return this.#session.write(batch, ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? String(id), this.#session, reads))
+    if (known) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads, placed))
+    return this.#session.write(batch, ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? String(id), this.#session, reads, placed))
   }
 
   /** Facts whose rows came without ids stay that way in the document. */

@@ -1,19 +1,28 @@
 // The private contract with the wasm module: every structured value crosses as JSON text, record bodies stay text. Synchronous
-// methods throw a JSON string, asynchronous ones reject with it (`errors.ts` decodes). Nothing here is handed to users.
+// methods throw a JSON string, asynchronous ones reject with it (`errors.ts` decodes). An engine in a worker (`worker/remote.ts`) answers
+// some calls with the value itself. Nothing here is handed to users.
 
 import type { ErrorDetail } from './errors.js'
+
+/** JSON text, or what it says. */
+export type Answer<T extends object> = string | T
+
+/** What an answer says. */
+export function read<T extends object>(answer: Answer<T>): T {
+  return typeof answer === 'string' ? JSON.parse(answer) as T : answer
+}
 
 /** The engine behind one open database. */
 export interface Engine {
   clientId(): string
   /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` in UTF-8 -> `Written`. */
-  write(batch: Uint8Array): string
+  write(batch: Uint8Array): Answer<Written>
   /** The same where the ids are known: the ticket alone. */
   writeKnown(batch: Uint8Array): number
   /** Durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
   drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
-  drain(): string
+  drain(): Answer<Drained>
   /** The live rows: a JSON array, then pieces of one JSON object per line. */
   rows(collection: string): readonly string[]
   row(collection: string, id: string): string | undefined
@@ -36,11 +45,11 @@ export interface Engine {
   currentId(id: string): string
   deadLetters(): string
   conflicts(): string
-  discard(mutationId: string): string
-  discardDead(id: string, cascade: boolean): string
-  retryDead(id: string, edited: string | undefined): string
-  resolve(conflictId: string, choice: string): string
-  reinstate(conflictId: string): string
+  discard(mutationId: string): Answer<Written>
+  discardDead(id: string, cascade: boolean): Answer<Written>
+  retryDead(id: string, edited: string | undefined): Answer<Written>
+  resolve(conflictId: string, choice: string): Answer<Written>
+  reinstate(conflictId: string): Answer<Written>
   /** Ids of the conflicts of this device that wait, a JSON array. */
   ownConflicts(): string
   purge(before: string | undefined): Promise<number>
@@ -117,6 +126,8 @@ export interface Drained {
   readonly durable?: readonly { readonly ticket: number; readonly mutations: Spans }[]
   readonly failed?: readonly { readonly ticket: number; readonly error: ErrorDetail }[]
   readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict }[]
+  /** Writes that turned out to be of another record than the page had made up: one under the same key was there. */
+  readonly became?: readonly { readonly ticket: number; readonly id: string }[]
   /** Old and new id of mutations that go again. */
   readonly resent?: readonly (readonly [string, string])[]
   readonly events?: readonly { readonly type: string; readonly detail: unknown }[]

@@ -1,6 +1,7 @@
 // The default entry: the wasm is inlined, nothing has to be configured. Importing it does no work.
 
-import wasmBytes from 'homing:wasm-bytes'
+import wasmBytes, { base64 } from 'homing:wasm-bytes'
+import script from 'homing:worker-script'
 import { list, remove } from './databases.js'
 import { Inside, type Surroundings } from './inside.js'
 import { open } from './opening.js'
@@ -20,7 +21,7 @@ export type * from './types.js'
  * await db.collection('flocks').insert({ name: 'Layer Group 3' })
  */
 export function openDatabase<S extends Schema = Record<string, Record<string, unknown>>>(options: OpenOptions<S>): Promise<Database<S>> {
-  return open(options, wasmBytes)
+  return open(options, { source: wasmBytes, script, wasm: async () => base64() })
 }
 
 /**

@@ -27,12 +27,17 @@ export function loadWasm(source: () => WasmSource | Promise<WasmSource>, check =
 
 async function instantiate(source: () => WasmSource | Promise<WasmSource>, check: () => void): Promise<void> {
   check()
-  const module = await compile(await source())
+  const module = await compileWasm(source)
   try {
     await init({ module_or_path: module })
   } catch (cause) {
     throw failed('The module does not fit this version of the JavaScript around it. Serve the homing.wasm of the same package version.', cause)
   }
+}
+
+/** The module, for this page or for a worker of it. */
+export async function compileWasm(source: () => WasmSource | Promise<WasmSource>): Promise<WebAssembly.Module> {
+  return compile(await source())
 }
 
 /** @throws HomingError `unsupported-environment` where there is no browser around. */

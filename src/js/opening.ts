@@ -12,6 +12,10 @@ import { forgetOpened, noteOpened, openedBefore } from './registry.js'
 import { Session } from './session.js'
 import { Tabs } from './tabs.js'
 import type { Database, OpenOptions, Schema, Status } from './types.js'
+import { openRemote, type WorkerParts } from './worker/start.js'
+
+/** What an entry of the package brings: the module, and what a worker needs. */
+export interface Parts extends WorkerParts { source(): WasmSource | Promise<WasmSource> }
 
 /** An open engine and how many databases of the page share it. */
 interface Opened { readonly declaration: Declaration; readonly ready: Promise<Session>; users: number; closing: Promise<void> | null }
@@ -19,14 +23,14 @@ interface Opened { readonly declaration: Declaration; readonly ready: Promise<Se
 const opened = new Map<string, Opened>()
 
 /** Opens a database; what both entries of the package share. Never throws, rejects with `HomingError`. */
-export async function open<S extends Schema>(options: OpenOptions<S>, source: () => WasmSource | Promise<WasmSource>): Promise<Database<S>> {
+export async function open<S extends Schema>(options: OpenOptions<S>, parts: Parts): Promise<Database<S>> {
   // The schema is a type only; from here on names are texts.
   const any = options as unknown as AnyOptions
   checkEnvironment()
   const declaration = declare(any)
   const { signal } = any
   if (signal?.aborted) throw abortError(signal, 'open')
-  const shared = await share(declaration, any, source)
+  const shared = await share(declaration, any, parts)
   try {
     const session = await shared.ready
     if (signal?.aborted) throw abortError(signal, 'open')
@@ -38,36 +42,36 @@ export async function open<S extends Schema>(options: OpenOptions<S>, source: ()
 }
 
 /** The one engine of that name and scope; a closing one is waited for. */
-async function share(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Opened> {
+async function share(declaration: Declaration, options: AnyOptions, parts: Parts): Promise<Opened> {
   const key = keyOf(declaration)
   for (let other = opened.get(key); other !== undefined; other = opened.get(key)) {
     if (other.closing !== null) {
       await other.closing.catch(() => {})
       continue
     }
-    if (other.declaration.text !== declaration.text) throw new HomingError({ code: 'options-differ', message: `'${declaration.name}' is open in this page with other options. Open it once, or with the same options.`, phase: 'open' })
+    if (other.declaration.text !== declaration.text || other.declaration.inWorker !== declaration.inWorker) throw new HomingError({ code: 'options-differ', message: `'${declaration.name}' is open in this page with other options. Open it once, or with the same options.`, phase: 'open' })
     other.users++
     return other
   }
-  const shared: Opened = { declaration, ready: start(declaration, options, source), users: 1, closing: null }
+  const shared: Opened = { declaration, ready: start(declaration, options, parts), users: 1, closing: null }
   opened.set(key, shared)
   // The next call tries afresh.
   shared.ready.catch(() => forget(shared))
   return shared
 }
 
-async function start(declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
-  const early = declaration.durable ? new EarlyReading(declaration.stored) : null
+async function start(declaration: Declaration, options: AnyOptions, parts: Parts): Promise<Session> {
+  const early = declaration.durable && !declaration.inWorker ? new EarlyReading(declaration.stored) : null
   try {
-    return await startOn(early, declaration, options, source)
+    return await startOn(early, declaration, options, parts)
   } catch (error) {
     early?.drop().catch(() => {})
     throw error
   }
 }
 
-async function startOn(early: EarlyReading | null, declaration: Declaration, options: AnyOptions, source: () => WasmSource | Promise<WasmSource>): Promise<Session> {
-  await loadWasm(source)
+async function startOn(early: EarlyReading | null, declaration: Declaration, options: AnyOptions, parts: Parts): Promise<Session> {
+  if (!declaration.inWorker) await loadWasm(() => parts.source())
   const session = new Session(declaration)
   const tabs = new Tabs(declaration, session)
   const hooks: Hooks = {
@@ -77,7 +81,7 @@ async function startOn(early: EarlyReading | null, declaration: Declaration, opt
   }
   const { name, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
-  session.attach(await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
+  session.attach(declaration.inWorker ? await openRemote(declaration, options, hooks, parts) : await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
   tabs.start()
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)

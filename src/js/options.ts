@@ -25,6 +25,8 @@ export interface Declaration {
   readonly syncs: boolean
   /** Whether data outlives the page. */
   readonly durable: boolean
+  /** Whether the engine runs in a worker. */
+  readonly inWorker: boolean
   /** What the engine takes; equal texts are equal options. */
   readonly text: string
 }
@@ -36,7 +38,7 @@ export interface Declaration {
  */
 export function declare(options: AnyOptions): Declaration {
   if (!isObject(options)) throw refuse('', 'openDatabase takes an object of options')
-  const { name, scope = '', adoptScope, collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync } = options
+  const { name, scope = '', adoptScope, collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync, worker = false } = options
   if (typeof name !== 'string' || name === '') throw refuse('/name', 'A database needs a name')
   if (typeof scope !== 'string') throw refuse('/scope', 'A scope is a text')
   if (adoptScope !== undefined && typeof adoptScope !== 'string') throw refuse('/adoptScope', 'A scope is a text')
@@ -44,6 +46,7 @@ export function declare(options: AnyOptions): Declaration {
   if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
   if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
   if (maxQueue !== undefined && !(Number.isInteger(maxQueue) && maxQueue > 0)) throw refuse('/maxQueue', 'maxQueue is a whole number above 0')
+  if (typeof worker !== 'boolean' && typeof worker !== 'function') throw refuse('/worker', 'worker is true, false, or a function that makes one')
   for (const [collection, declared] of Object.entries(collections)) {
     const given: unknown = declared?.onConflict
     if (given !== undefined && typeof given !== 'function') throw refuse(`/collections/${collection}/onConflict`, 'onConflict is a function')
@@ -59,6 +62,7 @@ export function declare(options: AnyOptions): Declaration {
     adopts: adoptScope ?? null,
     syncs: sync !== undefined,
     durable: storage !== 'memory',
+    inWorker: worker !== false,
     text: JSON.stringify({ stored: storedName(name, scope), adoptStored: adoptScope === undefined || adoptScope === scope ? undefined : storedName(name, adoptScope), schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
   }
 }
@@ -112,7 +116,8 @@ function singleFlight(ask: (refresh: boolean) => Promise<string | null>): (refre
   }
 }
 
-async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {
+/** Compresses as HTTP does. */
+export async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {
   const stream = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'))
   return new Uint8Array(await new Response(stream).arrayBuffer())
 }

@@ -1,6 +1,6 @@
 // What waits and what went wrong: the queue, dead letters and conflicts, as lists and as decisions about them.
 
-import type { Engine, OpResult } from './engine.js'
+import type { Answer, Engine, OpResult, Written } from './engine.js'
 import { HomingError, type toHomingError } from './errors.js'
 import { Source } from './observable.js'
 import type { Choice, Conflict, ConflictPatches, Database, DeadLetter, Mutation, PatchOperation, Write } from './types.js'
@@ -17,7 +17,7 @@ interface Host extends Judge {
   refresh(): void
   open(phase: 'write'): Engine
   rows(collection: string): Rows
-  order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[]) => T): T
+  order<T extends Ticket>(call: (engine: Engine) => Answer<Written>, make: (results: readonly OpResult[]) => T): T
   failure(thrown: unknown, phase: 'write'): ReturnType<typeof toHomingError>
 }
 
@@ -137,12 +137,12 @@ function encodePatch(patch: object): string {
   return `{"set":${text},"unset":${JSON.stringify(unset)}}`
 }
 
-function decide(host: Host, about: { readonly collection: string; readonly recordId: string } | undefined, call: (engine: Engine) => string): Write<unknown> {
+function decide(host: Host, about: { readonly collection: string; readonly recordId: string } | undefined, call: (engine: Engine) => Answer<Written>): Write<unknown> {
   if (about !== undefined) host.rows(about.collection).readUnread(about.recordId)
   return host.order(call, ([result]) => new RecordWrite<unknown>(host.rows(about?.collection ?? ''), result?.ids[0] ?? about?.recordId ?? '', host, about !== undefined))
 }
 
-async function discard(host: Host, list: readonly Mutation[], id: string, call: (engine: Engine) => string): Promise<void> {
+async function discard(host: Host, list: readonly Mutation[], id: string, call: (engine: Engine) => Answer<Written>): Promise<void> {
   const collection = list.find((one) => one.id === id)?.collection ?? ''
   try {
     await host.order(call, () => new GroupTicket<void>(host, [collection], { durable: () => {} }))

@@ -3,7 +3,7 @@
 
 import { Asking, type AskingHost } from './asking.js'
 import { joinChanges } from './changes.js'
-import type { Change, Drained, Engine, ImportCounts, OpResult, Spans, Written } from './engine.js'
+import { read, type Answer, type Change, type Drained, type Engine, type ImportCounts, type OpResult, type Spans, type Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
 import { Reports } from './reports.js'
 import { RoomSource } from './room.js'
@@ -163,9 +163,9 @@ export class Session implements Judge, AskingHost {
   }
 
   /** The same for every engine method that answers like `write`. */
-  order<T extends Ticket>(call: (engine: Engine) => string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
+  order<T extends Ticket>(call: (engine: Engine) => Answer<Written>, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
     const engine = this.open('write')
-    const written = this.guard('write', () => JSON.parse(call(engine)) as Written)
+    const written = this.guard('write', () => read(call(engine)))
     return this.#issue(written.ticket, make(written.results, written))
   }
 
@@ -263,7 +263,7 @@ export class Session implements Judge, AskingHost {
     this.#dirty = false
     try {
       const durable = this.#engine.drainDurable()
-      if (durable === undefined) this.#takeIn(JSON.parse(this.#engine.drain()) as Drained)
+      if (durable === undefined) this.#takeIn(read(this.#engine.drain()))
       else this.#land(durable)
     } catch (thrown) {
       this.failure(thrown, 'apply')
@@ -315,7 +315,8 @@ export class Session implements Judge, AskingHost {
     if (rows.changed.size > 0) this.#tell(() => rows.changed.emit(delivery))
   }
 
-  #resolve({ durable, failed }: Drained): void {
+  #resolve({ became, durable, failed }: Drained): void {
+    for (const { ticket, id } of became ?? []) this.#tickets.get(ticket)?.became?.(id)
     for (const { ticket, mutations } of durable ?? []) {
       this.#tickets.get(ticket)?.durable(mutations)
       this.#tickets.delete(ticket)

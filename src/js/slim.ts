@@ -2,7 +2,7 @@
 // workers. The file is `homing/wasm`.
 
 import { HomingError } from './errors.js'
-import type { WasmSource } from './loader.js'
+import { compileWasm, type WasmSource } from './loader.js'
 import { list, remove } from './databases.js'
 import { open } from './opening.js'
 import type { Database, OpenOptions, Schema, StoredDatabase } from './types.js'
@@ -21,7 +21,7 @@ export type * from './types.js'
 export async function openDatabase<S extends Schema = Record<string, Record<string, unknown>>>(options: OpenOptions<S> & { wasm: WasmSource | Promise<WasmSource> }): Promise<Database<S>> {
   const { wasm, ...others } = options ?? {}
   if (wasm === undefined) throw new HomingError({ code: 'wasm-load-failed', message: 'openDatabase of homing/slim needs the option wasm: an address, a Response, bytes or a compiled module.', phase: 'open', path: '/wasm' })
-  return open<S>(others as unknown as OpenOptions<S>, () => wasm)
+  return open<S>(others as unknown as OpenOptions<S>, { source: () => wasm, script: null, wasm: () => compileWasm(() => wasm) })
 }
 
 /** Like `listDatabases` of the default entry. @example const all = await listDatabases({ wasm }) */

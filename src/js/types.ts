@@ -202,6 +202,12 @@ export interface OpenOptions<S> {
   durability?: 'relaxed' | 'strict'
   /** Most waiting mutations; more are refused with `queue-full`. */
   maxQueue?: number
+  /**
+   * Runs the engine in a dedicated worker: the page keeps the rows as text and does none of the engine's work. `true` starts it without
+   * a file of its own, which a Content-Security-Policy has to allow (`worker-src blob:`); else serve `homing/worker` and start it
+   * yourself, as `homing/slim` always needs. @example { worker: () => new Worker('/assets/homing-worker.js') }
+   */
+  worker?: boolean | (() => Worker)
   logger?: (entry: LogEntry) => void
   /** Replaces what the browser gives, for tests and unusual networks. */
   platform?: { now?(): number; random?(): number; fetch?: typeof fetch }

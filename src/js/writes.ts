@@ -11,6 +11,8 @@ import type { Verdict, Write } from './types.js'
 export interface Ticket {
   /** Names the rows it will read, so that they are fetched together. */
   want?(wanted: Map<Rows, string[]>): void
+  /** It is about this record; before it is durable. */
+  became?(recordId: string): void
   durable(spans: Spans): void
   fail(error: HomingError): void
 }
@@ -59,15 +61,21 @@ export class Deferred<R, V> extends Promise<R> {
 
 /** The write of one record. */
 export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ticket, Unread {
-  readonly recordId: string
+  recordId: string
   readonly #rows: Rows
   readonly #judge: Judge
   #unread: boolean
   #row: AnyRow | undefined
 
-  /** @param reads false for a delete: there is no record to show */
-  constructor(rows: Rows, recordId: string, judge: Judge, reads: boolean) {
+  readonly #placed: (error: HomingError) => HomingError
+
+  /**
+   * @param reads false for a delete: there is no record to show
+   * @param placed says where in the record a refusal that comes later points to
+   */
+  constructor(rows: Rows, recordId: string, judge: Judge, reads: boolean, placed = (error: HomingError): HomingError => error) {
     super()
+    this.#placed = placed
     this.#rows = rows
     this.#judge = judge
     this.recordId = recordId
@@ -91,6 +99,12 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
     if (this.#unread) wantIds(wanted, this.#rows, [this.recordId])
   }
 
+  became(recordId: string): void {
+    this.#rows.unread.delete(this.recordId)
+    this.recordId = recordId
+    this.#unread = true
+  }
+
   durable(spans: Spans): void {
     this.resolve(this.record)
     this.#judge.watch(this.#rows.name, spans, (verdicts) => this.judge(verdicts[0] ?? CANCELLED))
@@ -99,7 +113,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   fail(error: HomingError): void {
     if (this.#unread) this.#rows.unread.delete(this.recordId)
     this.#unread = false
-    this.reject(error)
+    this.reject(this.#placed(error))
     this.judge(CANCELLED)
   }
 }

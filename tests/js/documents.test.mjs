@@ -43,10 +43,10 @@ test('a farm goes in and comes out the same, in the same order; importing it aga
     const report = await db.importLocalStorage({ key: 'egglogu_data', onProgress: (p) => progress.push(p) })
     const tree = await db.exportDocument()
     const exported = JSON.stringify(tree)
-    const queued = db.queue.list().length
+    const queued = db.status.getSnapshot().pending
     const again = await db.importLocalStorage({ key: 'egglogu_data' })
     const nothing = await db.saveDocument(tree)
-    const afterNothing = db.queue.list().length
+    const afterNothing = db.status.getSnapshot().pending
     tree.flocks[3].notes = 'seen by the vet'
     const one = await db.saveDocument(tree)
     const edited = await db.exportDocument()

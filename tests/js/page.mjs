@@ -1,14 +1,17 @@
-// A page with the built package in a real Chromium, for the tests of the shell.
+// A page with the built package in a real Chromium, for the tests of the shell. With HOMING_WORKER=1 its databases run in workers.
 
 import { launchBrowser } from '../support/browser.mjs'
 import { serveStatic } from '../../scripts/static-server.mjs'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+/** What `openDatabase` of the page is: every database in a worker unless a test says otherwise. */
+const OPEN = process.env['HOMING_WORKER'] === '1' ? '(options) => open(options && { worker: true, ...options })' : 'open'
 const HTML = `<!doctype html><meta charset="utf-8"><title>test</title>
 <script type="importmap">{"imports":{"homing":"/dist/homing.js","homing/slim":"/dist/slim.js"}}</script>
 <script type="module">
-  import { openDatabase, HomingError } from 'homing'
+  import { openDatabase as open, HomingError } from 'homing'
+  const openDatabase = ${OPEN}
   Object.assign(window, { openDatabase, HomingError })
   // What a failure looks like on this side of the fence.
   window.failure = (promise) => Promise.resolve(promise).then(() => 'it resolved', (error) => ({ homing: error instanceof HomingError, code: error.code, path: error.path, message: error.message, phase: error.phase, retryable: error.retryable }))

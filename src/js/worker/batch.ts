@@ -1,0 +1,83 @@
+// A batch as text taken apart: which records it touches and how, and the ids its records get. Pure, apart from where new ids come
+// from. Not here: showing it (`remote.ts`), planning it (the worker).
+
+import type { ImportCounts, OpResult } from '../engine.js'
+import type { Members } from '../values.js'
+import { rowId } from './digest.js'
+import type { Step } from './provisional.js'
+
+/** An operation as `operations.ts` writes it. */
+interface Operation {
+  readonly op: string
+  readonly collection: string
+  readonly id?: string
+  readonly record?: Members
+  readonly records?: readonly Members[]
+  readonly set?: Members
+  readonly unset?: readonly string[]
+  readonly idless?: boolean
+}
+
+/** A batch as `operations.ts` writes it. */
+export interface Batch { readonly ops: readonly Operation[]; readonly idempotencyKey?: string }
+
+/** One record that a batch touches. */
+export interface Touched { readonly collection: string; readonly id: string; readonly step: Step }
+
+export interface Understood extends ImportCounts {
+  readonly touched: readonly Touched[]
+  readonly results: readonly OpResult[]
+  /** Whether all of it are new rows, so that the worker can say in a word that they became what was shown. */
+  readonly isNew: boolean
+}
+
+/**
+ * @param newId the id of a new record that came without one, in their order; null: of a row that has none of its own
+ * @param isKnown whether there is such a record, or its tombstone
+ */
+export function understand(batch: Batch, newId: (collection: string | null) => string, isKnown: (collection: string, id: string) => boolean): Understood {
+  const touched: Touched[] = []
+  const results: OpResult[] = []
+  const counts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
+  for (const operation of batch.ops) {
+    const { op, collection, id, record, records = [], set = {}, unset = [] } = operation
+    const ids: string[] = []
+    if (op === 'insert') {
+      for (const one of records) {
+        const given = one['id']
+        const name = typeof given === 'string' ? given : newId(operation.idless === true ? null : collection)
+        ids.push(name)
+        touched.push({ collection, id: name, step: { op, record: one } })
+      }
+    } else if (op === 'import') {
+      const named = importedIds(collection, records)
+      counts.duplicateIds += named.filter(({ again }) => again).length
+      for (const { id: name, record: one } of named) {
+        ids.push(name)
+        counts[isKnown(collection, name) ? 'unchanged' : 'inserted']++
+        touched.push({ collection, id: name, step: { op, record: one } })
+      }
+    } else if (op === 'put' && record !== undefined) {
+      ids.push(String(record['id']))
+      touched.push({ collection, id: String(record['id']), step: { op, record } })
+    } else if (id !== undefined) {
+      ids.push(id)
+      touched.push({ collection, id, step: op === 'update' ? { op, set, unset } : { op: op === 'undelete' ? op : 'delete' } })
+    }
+    results.push({ ids })
+  }
+  return { touched, results, ...counts, isNew: batch.ops.every(({ op }) => op === 'insert' || op === 'import') }
+}
+
+/** The ids of an import: as given, with a mark where one comes again, of the content where there is none. */
+function importedIds(collection: string, records: readonly Members[]): { readonly id: string; readonly record: Members; readonly again: boolean }[] {
+  const contents = new Map<string, number>()
+  const times = new Map<string, number>()
+  return records.map((record) => {
+    const given = record['id']
+    if (typeof given !== 'string') return { id: rowId(collection, record, contents), record, again: false }
+    const n = (times.get(given) ?? 0) + 1
+    times.set(given, n)
+    return n === 1 ? { id: given, record, again: false } : { id: `$dup_${n}_${given}`, record: { _sourceId: given, ...record }, again: true }
+  })
+}

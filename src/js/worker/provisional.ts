@@ -1,0 +1,71 @@
+// What the page shows of a write before the worker has planned it: the same rules as `src/core/plan.rs` as far as a row can show
+// them. What may be refused is shown as nothing; the worker decides. Pure. Not here: keeping versions (`mirror.ts`).
+
+import { isDead, isReserved, valueOf, type Slot } from './slot.js'
+import { sameContent, sameValue, type Members } from '../values.js'
+
+/** One operation on one record. */
+export type Step =
+  | { readonly op: 'insert' | 'import' | 'put'; readonly record: Members }
+  | { readonly op: 'update'; readonly set: Members; readonly unset: readonly string[] }
+  | { readonly op: 'delete' | 'undelete' }
+
+/**
+ * The version after a step; the one before where nothing changes, or where the worker will refuse.
+ *
+ * @param at what the clock says
+ */
+export function next(step: Step, id: string, before: Slot | undefined, at: number): Slot | undefined {
+  switch (step.op) {
+    case 'insert':
+      return before === undefined || isDead(before) ? built(id, step.record, stampAfter(before, at), false) : before
+    case 'import':
+      return before ?? built(id, step.record, stampAfter(before, at), false)
+    case 'put': {
+      const replaces = before === undefined || isDead(before) || !sameContent(step.record, valueOf(before))
+      return replaces ? built(id, step.record, stampAfter(before, at), false) : before
+    }
+    case 'update':
+      return before === undefined || isDead(before) ? before : updated(id, before, step, at)
+    case 'delete':
+      return before === undefined || isDead(before) ? before : built(id, valueOf(before), stampAfter(before, at), true, true)
+    case 'undelete':
+      return before === undefined || !isDead(before) ? before : built(id, valueOf(before), stampAfter(before, at), false, true)
+  }
+}
+
+function updated(id: string, before: Slot, { set, unset }: { readonly set: Members; readonly unset: readonly string[] }, at: number): Slot {
+  const fields = { ...valueOf(before) }
+  let changed = false
+  for (const name of unset) {
+    if (name in fields && !isReserved(name)) {
+      delete fields[name]
+      changed = true
+    }
+  }
+  for (const name of Object.keys(set)) {
+    if (isReserved(name) || sameValue(fields[name], set[name])) continue
+    fields[name] = set[name]
+    changed = true
+  }
+  return changed ? built(id, fields, stampAfter(before, at), false, true) : before
+}
+
+/** A row in the order in which the engine writes its members: local versions have no `_rev`. */
+function built(id: string, fields: Members, at: string, dead: boolean, keepsHidden = false): Members {
+  const row: Members = { id }
+  for (const name of Object.keys(fields)) {
+    if (name === 'id' || name === '_updatedAt' || name === '_deletedAt' || name === '_rev') continue
+    if (!keepsHidden && (name === '_fieldTimes' || name === '_crdt')) continue
+    row[name] = fields[name]
+  }
+  row['_updatedAt'] = at
+  row['_deletedAt'] = dead ? at : null
+  return row
+}
+
+/** Later than the version before, whatever the clock says. */
+function stampAfter(before: Slot | undefined, at: number): string {
+  const seen = before === undefined ? NaN : Date.parse(String(valueOf(before)['_updatedAt']))
+  return new Date(Number.isNaN(seen) ? at : Math.max(at, seen + 1)).toISOString()
+}

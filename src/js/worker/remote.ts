@@ -1,0 +1,448 @@
+// The engine as the page sees it when it runs in a worker: reads are answered from a mirror, writes are shown at once and sent, and
+// what the worker says takes their place. Not here: starting the worker (`start.ts`), the worker's side (`host.ts`).
+
+import type { Change, Drained, Engine, Written } from '../engine.js'
+import { HomingError, closedError, fromDetail } from '../errors.js'
+import { understand, type Batch, type Touched } from './batch.js'
+import { Calls } from './calls.js'
+import { joined } from './joined.js'
+import { MirroredList, asCreated } from './lists.js'
+import { Mirror, type Kind } from './mirror.js'
+import { newId, type Made } from './naming.js'
+import { Answers } from './answers.js'
+import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type RowsNews, type Standing, type TellName, type ToWorker } from './protocol.js'
+import { textOf, valueOf } from './slot.js'
+import type { Ground } from './start.js'
+
+type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']> }
+
+const UTF8 = new TextDecoder()
+const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
+
+export class Remote implements Engine {
+  readonly #ground: Ground
+  readonly #answers: Answers
+  #made = { clientId: '', isNew: false, storage: '' }
+  #seq = 0
+  readonly #calls = new Calls()
+  #outbox: ToWorker[] = []
+  #over: HomingError | null = null
+  #crashed: HomingError | null = null
+  readonly #mirrors = new Map<string, Mirror>()
+  /** Rows that came ahead of the news that they belong to. */
+  #pieces: { readonly collection: string; readonly ids: readonly string[]; readonly texts: readonly string[] }[] = []
+  #opened: { resolve(): void; reject(error: HomingError): void } | null = null
+  readonly #written = new Map<number, readonly Touched[]>()
+  /** Equal keys are one write. */
+  readonly #keys = new Map<string, Written['results']>()
+  readonly #queue = new MirroredList()
+  readonly #explain = new MirroredList()
+  readonly #conflicts = new MirroredList()
+  readonly #standings = new MirroredList()
+  readonly #now = new Map<string, string>()
+  readonly #first = new Map<string, string>()
+  #texts = { status: '{}', metrics: '{}', deadLetters: '[]', ownConflicts: '[]' }
+  #changes: Changed[] = []
+  #news: Omit<Drained, 'changes'> = {}
+
+  constructor(ground: Ground) {
+    this.#ground = ground
+    this.#answers = new Answers(ground.hooks, (message) => this.#send(message))
+    ground.port.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data)
+    ground.port.onmessageerror = () => this.crash('a message could not be read')
+  }
+
+  /** Resolves when every row is here. */
+  whenOpen(): Promise<void> {
+    return new Promise((resolve, reject) => { this.#opened = { resolve, reject } })
+  }
+
+  /** The worker is gone: everybody who waits is told, and the next look at it fails. */
+  crash(why: string): void {
+    if (this.#over !== null) return
+    const error = new HomingError({ code: 'engine-crashed', message: `The worker of the engine failed: ${why}. Open the database again; what was durable is safe.`, phase: 'apply' })
+    this.#crashed = error
+    this.#finish(error)
+    this.#ground.hooks.notify()
+  }
+
+  /** It did not open. */
+  fail(error: HomingError): void {
+    this.#finish(error)
+  }
+
+  clientId(): string {
+    return this.#made.clientId
+  }
+
+  isNew(): boolean {
+    return this.#made.isNew
+  }
+
+  storage(): string {
+    return this.#made.storage
+  }
+
+  write(bytes: Uint8Array): Written {
+    const text = UTF8.decode(bytes)
+    const batch = JSON.parse(text) as Batch
+    const seq = ++this.#seq
+    const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
+    const { naming } = this.#ground
+    const now = naming.now()
+    const at = now + this.#skew()
+    const made: Made[] = []
+    const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as Made).id
+    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirror(collection).view(this.currentId(id)) !== undefined)
+    if (known === undefined) {
+      if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
+      this.#written.set(seq, touched)
+      this.#touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
+    }
+    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
+    return { ticket: seq, results: known ?? results, ...counts }
+  }
+
+  writeKnown(bytes: Uint8Array): number {
+    return this.write(bytes).ticket
+  }
+
+  drainDurable(): undefined {
+    return undefined
+  }
+
+  drain(): Drained {
+    if (this.#crashed !== null) throw this.#crashed
+    const drained = { ...this.#news, changes: this.#changes }
+    this.#news = {}
+    this.#changes = []
+    return drained
+  }
+
+  rows(collection: string): readonly string[] {
+    return [`[${this.#mirrors.get(collection)?.live().join() ?? ''}]`]
+  }
+
+  row(collection: string, id: string): string | undefined {
+    const slot = this.#mirrors.get(collection)?.view(this.currentId(id))
+    return slot === undefined ? undefined : textOf(slot)
+  }
+
+  rowsOf(collection: string, ids: string): string {
+    return `[${(JSON.parse(ids) as string[]).map((id) => this.row(collection, id) ?? 'null').join()}]`
+  }
+
+  deleted(collection: string): string {
+    return `[${this.#mirrors.get(collection)?.dead().join() ?? ''}]`
+  }
+
+  collections(): string {
+    return JSON.stringify(Object.fromEntries([...this.#mirrors].map(([name, mirror]) => [name, mirror.count])))
+  }
+
+  state(collection: string, given: string): string {
+    const id = this.currentId(given)
+    const mirror = this.#mirrors.get(collection)
+    const standing = this.#standing(collection, id)
+    if (standing?.state === 'failed' || standing?.state === 'conflict') return standing.state
+    if (mirror?.below(id) !== undefined) return this.#ground.syncs(collection) ? 'queued' : 'local'
+    if (standing !== undefined) return standing.state
+    const slot = mirror?.view(id)
+    return slot !== undefined && valueOf(slot)['_rev'] !== undefined ? 'synced' : 'local'
+  }
+
+  confirmed(collection: string, given: string): string | undefined {
+    const id = this.currentId(given)
+    const standing = this.#standing(collection, id)
+    if (standing !== undefined) return standing.confirmed ?? undefined
+    const mirror = this.#mirrors.get(collection)
+    const below = mirror?.below(id)
+    const slot = below === undefined ? mirror?.view(id) : below.slot
+    return slot !== undefined && valueOf(slot)['_rev'] !== undefined ? textOf(slot) : undefined
+  }
+
+  status(): string {
+    return this.#texts.status
+  }
+
+  metrics(): string {
+    return this.#texts.metrics
+  }
+
+  queue(): string {
+    return this.#queue.text
+  }
+
+  patch(mutationId: string): string | undefined {
+    const known = this.#queue.patch(mutationId)
+    if (known !== undefined) return known
+    const text = this.#queue.one(mutationId)
+    return text === undefined ? undefined : asCreated(text)
+  }
+
+  conflictPatch(conflictId: string): string | undefined {
+    return this.#conflicts.patch(conflictId)
+  }
+
+  explain(): string {
+    return this.#explain.text
+  }
+
+  newId(collection: string): string {
+    return newId(this.#ground.naming, collection, this.#ground.naming.now()).id
+  }
+
+  firstId(id: string): string {
+    return this.#first.get(id) ?? id
+  }
+
+  currentId(id: string): string {
+    return this.#now.get(id) ?? id
+  }
+
+  deadLetters(): string {
+    return this.#texts.deadLetters
+  }
+
+  conflicts(): string {
+    return this.#conflicts.text
+  }
+
+  ownConflicts(): string {
+    return this.#texts.ownConflicts
+  }
+
+  discard(mutationId: string): Written {
+    return this.#order('discard', [mutationId])
+  }
+
+  discardDead(id: string, cascade: boolean): Written {
+    return this.#order('discardDead', [id, cascade])
+  }
+
+  retryDead(id: string, edited: string | undefined): Written {
+    return this.#order('retryDead', [id, edited])
+  }
+
+  resolve(conflictId: string, choice: string): Written {
+    return this.#order('resolve', [conflictId, choice])
+  }
+
+  reinstate(conflictId: string): Written {
+    return this.#order('reinstate', [conflictId])
+  }
+
+  purge(before: string | undefined): Promise<number> {
+    return this.#call('purge', [before])
+  }
+
+  sync(options: string): Promise<string> {
+    return this.#call('sync', [options])
+  }
+
+  readonly pause = (): void => this.#tell('pause', [])
+  readonly resume = (): void => this.#tell('resume', [])
+  readonly online = (yes: boolean): void => this.#tell('online', [yes])
+  readonly visible = (yes: boolean): void => this.#tell('visible', [yes])
+
+  readonly setWriter = (yes: boolean): void => this.#tell('setWriter', [yes])
+  readonly letGo = (): void => this.#tell('letGo', [])
+
+  catchUp(): Promise<void> {
+    return this.#call('catchUp', [])
+  }
+
+  durable(): Promise<void> {
+    return this.#call('durable', [])
+  }
+
+  async close(): Promise<void> {
+    await this.#call('close', [])
+    this.#finish(closedError('close'))
+  }
+
+  async destroy(discardPending: boolean): Promise<void> {
+    await this.#call('destroy', [discardPending])
+    this.#finish(closedError('close'))
+  }
+
+  free(): void {
+    this.#finish(closedError('close'))
+  }
+
+  /** Nothing is waited for any more, and the worker ends. */
+  #finish(error: HomingError): void {
+    if (this.#over !== null) return
+    this.#over = error
+    this.#opened?.reject(error)
+    this.#calls.end(error)
+    this.#answers.end()
+    this.#ground.port.close()
+    this.#ground.end()
+  }
+
+  #order(name: OrderName, args: readonly Argument[]): Written {
+    const seq = ++this.#seq
+    this.#send({ kind: 'order', seq, now: this.#ground.naming.now(), name, args })
+    // Which record it was, the caller knows.
+    return { ticket: seq, results: [], ...NOTHING }
+  }
+
+  #call<T>(name: CallName, args: readonly Argument[]): Promise<T> {
+    if (this.#over !== null) return Promise.reject(this.#over)
+    const { call, answer } = this.#calls.make<T>()
+    this.#send({ kind: 'call', call, name, args })
+    return answer
+  }
+
+  #tell(name: TellName, args: readonly Argument[]): void {
+    this.#send({ kind: 'tell', name, args })
+  }
+
+  /** What is said in one go crosses together: then writes of a loop share one append, as without a worker. */
+  #send(message: ToWorker): void {
+    if (this.#over !== null) return
+    if (this.#outbox.push(message) > 1) return
+    queueMicrotask(() => {
+      const messages = this.#outbox
+      this.#outbox = []
+      if (this.#over === null) this.#ground.port.postMessage(messages)
+    })
+  }
+
+  #hear(message: FromWorker): void {
+    if (this.#over !== null) return
+    switch (message.kind) {
+      case 'piece':
+        return this.#takePiece(message.collection, message.ids.split('\n'), message.texts.split('\n'))
+      case 'news':
+        return this.#takeNews(message)
+      case 'opened':
+        this.#made = message
+        this.#opened?.resolve()
+        this.#opened = null
+        return
+      case 'failed':
+        return this.fail(fromDetail(message.error))
+      case 'answer':
+        return this.#calls.resolve(message.call, message.value)
+      case 'unanswered':
+        return this.#calls.reject(message.call, fromDetail(message.error))
+      case 'ask':
+        return this.#answers.answer(message.ask, message.name, message.args)
+      case 'abort':
+        return this.#answers.abort(message.ask)
+      case 'turnOver':
+        return this.#answers.turnOver(message.ask)
+      case 'gone':
+        return this.#ground.hooks.gone?.(message.how)
+      case 'appended':
+        return this.#ground.hooks.appended(message.head)
+      case 'log':
+        return this.#ground.hooks.log?.(message.entry)
+      case 'crashed':
+        return this.crash(message.message)
+    }
+  }
+
+  #takePiece(collection: string, ids: readonly string[], texts: readonly string[]): void {
+    // Before it is open nobody looks: no need to keep the rows until they are complete.
+    if (this.#opened === null) this.#pieces.push({ collection, ids, texts })
+    else ids.forEach((id, at) => this.#mirror(collection).fill(id, texts[at] ?? ''))
+  }
+
+  #takeNews(news: News): void {
+    for (const pair of news.aliases ?? []) this.#alias(pair)
+    const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
+      const touched = this.#written.get(seq) ?? []
+      this.#written.delete(seq)
+      const shown = touched[0]?.id
+      for (const one of touched) this.#mirror(one.collection).drop(this.currentId(one.id), seq, exact)
+      return { touched, became: id === undefined || (shown !== undefined && id === this.currentId(shown)) ? [] : [{ ticket: seq, id }] }
+    })
+    for (const rows of news.rows) this.#takeRows(rows)
+    for (const { touched } of answered) this.#touch(touched, (mirror, id) => mirror.settle(id))
+    const became = answered.flatMap(({ became }) => became)
+    const { status, metrics, deadLetters, ownConflicts } = this.#texts
+    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
+    if (news.queue !== undefined) this.#queue.take(news.queue)
+    if (news.explain !== undefined) this.#explain.take(news.explain)
+    if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
+    if (news.standings !== undefined) this.#standings.take(news.standings)
+    const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
+    this.#news = joined(this.#news, { ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
+    this.#ground.hooks.notify()
+  }
+
+  #takeRows({ collection, source, all, pieces, gone, renamed }: RowsNews): void {
+    const mirror = this.#mirror(collection)
+    const taken = this.#pieces.splice(0, pieces)
+    const rows = taken.flatMap(({ ids, texts }) => ids.map((id, at) => [id, texts[at] ?? ''] as const))
+    const change: Changed = { collection, source, added: [], updated: [], removed: [] }
+    if (renamed !== undefined) {
+      for (const [from, to] of renamed) {
+        if (mirror.isLive(from)) change.removed.push(from), change.added.push(to)
+        this.#alias([from, to])
+      }
+      mirror.rename(renamed)
+      change.renamed = renamed
+    }
+    const arrived = new Set(change.added)
+    if (all) {
+      mirror.replace(rows)
+      change.all = true
+    } else {
+      for (const [id, text] of rows) {
+        const kind = mirror.receive(id, text)
+        if (!arrived.has(id)) note(change, id, kind)
+      }
+      for (const id of gone) note(change, id, mirror.receive(id, undefined))
+    }
+    if (all || renamed !== undefined || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)
+  }
+
+  /** Does something with every record of a batch, and notes what became of them. */
+  #touch(touched: readonly Touched[], work: (mirror: Mirror, id: string, touched: Touched) => Kind): void {
+    const changes = new Map<string, Changed & { readonly ids: Set<string> }>()
+    for (const one of touched) {
+      const { collection } = one
+      const id = this.currentId(one.id)
+      const kind = work(this.#mirror(collection), id, one)
+      if (kind === null) continue
+      let change = changes.get(collection)
+      // A record that changes twice is told in two changes, which the session joins.
+      if (change === undefined || change.ids.has(id)) {
+        changes.set(collection, change = { collection, source: 'local', added: [], updated: [], removed: [], ids: new Set() })
+        this.#changes.push(change)
+      }
+      change.ids.add(id)
+      change[kind].push(id)
+    }
+  }
+
+  #alias([from, to]: readonly [string, string]): void {
+    this.#now.set(from, to)
+    this.#first.set(to, from)
+  }
+
+  #mirror(collection: string): Mirror {
+    let mirror = this.#mirrors.get(collection)
+    if (mirror === undefined) this.#mirrors.set(collection, mirror = new Mirror())
+    return mirror
+  }
+
+  #standing(collection: string, id: string): Standing | undefined {
+    const text = this.#standings.one(recordKey(collection, id))
+    return text === undefined ? undefined : JSON.parse(text) as Standing
+  }
+
+  /** The server's clock minus this one, as far as it is known. */
+  #skew(): number {
+    const { skewMs } = JSON.parse(this.#texts.metrics) as { skewMs?: number | null }
+    return skewMs ?? 0
+  }
+}
+
+function note(change: Changed, id: string, kind: Kind): void {
+  if (kind !== null) change[kind].push(id)
+}

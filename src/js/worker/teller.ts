@@ -1,0 +1,219 @@
+// What the worker tells the page after something changed: rows as text, in pieces; lists and texts where they are other ones now.
+// Not here: when (`host.ts`), what the page makes of it (`remote.ts`).
+
+import { read, type Engine } from '../engine.js'
+import type { ErrorDetail } from '../errors.js'
+import type { Conflict, DeadLetter, Mutation } from '../types.js'
+import type { Members } from '../values.js'
+import { understand, type Batch } from './batch.js'
+import { ToldList, inParts } from './lists.js'
+import { next } from './provisional.js'
+import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type RowsNews, type Standing, type Write } from './protocol.js'
+import { sameSlot } from './slot.js'
+
+/** From so many waiting mutations on, the lists follow at intervals: making them takes longer than a write. */
+const MANY = 500
+const INTERVAL_MS = 250
+/** And at longer ones where that takes long: this many times as long. */
+const SHARE = 5
+/** From so many new rows on it is worth finding out that the page has them already. */
+const BULK = 50
+
+const UTF8 = new TextDecoder()
+
+type Text = 'status' | 'metrics' | 'deadLetters' | 'ownConflicts'
+type Reason = { readonly mutationId: string }
+type Draft = { -readonly [K in keyof News]: News[K] }
+
+export class Teller {
+  readonly #engine: Engine
+  readonly #remapped: readonly string[]
+  readonly #post: (message: FromWorker) => void
+  /** Tickets of the engine -> those of the page. */
+  readonly #tickets = new Map<number, number>()
+  #planned: { readonly seq: number; readonly write: Write | null; readonly id: string | undefined }[] = []
+  #refused: { readonly seq: number; readonly error: ErrorDetail }[] = []
+  readonly #told = new Map<Text, string>()
+  readonly #queue = new ToldList()
+  readonly #explain = new ToldList()
+  readonly #conflicts = new ToldList()
+  readonly #standings = new ToldList()
+  /** When they may be made again. */
+  #listsAt = 0
+  #owed: ReturnType<typeof setTimeout> | null = null
+
+  constructor(engine: Engine, remapped: readonly string[], post: (message: FromWorker) => void) {
+    this.#engine = engine
+    this.#remapped = remapped
+    this.#post = post
+  }
+
+  planned(seq: number, ticket: number, write: Write | null, id?: string): void {
+    this.#tickets.set(ticket, seq)
+    this.#planned.push({ seq, write, id })
+  }
+
+  refused(seq: number, error: ErrorDetail): void {
+    this.#refused.push({ seq, error })
+  }
+
+  /** Everything there is; before anybody looks. */
+  tellAll(): void {
+    const aliases: (readonly [string, string])[] = []
+    const known: RowsNews[] = []
+    for (const collection of Object.keys(JSON.parse(this.#engine.collections()) as object)) {
+      const rows = this.#everyRow(collection)
+      this.#tellPieces(collection, rows)
+      known.push({ collection, source: 'local', all: false, pieces: 0, gone: [], renamed: undefined })
+      if (!this.#remapped.includes(collection)) continue
+      for (const [id] of rows) {
+        const first = this.#engine.firstId(id)
+        if (first !== id) aliases.push([first, id])
+      }
+    }
+    this.#engine.drain()
+    const news: Draft = { kind: 'news', rows: known, planned: [], refused: [], drained: {}, aliases }
+    this.#texts(news, ['status', 'metrics'])
+    this.#lists(news)
+    this.#post(news)
+  }
+
+  /** What is new. `whole`: also the lists, however long they are. */
+  tell(whole: boolean): void {
+    const { changes = [], ...drained } = read(this.#engine.drain())
+    const planned = this.#planned
+    const exact = new Set<number>()
+    const shown = new Set<string>()
+    for (const { seq, write } of planned) {
+      const keys = write === null ? null : this.#asShown(write)
+      if (keys === null) continue
+      exact.add(seq)
+      for (const key of keys) shown.add(key)
+    }
+    const rows = changes.map((change): RowsNews => {
+      const { collection, source, renamed, all = false } = change
+      const ids = all ? [] : [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(recordKey(collection, id)))
+      const found: [string, string][] = all ? this.#everyRow(collection) : []
+      const gone: string[] = []
+      for (const id of ids) {
+        // The engine finds a record by its old id, too.
+        const text = this.#engine.currentId(id) === id ? this.#engine.row(collection, id) : undefined
+        if (text === undefined) gone.push(id)
+        else found.push([id, text])
+      }
+      return { collection, source, all, pieces: this.#tellPieces(collection, found), gone, renamed }
+    })
+    const news: Draft = {
+      kind: 'news', rows, refused: this.#refused, planned: planned.map(({ seq, id }) => ({ seq, exact: exact.has(seq), id })),
+      drained: { ...drained, durable: this.#ticketed(drained.durable), failed: this.#ticketed(drained.failed) },
+    }
+    const lists = drained.status === true || drained.queue === true || drained.deadLetters === true || drained.conflicts === true
+    this.#planned = []
+    this.#refused = []
+    if (drained.status === true || lists) this.#texts(news, ['status', 'metrics'])
+    if (whole ? lists || this.#owed !== null : lists && !this.#defers()) this.#lists(news)
+    if (lists || rows.length + news.planned.length + news.refused.length > 0 || Object.values(drained).some((list) => Array.isArray(list) && list.length > 0)) this.#post(news)
+  }
+
+  #ticketed<T extends { readonly ticket: number }>(list: readonly T[] = []): T[] {
+    return list.map((one) => {
+      const ticket = this.#tickets.get(one.ticket) ?? 0
+      this.#tickets.delete(one.ticket)
+      return { ...one, ticket }
+    })
+  }
+
+  #texts(news: Draft, names: readonly Text[]): void {
+    for (const name of names) {
+      const text = this.#engine[name]()
+      if (this.#told.get(name) !== text) news[name] = text
+      this.#told.set(name, text)
+    }
+  }
+
+  /** Whether the lists are left for later: long ones would keep the answers to writes waiting. */
+  #defers(): boolean {
+    const { pending } = JSON.parse(this.#told.get('status') ?? '{}') as { pending: number }
+    if (pending <= MANY) return false
+    this.#owed ??= setTimeout(() => {
+      this.#owed = null
+      const news: Draft = { kind: 'news', rows: [], planned: [], refused: [], drained: { queue: true } }
+      this.#lists(news)
+      this.#post(news)
+    }, Math.max(0, this.#listsAt - performance.now()))
+    return true
+  }
+
+  /** Adds the lists; parts of long ones are posted ahead. */
+  #lists(news: Draft): void {
+    if (this.#owed !== null) clearTimeout(this.#owed)
+    this.#owed = null
+    const began = performance.now()
+    const engine = this.#engine
+    this.#texts(news, ['deadLetters', 'ownConflicts'])
+    const queue = JSON.parse(engine.queue()) as Mutation[]
+    const conflicts = JSON.parse(engine.conflicts()) as Conflict[]
+    const letters = JSON.parse(this.#told.get('deadLetters') ?? '[]') as DeadLetter[]
+    const waiting = conflicts.filter(({ status }) => status !== 'automatic')
+    // What creates is all addition: the page knows its patch without being told.
+    this.#list(news, 'queue', this.#queue.news(queue, ({ id }) => id, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
+    this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
+    this.#list(news, 'conflicts', this.#conflicts.news(conflicts, ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
+    this.#list(news, 'standings', this.#standings.news(this.#standing([...queue, ...letters, ...waiting]), ({ id }) => id))
+    const now = performance.now()
+    this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
+  }
+
+  #list(news: Draft, name: 'queue' | 'explain' | 'conflicts' | 'standings', list: ListNews | null): void {
+    if (list === null) return
+    const parts = inParts(list, PIECE_ROWS)
+    const last = parts.pop()
+    for (const part of parts) this.#post({ kind: 'news', rows: [], planned: [], refused: [], drained: {}, [name]: part })
+    if (last !== undefined) news[name] = last
+  }
+
+  #standing(about: readonly { readonly collection: string; readonly recordId: string }[]): Standing[] {
+    const standings = new Map<string, Standing>()
+    for (const { collection, recordId } of about) {
+      const record = this.#engine.currentId(recordId)
+      const id = recordKey(collection, record)
+      if (!standings.has(id)) standings.set(id, { id, state: this.#engine.state(collection, record), confirmed: this.#engine.confirmed(collection, record) ?? null })
+    }
+    return [...standings.values()]
+  }
+
+  /** The records of a bulk write, where their rows are what the page shows: then they need not cross back. */
+  #asShown({ batch, made, at }: Write): string[] | null {
+    let used = 0
+    const { touched, isNew } = understand(JSON.parse(UTF8.decode(batch)) as Batch, () => made[used++]?.id ?? '', () => false)
+    if (!isNew || touched.length < BULK) return null
+    const same = touched.every(({ collection, id, step }) => sameSlot(this.#engine.row(collection, id), next(step, id, undefined, at)))
+    return same ? touched.map(({ collection, id }) => recordKey(collection, id)) : null
+  }
+
+  #everyRow(collection: string): [string, string][] {
+    const [array = '[]', ...pieces] = this.#engine.rows(collection)
+    const rows = [...JSON.parse(array) as Members[], ...JSON.parse(this.#engine.deleted(collection)) as Members[]].map((row): [string, string] => [String(row['id']), JSON.stringify(row)])
+    for (const piece of pieces) for (const text of piece.split('\n')) if (text !== '') rows.push([(JSON.parse(text) as { id: string }).id, text])
+    return rows
+  }
+
+  /** Posts rows ahead of the news that name them; how many pieces. */
+  #tellPieces(collection: string, rows: readonly (readonly [string, string])[]): number {
+    let count = 0
+    for (let at = 0; at < rows.length;) {
+      const ids: string[] = []
+      const texts: string[] = []
+      let bytes = 0
+      for (; at < rows.length && ids.length < PIECE_ROWS && bytes < PIECE_BYTES; at++) {
+        const [id, text] = rows[at] as readonly [string, string]
+        ids.push(id)
+        texts.push(text)
+        bytes += text.length
+      }
+      this.#post({ kind: 'piece', collection, ids: ids.join('\n'), texts: texts.join('\n') })
+      count++
+    }
+    return count
+  }
+}

@@ -1,0 +1,113 @@
+// The pure half of worker mode: ids of imported rows, lists as differences, and the mirror that shows writes before the worker has
+// planned them.
+
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { test } from 'node:test'
+import { modules } from './modules.mjs'
+
+const { digest, lists, mirror, slot, batch, ground } = modules
+
+/** Numbers from a seed, so that a failure comes again. */
+const randomFrom = (seed) => ground.randomFrom(seed / 2 ** 32)
+
+test('SHA-256 is SHA-256, at every length around a block', () => {
+  for (let length = 0; length < 200; length++) {
+    const bytes = Uint8Array.from({ length }, (_, n) => (n * 31 + length) & 255)
+    const ours = [...digest.sha256(bytes)].map((word) => word.toString(16).padStart(8, '0')).join('')
+    assert.equal(ours, createHash('sha256').update(bytes).digest('hex'))
+  }
+})
+
+test('canonical JSON sorts by code unit and prints numbers as JavaScript does', () => {
+  assert.equal(digest.canonical(JSON.parse('{"b":[1.0,1e21,-0,{"z":null,"a":"\\u20ac\\n"}],"\\ud83d\\ude00":1,"\\ufb33":2,"a":true}')), '{"a":true,"b":[1,1e+21,0,{"a":"€\\n","z":null}],"😀":1,"\ufb33":2}')
+})
+
+test('a list told as differences is the list, whatever happens to it', () => {
+  const random = randomFrom(7)
+  const [told, page] = [new lists.ToldList(), new lists.MirroredList()]
+  let list = []
+  let [anew, silent] = [0, 0]
+  for (let round = 0; round < 500; round++) {
+    for (let n = Math.floor(random() * 3); n > 0; n--) {
+      const at = Math.floor(random() * (list.length + 1))
+      const draw = random()
+      if (draw < 0.5) list = [...list, { id: `m${round}-${n}`, n: round }]
+      else if (draw < 0.7) list = list.filter((_, one) => one !== at)
+      else if (draw < 0.9) list = list.map((one, place) => (place === at ? { ...one, n: round } : one))
+      else list = [...list.slice(0, at), { id: `between${round}-${n}`, n: 0 }, ...list.slice(at)]
+    }
+    const news = told.news(list, ({ id }) => id, ({ n }) => (n === round ? String(n) : undefined))
+    if (news?.anew) anew++
+    if (news === null) silent++
+    else for (const part of lists.inParts(news, 2)) page.take(part)
+    assert.equal(page.text, JSON.stringify(list))
+  }
+  assert.ok(anew > 10 && silent > 50, `${anew} anew, ${silent} silent`)
+})
+
+test('whatever order news and answers come in: in the end the page shows what the worker has, and in between its own on top', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = randomFrom(seed)
+    const page = new mirror.Mirror()
+    const worker = new Map()
+    const waiting = []
+    const shown = new Map()
+    const ids = ['a', 'b', 'c']
+    const see = (id, kind) => {
+      const was = shown.has(id)
+      const is = page.isLive(id)
+      assert.equal(kind === 'added' ? !was && is : kind === 'updated' ? was && is : kind === 'removed' ? was && !is : was === is, true, `seed ${seed}: ${kind}`)
+      if (kind === null && was) assert.ok(slot.sameSlot(shown.get(id), page.view(id)), `seed ${seed}: a change was not told`)
+      if (is) shown.set(id, page.view(id))
+      else shown.delete(id)
+    }
+    /** On top of what the page has heard lies what was written here and not answered, in its order. */
+    const lies = (id, heard, left) => {
+      const due = left.filter((one) => one.id === id).reduce((below, { step, at }) => modules.provisional.next(step, id, below, at), heard)
+      assert.ok(slot.sameSlot(page.view(id), due), `seed ${seed}: ${id} shows something else`)
+    }
+    const set = (id, text) => { if (text === undefined) worker.delete(id); else worker.set(id, text) }
+    let seq = 0
+    for (let round = 0; round < 40; round++) {
+      const id = ids[Math.floor(random() * ids.length)]
+      const draw = random()
+      if (draw < 0.45) {
+        const step = [{ op: 'insert', record: { id, n: round } }, { op: 'put', record: { id, n: round % 3 } }, { op: 'update', set: { n: round, m: 1 }, unset: ['x'] }, { op: 'delete' }, { op: 'undelete' }][Math.floor(random() * 5)]
+        waiting.push({ id, step, at: 1000 + round, seq: ++seq })
+        see(id, page.write(id, step, 1000 + round, seq))
+      } else if (draw < 0.65) {
+        // Another device: the worker's version changes below what waits.
+        set(id, random() < 0.2 ? undefined : JSON.stringify({ id, theirs: round, _updatedAt: new Date(2000 + round).toISOString(), _deletedAt: random() < 0.2 ? 'x' : null, _rev: round }))
+        see(id, page.receive(id, worker.get(id)))
+        lies(id, worker.get(id), waiting)
+      } else if (waiting.length > 0) {
+        const { id: about, step, at, seq: one } = waiting.shift()
+        const planned = random() < 0.7 ? modules.provisional.next(step, about, worker.get(about), at) : worker.get(about)
+        set(about, planned)
+        page.drop(about, one, false)
+        if (planned !== undefined) see(about, page.receive(about, slot.textOf(planned)))
+        see(about, page.settle(about))
+        lies(about, worker.get(about), waiting)
+      }
+    }
+    for (const { id, seq: one } of waiting) {
+      page.drop(id, one, false)
+      see(id, page.settle(id))
+    }
+    for (const id of ids) assert.ok(slot.sameSlot(page.view(id), worker.get(id)), `seed ${seed}: ${id}`)
+    assert.equal(page.count, page.live().length)
+  }
+})
+
+test('records that come without an id get one each, in their order; rows of a document one of their content', () => {
+  const text = '{"ops":[{"op":"insert","collection":"c","records":[{"n":1},{"id":"mine"},{"n":2}]},{"op":"update","collection":"c","id":"x","set":{},"unset":[]},{"op":"insert","collection":"log","records":[{"n":3}],"idless":true},{"op":"import","collection":"d","records":[{"id":"a"},{"id":"a","n":2},{"n":1},{"n":1}]}]}'
+  const asked = []
+  const { results, inserted, unchanged, duplicateIds, isNew, touched } = batch.understand(JSON.parse(text), (collection) => `new${asked.push(collection)}`, (_, id) => id === 'a')
+  assert.deepEqual(results.slice(0, 3).map(({ ids }) => ids), [['new1', 'mine', 'new2'], ['x'], ['new3']])
+  assert.deepEqual(asked, ['c', 'c', null])
+  const [a, again, one, other] = results[3].ids
+  assert.deepEqual([a, again, one.length, one === other], ['a', '$dup_2_a', 37, false])
+  assert.deepEqual(touched.find(({ id }) => id === again).step.record, { _sourceId: 'a', id: 'a', n: 2 })
+  assert.deepEqual([inserted, unchanged, duplicateIds, isNew], [3, 1, 1, false])
+})
