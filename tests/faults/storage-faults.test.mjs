@@ -237,29 +237,18 @@ test('F25: somebody wrote nonsense into a row: the rest is there, the queue drai
   assert.deepEqual(seen, { code: 'storage-lost', lost: false, kept: true, after: ['kept', 'sent'], pending: 0, renamed: true, again: [] })
 }))
 
-test('room that gets scarce is told before it is gone, and that it is there again', { timeout: 180_000 }, () => withDatabase('room', async ({ page, cdp }) => {
-  const setQuota = (quotaSize) => cdp.send('Storage.overrideQuotaForOrigin', { origin: site.origin, quotaSize })
-  await page.evaluate(() => window.facts.insert({ text: 'x'.repeat(1000) }))
-  const { usage } = await page.evaluate(() => navigator.storage.estimate())
-  // Rounded up so that it stays below 95 % with what else is written meanwhile.
-  await setQuota(Math.round(usage / 0.85))
-  const told = await page.evaluate(async () => {
-    await window.db.requestPersistence()
-    const [event] = await window.hears('storage')
-    return { event, status: window.db.status.getSnapshot() }
-  })
-  assert.deepEqual([told.event.lost, told.event.durable, told.status.health], [false, true, 'degraded'])
-  assert.ok(told.event.usage / told.event.quota >= 0.8)
-  assert.deepEqual(told.status.storage.quota, told.event.quota)
-  await setQuota(undefined)
-  const again = await page.evaluate(async () => {
+// Chromium reports 10 GiB more than what is used, whatever there is (against fingerprinting): what it says is made up here.
+test('room that gets scarce is told before it is gone, and that it is there again', { timeout: 60_000 }, () => withDatabase('room', async ({ page }) => {
+  const told = (usage) => page.evaluate(async (usage) => {
+    navigator.storage.estimate = async () => ({ usage, quota: 1000 })
     window.heard = []
     await window.db.requestPersistence()
-    const [event] = await window.hears('storage')
-    return { share: event.usage / event.quota, health: window.db.status.getSnapshot().health }
-  })
-  assert.ok(again.share < 0.8)
-  assert.equal(again.health, 'ok')
+    const [{ lost, durable, usage: used, quota }] = await window.hears('storage')
+    return { lost, durable, used, quota, health: window.db.status.getSnapshot().health, shown: window.db.status.getSnapshot().storage.usage }
+  }, usage)
+  for (const [usage, health] of [[850, 'degraded'], [100, 'ok'], [960, 'critical'], [790, 'ok']]) {
+    assert.deepEqual(await told(usage), { lost: false, durable: true, used: usage, quota: 1000, health, shown: usage })
+  }
 }))
 
 test('a full disk refuses `persist` nothing: what the browser says is what is answered', { timeout: 180_000 }, () => withDatabase('persist', async ({ page }) => {
@@ -301,6 +290,8 @@ test('F18: a page with pending work goes into the back/forward cache and comes b
   const script = (step) => `
     import { openDatabase } from '/homing/homing.js'
     const tell = (report) => fetch('http://127.0.0.1:${listener.address().port}', { method: 'POST', mode: 'no-cors', body: JSON.stringify(report) })
+    const [{ type, notRestoredReasons }] = performance.getEntriesByType('navigation')
+    if (type === 'back_forward') await tell({ step: 'back', persisted: false, reasons: JSON.stringify(notRestoredReasons) })
     const db = await openDatabase({ name: 'bfcache', sync: { url: 'http://127.0.0.1:9', auto: false } })
     const facts = db.collection('facts')
     ${step === 'first' ? `
@@ -317,10 +308,9 @@ test('F18: a page with pending work goes into the back/forward cache and comes b
     const held = (await navigator.locks.query()).held.map(({ name }) => name)
     await db.close()
     await tell({ step: 'second', held })
-    setTimeout(() => history.back(), 50)
-    setTimeout(() => tell({ step: 'back', persisted: false, reasons: 'the first page was loaded anew or never came' }), 8000)`}`
+    setTimeout(() => history.back(), 50)`}`
   const html = (step) => `<!doctype html><title>${step}</title><script type="module">${script(step)}</script>`
-  const pages = await serveStatic({ mounts: { '/homing/': join(ROOT, 'dist') }, files: { '/': html('first'), '/second.html': html('second') } })
+  const pages = await serveStatic({ mounts: { '/homing/': join(ROOT, 'dist') }, files: { '/': html('first'), '/second.html': html('second') }, headers: { 'cache-control': 'no-cache' } })
   const { context, kill } = await startChromium(profile)
   try {
     const page = await context.newPage()
