@@ -7,6 +7,7 @@ import { select, type AnyRow } from './query.js'
 import type { Session } from './session.js'
 import type { Batch, Collection, Query, Singleton, Verdict, Write } from './types.js'
 import { SINGLETON, copy, freeze, isReserved, type Members } from './values.js'
+import { Awaited } from './verdicts.js'
 import { Deferred, GroupTicket, RecordWrite, RefusedWrite, refuse } from './writes.js'
 
 type Schema = { [name: string]: Members }
@@ -170,7 +171,8 @@ export function runBatch<R>(session: Session, work: (tx: Batch<Schema>) => R, at
   }
 }
 
-const QUIET = { watch: () => {} }
+/** The batch tells its parts. */
+const QUIET = { verdictOf: () => new Awaited() }
 
 /** Resolves the batch and every part of it. */
 class BatchTicket<R> extends GroupTicket<R> {

@@ -6,11 +6,11 @@ import { Source } from './observable.js'
 import type { Choice, Conflict, ConflictPatches, Database, DeadLetter, Mutation, PatchOperation, Write } from './types.js'
 import { encodeValue } from './validate.js'
 import { freeze, isObject } from './values.js'
-import { GroupTicket, RecordWrite, refuse, type Judge, type Ticket } from './writes.js'
+import { GroupTicket, RecordWrite, refuse, type Judge, type JudgeOfOne, type Ticket } from './writes.js'
 import type { Rows } from './rows.js'
 
 /** What is needed of the session. */
-interface Host extends Judge {
+interface Host extends Judge, JudgeOfOne {
   readonly engine: Engine | null
   readonly name: string
   readonly scope: string

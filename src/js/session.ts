@@ -12,15 +12,15 @@ import type { Declaration } from './options.js'
 import { StatusSource } from './status.js'
 import type { AnyRow } from './query.js'
 import type { Choice, Conflict, EventMap, RecordState, Verdict } from './types.js'
-import { Verdicts } from './verdicts.js'
+import { Verdicts, type Awaited } from './verdicts.js'
 import { toBytes } from './utf8.js'
 import { freeze, type Members } from './values.js'
-import type { Judge, Ticket } from './writes.js'
+import type { Judge, JudgeOfOne, Ticket } from './writes.js'
 
 const LOCAL: Verdict = Object.freeze({ status: 'local' })
 const NOTHING_TO_SEND: Verdict = Object.freeze({ status: 'cancelled', mutationId: null })
 
-export class Session implements Judge, AskingHost {
+export class Session implements Judge, JudgeOfOne, AskingHost {
   readonly name: string
   readonly scope: string
   readonly declaration: Declaration
@@ -213,11 +213,20 @@ export class Session implements Judge, AskingHost {
     if (signal?.aborted) throw abortError(signal, phase)
   }
 
+  verdictOf(collection: string, spans: Spans): Awaited {
+    const local = this.#keeps(collection)
+    return this.#verdicts.of(local ? [] : spans, local ? LOCAL : NOTHING_TO_SEND)
+  }
+
   watch(collection: string, spans: Spans, done: (verdicts: readonly Verdict[]) => void): void {
-    const { syncs, collections } = this.declaration
-    const local = !syncs || collections[collection]?.sync === false
-    // Without a server nobody would ever answer.
+    const local = this.#keeps(collection)
     this.#verdicts.watch(local ? spans.flatMap((span) => new Array<null>(span?.count ?? 1).fill(null)) : spans, local ? LOCAL : NOTHING_TO_SEND, done)
+  }
+
+  /** Whether its rows stay here: without a server nobody would ever answer. */
+  #keeps(collection: string): boolean {
+    const { syncs, collections } = this.declaration
+    return !syncs || collections[collection]?.sync === false
   }
 
   /** Runs a callback of the user in a microtask; what it throws stops nobody. */

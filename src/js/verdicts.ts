@@ -3,6 +3,8 @@
 import type { Spans } from './engine.js'
 import type { Verdict } from './types.js'
 
+const CLOSED: Verdict = Object.freeze({ status: 'closed' })
+
 /** Collects the verdicts of one write. */
 class Collector {
   readonly verdicts: Verdict[]
@@ -24,11 +26,44 @@ class Collector {
 interface Place { readonly collector: Collector; readonly at: number }
 interface Run extends Place { readonly client: string; readonly from: number; readonly count: number; left: number }
 
+/** The verdict on one mutation, for all writes that ended up in it. Whoever keeps none of them keeps nothing: a device that is
+ * offline for a day writes the same records a thousand times. */
+export class Awaited {
+  #verdict: Verdict | null
+  #told: ((verdict: Verdict) => void)[] = []
+
+  constructor(verdict: Verdict | null = null) {
+    this.#verdict = verdict
+  }
+
+  /** Tells the verdict, at once where it is there. */
+  tell(told: (verdict: Verdict) => void): void {
+    if (this.#verdict === null) this.#told.push(told)
+    else told(this.#verdict)
+  }
+
+  settle(verdict: Verdict): void {
+    if (this.#verdict !== null) return
+    this.#verdict = verdict
+    for (const told of this.#told.splice(0)) told(verdict)
+  }
+}
+
 export class Verdicts {
   /** Mutation id -> who waits; several writes can end up in one mutation. */
   readonly #singles = new Map<string, Place[]>()
   readonly #runs = new Set<Run>()
+  readonly #awaited = new Map<string, Awaited>()
   #closed = false
+
+  /** The verdict on the mutation of a single write. Where nothing was queued, `absent` is the verdict. */
+  of([span]: Spans, absent: Verdict): Awaited {
+    if (this.#closed) return new Awaited(CLOSED)
+    if (span == null) return new Awaited(absent)
+    let awaited = this.#awaited.get(span.first)
+    if (awaited === undefined) this.#awaited.set(span.first, awaited = new Awaited())
+    return awaited
+  }
 
   /**
    * Calls `done` once there is a verdict for every mutation. Where nothing was queued, `absent` is the verdict.
@@ -40,7 +75,7 @@ export class Verdicts {
     if (length === 0) done([])
     let at = 0
     for (const span of spans) {
-      if (this.#closed) collector.put(at++, { status: 'closed' })
+      if (this.#closed) collector.put(at++, CLOSED)
       else if (span === null) collector.put(at++, absent)
       else {
         if (span.count === 1) this.#add(span.first, { collector, at })
@@ -52,6 +87,8 @@ export class Verdicts {
 
   /** A verdict has come. */
   settle(mutationId: string, verdict: Verdict): void {
+    this.#awaited.get(mutationId)?.settle(verdict)
+    this.#awaited.delete(mutationId)
     const places = this.#singles.get(mutationId)
     this.#singles.delete(mutationId)
     for (const { collector, at } of places ?? []) collector.put(at, verdict)
@@ -66,6 +103,13 @@ export class Verdicts {
 
   /** The mutation goes again under another id: who waited for the one waits for the other. */
   move(from: string, to: string): void {
+    const awaited = this.#awaited.get(from)
+    if (awaited !== undefined) {
+      this.#awaited.delete(from)
+      const there = this.#awaited.get(to)
+      if (there === undefined) this.#awaited.set(to, awaited)
+      else there.tell((verdict) => awaited.settle(verdict))
+    }
     for (const place of this.#singles.get(from) ?? []) this.#add(to, place)
     this.#singles.delete(from)
     if (this.#runs.size === 0) return
@@ -81,8 +125,10 @@ export class Verdicts {
   /** Nobody will hear more: what is open is `closed`. */
   close(): void {
     this.#closed = true
-    for (const places of this.#singles.values()) for (const { collector, at } of places) collector.put(at, { status: 'closed' })
-    for (const run of this.#runs) for (let n = 0; n < run.count; n++) run.collector.put(run.at + n, { status: 'closed' })
+    for (const awaited of this.#awaited.values()) awaited.settle(CLOSED)
+    this.#awaited.clear()
+    for (const places of this.#singles.values()) for (const { collector, at } of places) collector.put(at, CLOSED)
+    for (const run of this.#runs) for (let n = 0; n < run.count; n++) run.collector.put(run.at + n, CLOSED)
     this.#singles.clear()
     this.#runs.clear()
   }

@@ -6,6 +6,7 @@ import type { HomingError } from './errors.js'
 import type { AnyRow } from './query.js'
 import type { Rows, Unread } from './rows.js'
 import type { Verdict, Write } from './types.js'
+import type { Awaited } from './verdicts.js'
 
 /** What the session knows about a write until it is durable. */
 export interface Ticket {
@@ -20,6 +21,11 @@ export interface Ticket {
 /** Judges a write's mutations later; `session.ts` is one. */
 export interface Judge {
   watch(collection: string, spans: Spans, done: (verdicts: readonly Verdict[]) => void): void
+}
+
+/** The same for the write of one record. */
+export interface JudgeOfOne {
+  verdictOf(collection: string, spans: Spans): Awaited
 }
 
 const CANCELLED: Verdict = { status: 'cancelled', mutationId: null }
@@ -63,9 +69,11 @@ export class Deferred<R, V> extends Promise<R> {
 export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ticket, Unread {
   recordId: string
   readonly #rows: Rows
-  readonly #judge: Judge
+  readonly #judge: JudgeOfOne
   #unread: boolean
   #row: AnyRow | undefined
+  #awaited: Awaited | null = null
+  #asked = false
 
   readonly #placed: (error: HomingError) => HomingError
 
@@ -73,7 +81,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
    * @param reads false for a delete: there is no record to show
    * @param placed says where in the record a refusal that comes later points to
    */
-  constructor(rows: Rows, recordId: string, judge: Judge, reads: boolean, placed = (error: HomingError): HomingError => error) {
+  constructor(rows: Rows, recordId: string, judge: JudgeOfOne, reads: boolean, placed = (error: HomingError): HomingError => error) {
     super()
     this.#placed = placed
     this.#rows = rows
@@ -107,7 +115,20 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
 
   durable(spans: Spans): void {
     this.resolve(this.record)
-    this.#judge.watch(this.#rows.name, spans, (verdicts) => this.judge(verdicts[0] ?? CANCELLED))
+    this.#awaited = this.#judge.verdictOf(this.#rows.name, spans)
+    if (this.#asked) this.#listen()
+  }
+
+  /** Nobody is told, and nothing is kept for it, before somebody asks. */
+  override get settled(): Promise<Verdict> {
+    this.#asked = true
+    this.#listen()
+    return super.settled
+  }
+
+  #listen(): void {
+    this.#awaited?.tell((verdict) => this.judge(verdict))
+    this.#awaited = null
   }
 
   fail(error: HomingError): void {
