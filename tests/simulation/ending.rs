@@ -145,10 +145,12 @@ impl History {
     }
 
     /// What was counted is there to the last one. A server that lost answered writes, and a count that was given up with a dead
-    /// letter, leave fewer, never more; a copied profile (its unsent counts may count twice, R19) more, never fewer.
+    /// letter, leave fewer, never more. A copied profile leaves more (its unsent counts may count twice, R19), or fewer: until it
+    /// is told, both copies count under one name, and of two counts under one name one is kept.
     fn check_counter(&mut self, rows: &BTreeMap<Key, Record>) {
         let (found, want) = (number(rows.get(&Key::new("settings", SINGLETON)), "visits"), self.oracle.borrow().visits);
-        let (fewer, more) = (self.bad > 0 || matches!(self.mode, Mode::Epoch), matches!(self.mode, Mode::Clone));
+        let copied = matches!(self.mode, Mode::Clone);
+        let (fewer, more) = (self.bad > 0 || copied || matches!(self.mode, Mode::Epoch), copied);
         assert!(found == want || found < want && fewer || found > want && more, "the counter is wrong: {found} instead of {want}");
         *self.counts.entry(if found == want { "visits" } else { "visits given up or twice" }).or_default() += found.unsigned_abs();
     }
