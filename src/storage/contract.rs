@@ -1,10 +1,13 @@
 //! The suite every journal passes: one list of cases, run on memory natively and on IndexedDB in a browser.
 //!
 //! Lives here: what the laws of [`Journal`] mean, as scenarios. Not here: what only one store can have
-//! (its own tests), how a test runner calls a case (the macro leaves that to the caller).
+//! (its own tests), how a test runner calls a case (the macro leaves that to the caller). Compaction has a file of its own.
+
+mod compaction;
 
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Row, Segments, Tail};
 use crate::core::error::{Code, Result};
+pub use compaction::*;
 use futures_util::future::join;
 
 /// Makes databases for the cases.
@@ -35,13 +38,6 @@ macro_rules! journal_cases {
             two_connections_racing_lose_nothing,
             tail_gives_the_rows_after_a_key,
             tail_behind_a_compaction_says_so,
-            a_compaction_swaps_rows_for_segments,
-            a_stale_compaction_writes_nothing,
-            a_failed_compaction_writes_nothing,
-            a_compaction_of_no_row_is_refused,
-            two_connections_compacting_at_once_do_it_once,
-            segments_of_an_older_compaction_are_stale,
-            a_missing_segment_does_not_hide_the_others,
             keys_go_on_after_an_emptied_journal,
             large_rows_and_segments_come_back_whole,
             bytes_come_back_as_they_were,
@@ -49,6 +45,13 @@ macro_rules! journal_cases {
             an_append_under_way_survives_close,
             a_destroyed_journal_is_gone_for_everybody,
             a_failed_append_writes_nothing_and_leaves_the_journal_usable,
+            a_compaction_swaps_rows_for_segments,
+            a_stale_compaction_writes_nothing,
+            a_failed_compaction_writes_nothing,
+            a_compaction_of_no_row_is_refused,
+            two_connections_compacting_at_once_do_it_once,
+            segments_of_an_older_compaction_are_stale,
+            a_missing_segment_does_not_hide_the_others,
         }
     };
 }
@@ -221,102 +224,6 @@ pub async fn tail_behind_a_compaction_says_so<D: Databases>(databases: &D) -> Re
 }
 
 #[allow(missing_docs)]
-pub async fn a_compaction_swaps_rows_for_segments<D: Databases>(databases: &D) -> Result<()> {
-    let journal = databases.create().await?;
-    for (head, text) in (0..).zip(["one", "two", "three"]) {
-        append(&journal, head, text).await?;
-    }
-    assert_eq!(journal.compact(step(0, 1, &[("a", "A1"), ("b", "B1")], &[], "a b")).await?, Compacted::Done);
-    assert_eq!(journal.compact(step(1, 2, &[("a", "A2"), ("ü/✓", "C1")], &["b", "absent"], "a c")).await?, Compacted::Done);
-    append(&journal, 3, "four").await?;
-    for journal in [&journal, &databases.connect(&journal).await?] {
-        let tail = rows(3, &["three", "four"]);
-        assert_eq!(journal.load().await?, Loaded { head: 4, compacted: 2, index: "a c".into(), tail });
-        assert_eq!(read(journal, 2, &["ü/✓", "a"]).await?, texts(&["C1", "A2"]), "in the order asked");
-        assert_eq!(read(journal, 2, &["b"]).await?, texts(&[""]), "deleted");
-    }
-    Ok(())
-}
-
-#[allow(missing_docs)]
-pub async fn a_stale_compaction_writes_nothing<D: Databases>(databases: &D) -> Result<()> {
-    let here = databases.create().await?;
-    let there = databases.connect(&here).await?;
-    append(&here, 0, "one").await?;
-    append(&here, 1, "two").await?;
-    assert_eq!(here.compact(step(0, 1, &[("a", "A1")], &[], "mine")).await?, Compacted::Done);
-    assert_eq!(there.compact(step(0, 2, &[("a", "A2")], &[], "stale")).await?, Compacted::Stale);
-    assert_eq!(here.load().await?, Loaded { head: 2, compacted: 1, index: "mine".into(), tail: rows(2, &["two"]) });
-    assert_eq!(read(&here, 1, &["a"]).await?, texts(&["A1"]));
-    Ok(())
-}
-
-#[allow(missing_docs)]
-pub async fn a_failed_compaction_writes_nothing<D: Databases>(databases: &D) -> Result<()> {
-    let journal = databases.create().await?;
-    append(&journal, 0, "one").await?;
-    append(&journal, 1, "two").await?;
-    assert_eq!(journal.compact(step(0, 1, &[("a", "A1")], &[], "old")).await?, Compacted::Done);
-    let before = journal.load().await?;
-    databases.fill_up(&journal);
-    let failed = journal.compact(step(1, 2, &[("b", "B")], &["a"], "new")).await;
-    assert_eq!(failed.map_err(|error| error.code), Err(Code::StorageFull));
-    assert_eq!(journal.load().await?, before);
-    assert_eq!(read(&journal, 1, &["a"]).await?, texts(&["A1"]));
-    assert_eq!(journal.compact(step(1, 2, &[("b", "B")], &["a"], "new")).await?, Compacted::Done);
-    Ok(())
-}
-
-#[allow(missing_docs)]
-pub async fn a_compaction_of_no_row_is_refused<D: Databases>(databases: &D) -> Result<()> {
-    let journal = databases.create().await?;
-    append(&journal, 0, "one").await?;
-    for through in [0, 2] {
-        let refused = journal.compact(step(0, through, &[("a", "A")], &[], "index")).await;
-        assert_eq!(refused.map_err(|error| error.code), Err(Code::EngineCrashed), "through {through}");
-    }
-    assert_eq!(journal.load().await?, Loaded { head: 1, tail: rows(1, &["one"]), ..Loaded::default() });
-    Ok(())
-}
-
-#[allow(missing_docs)]
-pub async fn two_connections_compacting_at_once_do_it_once<D: Databases>(databases: &D) -> Result<()> {
-    let here = databases.create().await?;
-    let there = databases.connect(&here).await?;
-    append(&here, 0, "one").await?;
-    let (left, right) =
-        join(here.compact(step(0, 1, &[("a", "left")], &[], "left")), there.compact(step(0, 1, &[("a", "right")], &[], "right"))).await;
-    let winner = match (left?, right?) {
-        (Compacted::Done, Compacted::Stale) => "left",
-        (Compacted::Stale, Compacted::Done) => "right",
-        both => unreachable!("{both:?}"),
-    };
-    assert_eq!(there.load().await?, Loaded { head: 1, compacted: 1, index: winner.into(), tail: vec![] });
-    assert_eq!(read(&here, 1, &["a"]).await?, texts(&[winner]));
-    Ok(())
-}
-
-#[allow(missing_docs)]
-pub async fn segments_of_an_older_compaction_are_stale<D: Databases>(databases: &D) -> Result<()> {
-    let here = databases.create().await?;
-    let there = databases.connect(&here).await?;
-    append(&here, 0, "one").await?;
-    assert_eq!(here.compact(step(0, 1, &[("a", "A")], &[], "a")).await?, Compacted::Done);
-    assert_eq!(read(&there, 0, &["a"]).await?, Segments::Stale);
-    assert_eq!(read(&there, 1, &["a"]).await?, texts(&["A"]));
-    Ok(())
-}
-
-#[allow(missing_docs)]
-pub async fn a_missing_segment_does_not_hide_the_others<D: Databases>(databases: &D) -> Result<()> {
-    let journal = databases.create().await?;
-    append(&journal, 0, "one").await?;
-    assert_eq!(journal.compact(step(0, 1, &[("a", "A")], &[], "a nowhere")).await?, Compacted::Done);
-    assert_eq!(read(&journal, 1, &["nowhere", "a"]).await?, texts(&["", "A"]));
-    Ok(())
-}
-
-#[allow(missing_docs)]
 pub async fn keys_go_on_after_an_emptied_journal<D: Databases>(databases: &D) -> Result<()> {
     let mut journal = databases.create().await?;
     append(&journal, 0, "one").await?;
@@ -451,8 +358,9 @@ mod tests {
 
     #[test]
     fn every_case_is_listed() {
-        let source = include_str!("contract.rs").lines().filter_map(|line| line.strip_prefix("pub async fn "));
-        let written: Vec<_> = source.filter_map(|line| line.split('<').next()).collect();
+        let files = [include_str!("contract.rs"), include_str!("contract/compaction.rs")];
+        let lines = files.iter().flat_map(|file| file.lines()).filter_map(|line| line.strip_prefix("pub async fn "));
+        let written: Vec<_> = lines.filter_map(|line| line.split('<').next()).collect();
         assert_eq!(written, LISTED);
     }
 }

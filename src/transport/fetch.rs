@@ -176,7 +176,7 @@ impl Fetch {
             .map_err(|_| TransportError::BadResponse("fetch did not give a Response".into()))?;
         // As bytes: a string would be made by the browser, then taken apart again on its way to us.
         let bytes = JsFuture::from(response.array_buffer().map_err(failed)?).await.map_err(failed)?;
-        let text = decoded(Uint8Array::new(&bytes).to_vec());
+        let text = http::decoded(Uint8Array::new(&bytes).to_vec());
         self.count(body.map_or(0, |b| b.length), text.len());
         if self.inner.closed.get() {
             return Err(TransportError::Aborted);
@@ -276,12 +276,6 @@ impl Transport for Fetch {
     fn bytes(&self) -> (u64, u64) {
         self.inner.bytes.get()
     }
-}
-
-/// What `Response.text()` makes of a body: UTF-8 without its mark, and a replacement for what is none.
-fn decoded(bytes: Vec<u8>) -> String {
-    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
 }
 
 fn set(object: &Object, name: &str, value: &JsValue) {

@@ -30,6 +30,13 @@ pub fn endpoint(url: &str) -> String {
     if bare.contains('/') { trimmed.to_owned() } else { format!("{trimmed}{PATH}") }
 }
 
+/// What `Response.text()` makes of a body: UTF-8 without its mark, and a replacement for what is none.
+#[must_use]
+pub fn decoded(bytes: Vec<u8>) -> String {
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
+}
+
 impl Answer {
     /// The answer of the protocol, or why it is none. `now`: this device's clock, in milliseconds; `token` is taken out of
     /// whatever the server says about itself.
@@ -108,6 +115,21 @@ mod tests {
     use super::*;
 
     const NOON: i64 = 1_735_732_800_000; // Wed, 01 Jan 2025 12:00:00 GMT
+
+    #[test]
+    fn a_body_is_decoded_as_browsers_do() {
+        let cases: [(&[u8], &str); 6] = [
+            (b"{}", "{}"),
+            ("\u{feff}{\"a\":\"gallina pi\u{f1}\u{f3}n \u{1f414}\"}".as_bytes(), "{\"a\":\"gallina pi\u{f1}\u{f3}n \u{1f414}\"}"),
+            ("{\u{feff}}".as_bytes(), "{\u{feff}}"),
+            (b"{\xff}", "{\u{fffd}}"),
+            (b"\xef\xbb\xbf\xf0\x9f\x90", "\u{fffd}"),
+            (b"", ""),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(decoded(bytes.to_vec()), text);
+        }
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date_or_nothing() {

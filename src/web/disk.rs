@@ -2,8 +2,8 @@
 //!
 //! Lives here: what a crash does to the storage. Not here: time, faults and devices (`src/js/testing/`).
 
+use super::open::{open_on, open_options};
 use super::storage::WebJournal;
-use super::{open_on, open_options};
 use crate::storage::memory::MemoryJournal;
 use js_sys::Promise;
 use std::rc::Rc;
@@ -31,7 +31,7 @@ impl Disk {
     pub fn open(&mut self, options: String, hooks: JsValue) -> Promise {
         let journal = Rc::new(self.journal.clone());
         self.opened = Some(journal.clone());
-        future_to_promise(async move { Ok(open_on(open_options(&options)?, hooks, WebJournal::Memory(journal)).await?.into()) })
+        future_to_promise(async move { Ok(open_on(open_options(&options)?, hooks, WebJournal::Memory(journal), None).await?.into()) })
     }
 
     /// Whoever has it open dies now; the writes in flight land or not.

@@ -5,6 +5,7 @@
 
 use crate::core::authority::{Objection, Snapshot};
 use crate::core::error::Result;
+use crate::core::merge::pointer;
 use crate::core::record::{Key, Record};
 use crate::core::schema::{Collection, Schema, digest};
 use serde_json::{Map, Value};
@@ -85,7 +86,7 @@ fn place(collection: &Arc<str>, rule: &[String], values: &[&Value]) -> Place {
 
 /// What the one who comes second is told.
 pub(super) fn objection(fields: &[String], collection: &str) -> Objection {
-    let path = fields.first().map(|field| format!("/record/{}", field.replace('~', "~0").replace('/', "~1")));
+    let path = fields.first().map(|field| format!("/record{}", pointer(field)));
     Objection { code: "unique".into(), message: format!("another record of {collection} has the same {}", fields.join(", ")), path }
 }
 

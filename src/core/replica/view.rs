@@ -1,0 +1,73 @@
+//! What the app sees: confirmed versions with pending ones on top (rule *ontop*), conflicts that wait.
+//!
+//! Not here: what changed since somebody looked (`touched`), rows that are shown before they are folded (`later`).
+
+use super::{Replica, Slot};
+use crate::core::merge;
+use crate::core::mutation::{Mutation, Op};
+use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::schema::{Policy, Rules};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+impl Replica {
+    /// What the app sees: the confirmed version with everything pending on top (rule *ontop*), tombstones
+    /// included.
+    #[must_use]
+    pub fn view(&self, key: &Key) -> Option<Record> {
+        self.view_slot(&key.collection, &key.id, self.slot(key)?).map(Cow::into_owned)
+    }
+
+    pub(super) fn view_slot<'a>(&'a self, collection: &str, id: &str, slot: &'a Slot) -> Option<Cow<'a, Record>> {
+        if let Some(hold) = &slot.hold {
+            return Some(Cow::Borrowed(&hold.mine));
+        }
+        if slot.pending.is_empty() && slot.dead.is_none() {
+            return slot.known().map(Cow::Borrowed);
+        }
+        let dead = slot.dead.as_ref().and_then(|id| self.dead.get(id)).map(|d| &d.mutation);
+        let mut pending = slot.pending.iter().filter_map(|place| self.queue.get(place));
+        let alone = slot.pending.len() == 1 && dead.is_none() && slot.known().is_none();
+        // Each version is whole, or there is none below it: the newest one covers the others.
+        let rules = self.schema.rules(collection, id);
+        if alone || rules.policy != Policy::Fields && rules.types.is_empty() {
+            return pending.next_back().or(dead).map(|m| &m.record).or(slot.known()).map(Cow::Borrowed);
+        }
+        let known = slot.known().map(Cow::Borrowed);
+        dead.into_iter().chain(pending).fold(known, |view, m| Some(Cow::Owned(overlay(view.as_deref(), m, rules))))
+    }
+
+    /// What the app sees of every record of a collection, in order of arrival, tombstones included.
+    pub fn views<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Cow<'a, Record>> {
+        let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
+        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot))
+    }
+
+    /// The visible (not deleted) records of a collection, in order.
+    pub fn list<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
+        self.views(collection).filter(|r| !r.is_deleted()).map(Cow::into_owned)
+    }
+
+    /// The visible tombstones of a collection.
+    pub fn deleted<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Record> + 'a {
+        self.views(collection).filter(|r| r.is_deleted()).map(Cow::into_owned)
+    }
+
+    /// Every conflict and archive entry as its record (`core::conflict` decodes it).
+    pub fn archive(&self) -> impl Iterator<Item = Record> + '_ {
+        self.list(ARCHIVE)
+    }
+
+    /// Conflicts that wait for the user and that no queued decision settles: id and record.
+    pub fn unresolved(&self) -> impl Iterator<Item = (&Arc<str>, &Key)> {
+        self.open_conflicts.iter().filter(|(id, _)| !self.decided.contains_key(*id))
+    }
+}
+
+/// A pending version on top of what is below it. A broken body (which no write can make) shows as it is.
+pub(crate) fn overlay(below: Option<&Record>, m: &Mutation, rules: Rules<'_>) -> Record {
+    if below.is_none() || matches!(m.op, Op::Delete | Op::Undelete) {
+        return m.record.clone();
+    }
+    merge::overlay(below, m.op, &m.record, &m.changed, rules).unwrap_or_else(|_| m.record.clone())
+}

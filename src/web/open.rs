@@ -1,0 +1,150 @@
+//! Opening a database for the shell, and what can be done with one that is not open.
+//!
+//! Not here: which storage a page gets (`storage`), what an open database can do (`Handle`, in `mod.rs`).
+
+use super::storage::WebJournal;
+use super::{Handle, WebEngine, encode};
+use crate::core::error::{Code, Error};
+use crate::core::schema::Schema;
+use crate::engine::{Engine, Options};
+use crate::platform::Platform;
+use crate::platform::web::{Hooks, Web};
+use crate::storage::Journal;
+use crate::storage::indexeddb::EarlyReading;
+use crate::transport::fetch::Fetch;
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+
+/// What `openDatabase` passes on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OpenOptions {
+    /// What its storage calls the database.
+    stored: String,
+    #[serde(default)]
+    schema: Schema,
+    #[serde(default)]
+    durability: Option<String>,
+    #[serde(default)]
+    storage: Option<String>,
+    #[serde(default)]
+    adopt_stored: Option<String>,
+    #[serde(default)]
+    max_queue: Option<usize>,
+    #[serde(default)]
+    sync: Option<SyncOptions>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct SyncOptions {
+    url: Option<String>,
+    auto: Option<bool>,
+    debounce: Option<u64>,
+    poll_interval: Option<u64>,
+    timeout: Option<u64>,
+    max_attempts: Option<u32>,
+    batch: Batch,
+    credentials: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Batch {
+    mutations: Option<usize>,
+    bytes: Option<usize>,
+}
+
+/// Where the data lies, and why there.
+#[derive(Debug, Serialize)]
+pub(super) struct Place {
+    mode: &'static str,
+    reason: Option<String>,
+}
+
+/// Opens a database; see the shell's `openDatabase`.
+#[wasm_bindgen(js_name = openEngine)]
+pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyReading>) -> Result<Handle, JsValue> {
+    let o = open_options(&options)?;
+    let opened = WebJournal::open_any(&o.stored, o.storage.as_deref(), o.durability.as_deref(), early).await;
+    let (journal, reason) = opened.map_err(|e| encode::error(&e, "open"))?;
+    let left = journal.left_behind();
+    let handle = open_on(o, hooks, journal, reason).await?;
+    if let Some(left) = left {
+        // Its unsent work is durable here before it is deleted there.
+        handle.engine.carry(&left).await.map_err(|e| encode::error(&e, "open"))?;
+        left.destroy().await.map_err(|e| encode::error(&e, "open"))?;
+    }
+    Ok(handle)
+}
+
+pub(super) fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
+    let read = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("options: {e}")));
+    let checked = read.and_then(|options: OpenOptions| options.schema.check().map(|()| options));
+    checked.map_err(|e| encode::error(&e, "open"))
+}
+
+/// `reason`: why the data lies there and not where it should.
+pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal, reason: Option<String>) -> Result<Handle, JsValue> {
+    let hooks = Hooks::new(hooks);
+    let platform = Web::new(hooks.clone());
+    if let Some(tell) = hooks.get("gone") {
+        journal.listen(move |how| _ = tell.call1(&JsValue::NULL, &how.into()));
+    }
+    let sync = o.sync.unwrap_or_default();
+    let configured = sync.url.is_some() || hooks.get("push").is_some();
+    let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);
+    let defaults = Options::default();
+    let options = Options {
+        max_queue: o.max_queue.unwrap_or(defaults.max_queue),
+        sync: configured,
+        auto: sync.auto.unwrap_or(true),
+        debounce: sync.debounce.unwrap_or(defaults.debounce),
+        poll_interval: sync.poll_interval.unwrap_or(defaults.poll_interval),
+        timeout: sync.timeout.unwrap_or(defaults.timeout),
+        max_attempts: sync.max_attempts,
+        batch_mutations: sync.batch.mutations.unwrap_or(defaults.batch_mutations).max(1),
+        batch_bytes: sync.batch.bytes.unwrap_or(defaults.batch_bytes).max(1),
+        ..defaults
+    };
+    let storage = Place { mode: journal.mode(), reason };
+    let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
+    if let Some(guest) = o.adopt_stored {
+        adopt(&engine, &platform, &guest).await.map_err(|e| encode::error(&e, "open"))?;
+    }
+    let client = engine.client_id();
+    Ok(Handle { engine, platform, client, storage })
+}
+
+/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
+async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
+    if let Some(other) = WebJournal::find(stored).await? {
+        engine.adopt(&other).await?;
+        platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+    }
+    Ok(())
+}
+
+/// How many mutations wait in a database that need not be open; nothing where there is none.
+#[wasm_bindgen(js_name = pendingOf)]
+pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
+    let look = async {
+        let Some(journal) = WebJournal::find(&stored).await? else { return Ok(None) };
+        let pending = crate::engine::pending(&journal).await;
+        journal.close().await;
+        pending.map(|n| u32::try_from(n).ok())
+    };
+    look.await.map_err(|e: Error| encode::error(&e, "storage"))
+}
+
+/// Deletes a database that is not open here.
+#[wasm_bindgen(js_name = deleteStored)]
+pub async fn delete_stored(stored: String) -> Result<(), JsValue> {
+    let delete = async {
+        match WebJournal::find(&stored).await? {
+            Some(journal) => journal.destroy().await,
+            None => Ok(()),
+        }
+    };
+    delete.await.map_err(|e: Error| encode::error(&e, "close"))
+}
