@@ -6,7 +6,7 @@
 mod decode;
 mod disk;
 mod encode;
-mod open;
+pub mod open;
 mod rehearsal;
 mod storage;
 
@@ -22,6 +22,7 @@ use crate::engine::{Engine, Request};
 use crate::platform::Platform;
 use crate::platform::web::Web;
 use crate::transport::fetch::Fetch;
+use serde::Deserialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 use storage::WebJournal;
