@@ -22,8 +22,10 @@ fn newcomer(farm: &Farm, rows: usize) -> Device {
     farm.device(paged())
 }
 
-/// The cursors a pull asked from, and where the replica stood at that moment.
-fn watch(d: &Device) -> Rc<RefCell<Vec<(Option<String>, Option<String>)>>> {
+/// The cursor a pull asked from, and where the replica stood at that moment.
+type Pulled = (Option<String>, Option<String>);
+
+fn watch(d: &Device) -> Rc<RefCell<Vec<Pulled>>> {
     let (engine, seen) = (d.engine.clone(), Rc::new(RefCell::new(vec![])));
     let there = seen.clone();
     d.wire.does(move |s| {
