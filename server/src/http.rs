@@ -25,12 +25,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 /// Longest time a request may take, body included.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Answers up to so many bytes travel as they are: compressed they are no sooner there.
+const ONE_PACKET: u64 = 1_400;
 
 /// What the endpoints take and answer, as OpenAPI; `tests/hostile.rs` sees that it is true.
 const DESCRIPTION: &str = include_str!("../openapi.json");
@@ -63,7 +67,7 @@ pub fn router<S: Store>(app: App<S>, origins: &[String]) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIME_LIMIT))
         .layer(CatchPanicLayer::custom(|_| Failure::internal().into_response()))
         .layer(from_fn(answer))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(SizeAbove::new(ONE_PACKET))))
         .layer(cors(origins))
 }
 

@@ -51,6 +51,7 @@ pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod cli;
+pub mod declare;
 pub mod error;
 pub mod http;
 pub mod log;

@@ -6,7 +6,7 @@
 //! comes back after years, the latter keep an old row that is pushed once more from coming back to life.
 
 use crate::store::{Purged, Store, StoreError, Transaction as _};
-use homing::core::authority::horizon;
+use homing::core::authority::{Needs, horizon};
 use homing::core::stamp::Stamp;
 
 /// Goes through all scopes once. Several servers may do so at the same time: a clock of theirs that is ahead of the database's
@@ -24,7 +24,7 @@ pub async fn run(store: &impl Store, now: Stamp) -> Result<Purged, StoreError> {
         after.clone_from(last);
         for scope in &scopes {
             loop {
-                let mut tx = store.begin(scope, now).await?;
+                let (mut tx, _) = store.begin(scope, now, &Needs::default()).await?;
                 let gone = tx.purge(before).await?;
                 tx.commit().await?;
                 sum.tombstones += gone.tombstones;

@@ -5,6 +5,7 @@
 use crate::answer::now;
 use crate::auth::Gate;
 use crate::cli::{Serve, Tokens};
+use crate::declare;
 use crate::http::{App, router};
 use crate::purge;
 use crate::rate::Rate;
@@ -98,6 +99,7 @@ async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: 
     let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
     tracing::info!(%address, database = %options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
 
+    declare::run(&store, &schema, now()).await.map_err(StartError::Database)?;
     let desk = Arc::new(Desk::new(store, schema, rules));
     let rate = Arc::new(Rate::new(options.rate));
     let gate = Arc::new(gate);

@@ -8,7 +8,7 @@ use crate::rules::Rules;
 use crate::store::{Page, Store, StoreError, Transaction as _};
 use axum::extract::Query;
 use axum::http::Uri;
-use homing::core::authority::{self, Answer, Effects, Evaluated, Head, PagePlan, Refusal, Snapshot};
+use homing::core::authority::{self, Answer, Effects, Evaluated, Head, Needs, PagePlan, Refusal, Snapshot};
 use homing::core::protocol::{PROTOCOL, PullRequest, PushRequest, SyncResponse, WireResult};
 use homing::core::schema::Schema;
 use homing::core::stamp::Stamp;
@@ -54,14 +54,15 @@ impl<S: Store> Desk<S> {
     /// and only the answer is missing: the same request again gets the same results.
     pub async fn push(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<SyncResponse, Failure> {
         authority::check_request(request, scope).map_err(|why| Failure::refused(&why))?;
-        let results = self.apply(scope, request, now).await?;
+        let (results, head) = self.apply(scope, request, now).await?;
         let plan = |head: &Head| authority::page(request.cursor.as_deref(), head, request.limit, now);
-        self.answer(plan, Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results }).await
+        let answer = Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results };
+        self.answer(Some(head), plan, answer).await
     }
 
     /// The effects of the request. Numbers and unique values are claimed in the database; where somebody was first who did not
     /// hold the scope's lock, the request is judged again on what is there now.
-    async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Vec<WireResult>, StoreError> {
+    async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<(Vec<WireResult>, Head), StoreError> {
         for _ in 1..TRIES {
             match self.try_to_apply(scope, request, now).await {
                 Err(StoreError::Taken) => tracing::warn!("a claim was taken meanwhile; judging again"),
@@ -71,19 +72,20 @@ impl<S: Store> Desk<S> {
         self.try_to_apply(scope, request, now).await
     }
 
-    /// One transaction: all effects of the request, or none.
-    async fn try_to_apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Vec<WireResult>, StoreError> {
+    /// One transaction: all effects of the request, or none; and where the scope stands then.
+    async fn try_to_apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<(Vec<WireResult>, Head), StoreError> {
         // Before the scope is locked: it takes time and needs nothing from there.
-        let refused = self.rules.objections(request);
-        let mut tx = self.store.begin(scope, now).await?;
-        let mut snapshot = Snapshot { refused, ..Snapshot::new(tx.head().clone()) };
-        tx.load(&authority::needs(request), &mut snapshot).await?;
-        let more = authority::follow_up(&self.schema, request, &snapshot);
-        tx.load(&more, &mut snapshot).await?;
+        let (refused, needs) = (self.rules.objections(request), authority::needs(request));
+        let (mut tx, snapshot) = self.store.begin(scope, now, &needs).await?;
+        let mut snapshot = Snapshot { refused, chance: chance(), ..snapshot };
+        tx.load(&authority::follow_up(&self.schema, request, &snapshot), &mut snapshot).await?;
         let Evaluated { results, effects, .. } = authority::evaluate(&self.schema, request, &snapshot, now);
-        tx.write(&effects).await?;
-        tx.commit().await?;
-        Ok(results)
+        // Nothing new, as where everything was answered before: there is nothing to wait for.
+        if effects != Effects::none(snapshot.head) {
+            tx.write(&effects).await?;
+            tx.commit().await?;
+        }
+        Ok((results, effects.head))
     }
 
     /// Answers a pull.
@@ -97,18 +99,24 @@ impl<S: Store> Desk<S> {
             (None, Some(since)) => authority::page_since(since, request.limit),
             (cursor, _) => authority::page(cursor.as_deref(), head, request.limit, now),
         };
-        self.answer(plan, Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results: Vec::new() }).await
+        let answer = Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results: Vec::new() };
+        self.answer(authority::seen(request.cursor.as_deref()), plan, answer).await
     }
 
     /// Reads the page a plan asks for and puts the answer together.
-    async fn answer(&self, plan: impl Fn(&Head) -> PagePlan + Send + Sync, answer: Answer) -> Result<SyncResponse, Failure> {
+    async fn answer(
+        &self,
+        likely: Option<Head>,
+        plan: impl Fn(&Head) -> PagePlan + Send + Sync,
+        answer: Answer,
+    ) -> Result<SyncResponse, Failure> {
         let scope = answer.scope.clone();
-        let page = match self.store.read(&scope, &plan).await? {
+        let page = match self.store.read(&scope, likely.as_ref(), &plan).await? {
             Some(page) if page.plan.new_head.is_none() => Some(page),
             // A scope nobody has written to, or a client that knows more than this database: its head comes first.
             _ => {
                 self.advance(&scope, &plan, answer.now).await?;
-                self.store.read(&scope, &plan).await?
+                self.store.read(&scope, None, &plan).await?
             }
         };
         let Some(Page { head, plan, rows }) = page else {
@@ -119,8 +127,8 @@ impl<S: Store> Desk<S> {
 
     /// Gives a scope the head that a plan asks for.
     async fn advance(&self, scope: &str, plan: impl Fn(&Head) -> PagePlan + Send, now: Stamp) -> Result<(), StoreError> {
-        let mut tx = self.store.begin(scope, now).await?;
-        if let Some(head) = plan(tx.head()).new_head {
+        let (mut tx, Snapshot { head, .. }) = self.store.begin(scope, now, &Needs::default()).await?;
+        if let Some(head) = plan(&head).new_head {
             tx.write(&Effects::none(head)).await?;
         }
         tx.commit().await
@@ -136,6 +144,12 @@ impl<S: Store> Desk<S> {
             Failure::unavailable()
         })
     }
+}
+
+/// What makes ids that nobody can foresee.
+fn chance() -> String {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    format!("-{high:x}")
 }
 
 /// The query of a pull.

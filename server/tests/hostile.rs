@@ -169,13 +169,17 @@ async fn requests_drawn_from_the_description_are_answered_as_it_says() {
     attack.end().await;
 }
 
-/// Golden requests as text, to tear holes into.
+/// Golden requests as text, and bodies that the fuzzer found (`server/fuzz`), to tear holes into.
 fn corpus() -> Vec<String> {
+    let seeds = std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds")).unwrap();
+    let mut seeds: Vec<_> = seeds.map(|file| String::from_utf8_lossy(&std::fs::read(file.unwrap().path()).unwrap()).into_owned()).collect();
+    seeds.sort();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/wire");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     let fixtures = files.iter().map(|file| serde_json::from_str::<Value>(&std::fs::read_to_string(file).unwrap()).unwrap());
-    fixtures.flat_map(|f| f["steps"].as_array().unwrap().iter().map(|s| s["request"].to_string()).collect::<Vec<_>>()).collect()
+    let golden = fixtures.flat_map(|f| f["steps"].as_array().unwrap().iter().map(|s| s["request"].to_string()).collect::<Vec<_>>());
+    golden.chain(seeds).collect()
 }
 
 /// What JSON can be and Rust values cannot.

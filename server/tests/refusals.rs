@@ -157,14 +157,19 @@ async fn compressed_bodies_are_read_up_to_the_same_limit() {
 async fn answers_are_compressed_on_request() {
     let server = Server::start().await;
     server.client.sync(&request("c", common::many("c", 1, 50))).await;
-    let get = |encoding: &'static str| {
+    let get = |encoding: &'static str, limit: usize| {
         let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
-        plain.get(server.client.url()).bearer_auth(&server.client.token).header("accept-encoding", encoding).send()
+        plain
+            .get(format!("{}?limit={limit}", server.client.url()))
+            .bearer_auth(&server.client.token)
+            .header("accept-encoding", encoding)
+            .send()
     };
-    let zipped = get("gzip").await.unwrap();
+    let zipped = get("gzip", 50).await.unwrap();
     assert_eq!(zipped.headers()["content-encoding"], "gzip");
-    let plain = get("identity").await.unwrap();
+    let plain = get("identity", 50).await.unwrap();
     assert!(plain.headers().get("content-encoding").is_none());
+    assert!(get("gzip", 1).await.unwrap().headers().get("content-encoding").is_none(), "it fits one packet anyway");
     assert!(zipped.bytes().await.unwrap().len() * 4 < plain.bytes().await.unwrap().len());
 }
 

@@ -71,12 +71,18 @@ impl Server {
 impl Scope {
     /// Pushes a body made by [`body`]; the time until it was answered.
     pub(crate) async fn push(&self, body: String, count: usize) -> Duration {
+        self.exchange(body, count).await.0
+    }
+
+    /// The same, with the cursor of the answer.
+    pub(crate) async fn exchange(&self, body: String, count: usize) -> (Duration, String) {
         let began = Instant::now();
         let post = self.http.post(&self.url).bearer_auth(&self.token).header("content-type", "application/json");
         let text = post.body(body).send().await.unwrap().text().await.unwrap();
         let took = began.elapsed();
         assert_eq!(text.matches(r#""status":"applied""#).count(), count, "{}", text.get(..300).unwrap_or(&text));
-        took
+        let cursor = text.rsplit_once(r#""cursor":""#).and_then(|(_, rest)| rest.split_once('"')).unwrap().0.to_owned();
+        (took, cursor)
     }
 
     pub(crate) async fn pull(&self, cursor: &str, limit: usize) -> Page {
@@ -90,8 +96,13 @@ impl Scope {
     }
 }
 
-/// A push of new records of about 450 bytes, numbers `from` on.
+/// A push of new records of about 450 bytes, numbers `from` on, that asks for one row.
 pub(crate) fn body(client: &str, from: usize, count: usize) -> String {
+    asking(client, from, count, None, 1)
+}
+
+/// One that asks for rows from a cursor on.
+pub(crate) fn asking(client: &str, from: usize, count: usize, cursor: Option<&str>, limit: usize) -> String {
     let mut mutations = String::with_capacity(count * 640);
     for n in from..from + count {
         let record = format!(
@@ -102,7 +113,10 @@ pub(crate) fn body(client: &str, from: usize, count: usize) -> String {
         write!(mutations, r#"{comma}{{"id":"{client}:{n}","op":"create","collection":"inventory","recordId":"{client}-{n}","baseRev":null,"record":{record},"updatedAt":"{AT}"}}"#)
             .unwrap();
     }
-    format!(r#"{{"protocol":1,"clientId":"{client}","requestId":"r{from}","settledThrough":0,"mutations":[{mutations}],"limit":1}}"#)
+    let cursor = cursor.map(|cursor| format!(r#""cursor":"{cursor}","#)).unwrap_or_default();
+    format!(
+        r#"{{"protocol":1,"clientId":"{client}","requestId":"r{from}","settledThrough":0,{cursor}"mutations":[{mutations}],"limit":{limit}}}"#
+    )
 }
 
 /// Seconds of processor time that processes used, those that ended within them included.

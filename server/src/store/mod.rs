@@ -6,16 +6,19 @@
 //! Invariants: write transactions of one scope run one after the other, so `_rev` grows in the order in which commits
 //! become visible; a transaction that is dropped leaves nothing behind.
 
+pub mod declared;
 pub mod postgres;
 mod purge;
 pub mod sqlite;
 
+use declared::{Declaration, Rule};
 use homing::core::authority::{Effects, Head, Needs, PagePlan, RowWrite, Snapshot};
 use homing::core::conflict::collection_of;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
 use sqlx::sqlite::SqliteError;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
@@ -73,18 +76,27 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Its write transaction.
     type Tx: Transaction;
 
-    /// Begins to write to a scope, alone. A scope seen for the first time gets its head.
-    fn begin(&self, scope: &str, now: Stamp) -> impl Future<Output = Result<Self::Tx, StoreError>> + Send;
+    /// Begins to write to a scope, alone, and loads what is needed and exists. A scope seen for the first time gets its head.
+    fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> impl Future<Output = Result<(Self::Tx, Snapshot), StoreError>> + Send;
 
-    /// Reads a page: head and rows of one moment. `None` for a scope without a head.
+    /// Reads a page: head and rows of one moment. `None` for a scope without a head. A store may plan for the `likely` head, where
+    /// the page is as good then ([`PagePlan::still`]).
     fn read(
         &self,
         scope: &str,
-        plan: impl FnOnce(&Head) -> PagePlan + Send,
+        likely: Option<&Head>,
+        plan: impl Fn(&Head) -> PagePlan + Send + Sync,
     ) -> impl Future<Output = Result<Option<Page>, StoreError>> + Send;
 
     /// The next scopes by name, some at a time; none after the last.
     fn scopes(&self, after: &str) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
+    /// From now on claims are kept under these rules, and servers that go by others write no more. What is left to do before a
+    /// request is judged; [`settle`](Store::settle) says that it is done.
+    fn declare(&self, rules: &BTreeSet<Rule>) -> impl Future<Output = Result<Declaration, StoreError>> + Send;
+
+    /// Claims under these rules are complete, and there are no others.
+    fn settle(&self, rules: &BTreeSet<Rule>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The database's clock, where it is another than this process's: all servers of one database go by it.
     fn clock(&self) -> impl Future<Output = Result<Option<Stamp>, StoreError>> + Send;
@@ -100,10 +112,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub trait Transaction: Send {
     /// Where the scope stands.
     fn head(&self) -> &Head;
-    /// Adds what is needed and exists to a snapshot.
+    /// Adds what is needed beyond what it began with, and exists, to a snapshot.
     fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes.
     fn write(&mut self, effects: &Effects) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Rows of the scope in `_rev` order as a plan asks for them.
+    fn rows(&mut self, plan: &PagePlan) -> impl Future<Output = Result<Vec<(Key, Record)>, StoreError>> + Send;
+    /// Lets go of all values claimed under these rules. Numbers stay: none is given twice.
+    fn forget(&mut self, rules: &BTreeSet<Rule>) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Lets go of tombstones received before this instant and of receipts as old that their clients have settled, at most
     /// [`PURGED_AT_ONCE`] each. A tombstone whose record waits for a decision stays.
     fn purge(&mut self, before: Stamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;

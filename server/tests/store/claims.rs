@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use crate::Home;
-use crate::contract::{NOW, everything, load, write};
+use crate::contract::{NOW, begin, everything, load, write};
 use homing::core::authority::{Claim, Effects, Place, Taken};
 use homing_server::store::{Store, StoreError, Transaction};
 
@@ -15,7 +15,7 @@ fn claim(place: Place, number: u64, id: &str) -> Claim {
 }
 
 async fn tried(store: &impl Store, scope: &str, claims: Vec<Claim>) -> Result<(), StoreError> {
-    let mut tx = store.begin(scope, NOW).await.unwrap();
+    let mut tx = begin(store, scope).await.unwrap();
     let effects = Effects { claims, ..Effects::none(tx.head().clone()) };
     tx.write(&effects).await?;
     tx.commit().await

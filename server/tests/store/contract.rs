@@ -3,9 +3,10 @@
 use crate::Home;
 use crate::claims::place;
 pub(crate) use crate::claims::what_one_record_has_no_other_gets;
-use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since};
+use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since, seen};
 use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
+use homing::core::protocol::Cursor;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
 use homing_server::store::{PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
@@ -23,8 +24,12 @@ fn nothing(head: Head) -> Effects {
     Effects::none(head)
 }
 
+pub(crate) async fn begin<S: Store>(store: &S, scope: &str) -> Result<S::Tx, StoreError> {
+    Ok(store.begin(scope, NOW, &Needs::default()).await?.0)
+}
+
 pub(crate) async fn write(store: &impl Store, scope: &str, change: impl FnOnce(&mut Effects)) {
-    let mut tx = store.begin(scope, NOW).await.unwrap();
+    let mut tx = begin(store, scope).await.unwrap();
     let mut effects = nothing(tx.head().clone());
     change(&mut effects);
     tx.write(&effects).await.unwrap();
@@ -32,10 +37,14 @@ pub(crate) async fn write(store: &impl Store, scope: &str, change: impl FnOnce(&
 }
 
 pub(crate) async fn load(store: &impl Store, scope: &str, needs: &Needs) -> Snapshot {
-    let mut tx = store.begin(scope, NOW).await.unwrap();
-    let mut snapshot = Snapshot::new(tx.head().clone());
-    tx.load(needs, &mut snapshot).await.unwrap();
-    snapshot
+    let (tx, found) = store.begin(scope, NOW, needs).await.unwrap();
+    drop(tx);
+    // Beside the lock or later: it is the same.
+    let mut tx = begin(store, scope).await.unwrap();
+    let mut later = Snapshot::new(tx.head().clone());
+    tx.load(needs, &mut later).await.unwrap();
+    assert_eq!(later, found);
+    found
 }
 
 pub(crate) fn everything() -> Needs {
@@ -107,7 +116,7 @@ pub(crate) async fn what_is_committed_is_loaded_again_in_its_scope_only(home: im
 pub(crate) async fn a_dropped_transaction_leaves_nothing(home: impl Home) {
     let store = home.open().await;
     let before = fill(&store, "s").await.head;
-    let mut tx = store.begin("s", NOW).await.unwrap();
+    let mut tx = begin(&store, "s").await.unwrap();
     let mut effects = nothing(Head { rev: before.rev + 1, ..before.clone() });
     effects.rows = vec![row("flocks", "b", before.rev + 1, 30, false)];
     effects.settled = vec![("phone".into(), 99)];
@@ -155,7 +164,8 @@ pub(crate) async fn of_the_archive_the_newest_stay_and_what_waits_for_ever(home:
     })
     .await;
     let all = |_: &Head| page_since(Stamp(0), Some(5_000));
-    let ids = || async { store.read("s", all).await.unwrap().unwrap().rows.iter().map(|(k, _)| k.id.to_string()).collect::<Vec<_>>() };
+    let ids =
+        || async { store.read("s", None, all).await.unwrap().unwrap().rows.iter().map(|(k, _)| k.id.to_string()).collect::<Vec<_>>() };
     let kept = ids().await;
     assert_eq!(kept.len(), ARCHIVE_KEPT + 2, "a thousand of the flocks, the one that waits, the one of the clients");
     assert!(kept.contains(&"arc_0".to_owned()) && !kept.contains(&"arc_1".to_owned()) && kept.contains(&"arc_5".to_owned()));
@@ -170,12 +180,13 @@ pub(crate) async fn of_the_archive_the_newest_stay_and_what_waits_for_ever(home:
 
 pub(crate) async fn pages_come_in_rev_order_with_one_row_more(home: impl Home) {
     let store = home.open().await;
-    assert!(store.read("s", |h| page(None, h, None, NOW)).await.unwrap().is_none(), "a scope nobody wrote to");
+    assert!(store.read("s", None, |h| page(None, h, None, NOW)).await.unwrap().is_none(), "a scope nobody wrote to");
     let head = fill(&store, "s").await.head;
     fill(&store, "other").await;
 
-    let ids = |plan: PagePlan| async {
-        store.read("s", |_| plan).await.unwrap().unwrap().rows.iter().map(|(k, _)| k.to_string()).collect::<Vec<_>>()
+    let store = &store;
+    let ids = |plan: PagePlan| async move {
+        store.read("s", None, |_| plan.clone()).await.unwrap().unwrap().rows.iter().map(|(k, _)| k.to_string()).collect::<Vec<_>>()
     };
     let all = PagePlan { after_rev: 0, limit: 10, live_only_through: None, received_since: None, reset: None, new_head: None };
     let archived = ["_conflictArchive/arc_1", "_conflictArchive/arc_2"];
@@ -190,6 +201,34 @@ pub(crate) async fn pages_come_in_rev_order_with_one_row_more(home: impl Home) {
     assert_eq!(ids(page_since(Stamp(20), None)).await, archived);
     assert_eq!(ids(page_since(Stamp(10), None)).await.len(), 4);
     assert_eq!(ids(page_since(Stamp(21), None)).await.len(), 0);
+}
+
+/// A page may be planned before the head is known; it is one of the head it was read under all the same.
+pub(crate) async fn a_page_planned_for_another_head_is_planned_again(home: impl Home) {
+    let store = home.open().await;
+    let head = fill(&store, "s").await.head;
+    let cursor = |rev: u64, epoch: &str| Cursor { rev, snapshot: None, epoch: epoch.into() }.to_string();
+    let read = async |cursor: &str| {
+        let page = store.read("s", seen(Some(cursor)).as_ref(), |head| page(Some(cursor), head, None, NOW)).await.unwrap().unwrap();
+        (page.head.rev, page.plan.reset, page.rows.len())
+    };
+    let here = cursor(head.rev - 2, &head.epoch);
+    assert_eq!(read(&here).await, (head.rev, None, 2));
+    assert_eq!(read(&cursor(head.rev, &head.epoch)).await, (head.rev, None, 0));
+    assert_eq!(read(&cursor(head.rev, "another")).await, (head.rev, Some(Reset::Epoch), 3));
+    write(&store, "s", |e| e.head.purged_through = head.rev - 1).await;
+    assert_eq!(read(&here).await, (head.rev, Some(Reset::Horizon), 3));
+    // A first page by an older head is one of a snapshot that began then: what was deleted since comes along.
+    write(&store, "s", |e| {
+        e.rows = vec![row("flocks", "late", head.rev + 1, 30, true)];
+        e.head.rev = head.rev + 1;
+    })
+    .await;
+    for likely in [None, Some(&head)] {
+        let page = store.read("s", likely, |head| page(None, head, None, NOW)).await.unwrap().unwrap();
+        let late = page.plan.live_only_through == Some(head.rev);
+        assert_eq!((page.head.rev, page.rows.len()), (head.rev + 1, if late { 4 } else { 3 }));
+    }
 }
 
 pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home) {
@@ -207,7 +246,7 @@ pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home)
         e.head.rev += 12;
     })
     .await;
-    let page = store.read("s", |h| page(None, h, Some(5000), NOW)).await.unwrap().unwrap();
+    let page = store.read("s", None, |h| page(None, h, Some(5000), NOW)).await.unwrap().unwrap();
     assert_eq!(page.rows.len(), 5);
     let answer = homing::core::authority::respond(&page.plan, page.rows, &page.head, homing::core::authority::Answer::default());
     assert!(answer.has_more);
@@ -219,15 +258,15 @@ pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home)
 pub(crate) async fn a_scope_that_waits_keeps_nobody_else_waiting(home: impl Home) {
     let (one, two) = (home.open().await, home.open().await);
     fill(&one, "slow").await;
-    let held = one.begin("slow", NOW).await.unwrap();
+    let held = begin(&one, "slow").await.unwrap();
     let before = held.head().rev;
-    let waiting: Vec<_> = (0..home.writers_at_once() + 4).map(|_| Box::pin(two.begin("slow", NOW))).collect();
+    let waiting: Vec<_> = (0..home.writers_at_once() + 4).map(|_| Box::pin(begin(&two, "slow"))).collect();
     let waiting = futures_util::future::join_all(waiting);
     let other = async {
         if home.writers_at_once() > 1 {
             write(&two, "quick", |e| e.head.rev += 1).await;
         }
-        two.read("slow", |h| page(None, h, None, NOW)).await.unwrap().unwrap()
+        two.read("slow", None, |h| page(None, h, None, NOW)).await.unwrap().unwrap()
     };
     tokio::select! {
         biased;
@@ -242,18 +281,37 @@ pub(crate) async fn a_scope_that_waits_keeps_nobody_else_waiting(home: impl Home
 /// Who waits longer than it may is told to come again, whatever holds it up.
 pub(crate) async fn waiting_has_an_end(home: impl Home) {
     let (one, two) = (home.open().await, home.open().await);
-    let held = one.begin("s", NOW).await.unwrap();
-    let (a, b) = tokio::join!(two.begin("s", NOW), two.begin("s", NOW));
+    let held = begin(&one, "s").await.unwrap();
+    let (a, b) = tokio::join!(begin(&two, "s"), begin(&two, "s"));
     for refused in [a, b] {
         let why = refused.err().expect("two writers in one scope");
         assert!(why.passes() && matches!(why, StoreError::Busy(_)), "{why}");
     }
     drop(held);
-    drop(two.begin("s", NOW).await.unwrap());
+    drop(begin(&two, "s").await.unwrap());
+}
+
+/// Who waited for the scope knows what was written meanwhile, also where no `_rev` was given: a refusal is kept without one.
+pub(crate) async fn who_waited_sees_what_was_written_meanwhile(home: impl Home) {
+    let (one, two) = (home.open().await, home.open().await);
+    fill(&one, "s").await;
+    for n in 1..=6 {
+        let mut held = begin(&one, "s").await.unwrap();
+        let receipt = (MutationId::new("pad", n), Receipt { payload: n.to_string(), result: "{}".into() });
+        let needs = Needs { receipts: [receipt.0.clone()].into(), ..Needs::default() };
+        let writes = async {
+            // The other one has asked by then, and waits.
+            home.waits("s").await;
+            held.write(&Effects { receipts: vec![receipt.clone()], ..nothing(held.head().clone()) }).await.unwrap();
+            held.commit().await.unwrap();
+        };
+        let (waited, ()) = tokio::join!(two.begin("s", NOW, &needs), writes);
+        assert_eq!(waited.unwrap().1.receipts, [receipt].into());
+    }
 }
 
 async fn first(store: &impl Store, scope: &str, at: i64) -> String {
-    let tx = store.begin(scope, Stamp(NOW.0 + at)).await.unwrap();
+    let (tx, _) = store.begin(scope, Stamp(NOW.0 + at), &Needs::default()).await.unwrap();
     let epoch = tx.head().epoch.clone();
     tx.commit().await.unwrap();
     epoch
@@ -291,7 +349,7 @@ pub(crate) async fn revs_become_visible_in_their_order(home: impl Home) {
         let (mut after, mut seen) = (0, Vec::new());
         while seen.len() < usize::try_from(WRITERS * ROWS).unwrap() + 4 {
             let plan = PagePlan { after_rev: after, limit: 7, live_only_through: None, received_since: None, reset: None, new_head: None };
-            let page = stores[seen.len() % 2].read("s", |_| plan).await.unwrap().unwrap();
+            let page = stores[seen.len() % 2].read("s", None, |_| plan.clone()).await.unwrap().unwrap();
             // As `respond` gives out cursors: a last page ends at the head it was read under.
             after = page.rows.get(7).map_or(page.head.rev, |_| page.rows[6].1.rev().unwrap());
             seen.extend(page.rows.into_iter().take(7).map(|(key, _)| key));
@@ -346,7 +404,7 @@ pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home
     assert_eq!(gone, Purged { tombstones: 2 + many, receipts: 2 });
     assert_eq!(homing_server::purge::run(&store, later).await.unwrap(), Purged::default());
 
-    let page = store.read("s", |_| page_since(Stamp(0), None)).await.unwrap().unwrap();
+    let page = store.read("s", None, |_| page_since(Stamp(0), None)).await.unwrap().unwrap();
     let ids: Vec<_> = page.rows.iter().map(|(key, _)| key.id.to_string()).collect();
     assert_eq!(ids, ["lives", "waits", "recent", "arc_1"]);
     assert_eq!(page.head.purged_through, first + 3);
@@ -356,7 +414,7 @@ pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home
     let kept: std::collections::BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
     assert_eq!(kept, ["phone:8".to_owned(), "record:x:1".to_owned()].into());
 
-    let cursor = |rev: u64| homing::core::protocol::Cursor { rev, snapshot: None, epoch: page.head.epoch.clone() }.to_string();
+    let cursor = |rev: u64| Cursor { rev, snapshot: None, epoch: page.head.epoch.clone() }.to_string();
     let reset = |rev: u64| homing::core::authority::page(Some(&cursor(rev)), &page.head, None, later).reset;
     assert_eq!((reset(first + 2), reset(first + 3)), (Some(Reset::Horizon), None));
 }

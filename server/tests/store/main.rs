@@ -21,6 +21,8 @@ pub(crate) trait Home {
     async fn open(&self) -> Self::Store;
     /// How many can write at the same time, in different scopes.
     fn writers_at_once(&self) -> usize;
+    /// Until somebody waits for the scope, where that can be seen; where it cannot, whoever comes second has not looked yet.
+    async fn waits(&self, scope: &str);
 }
 
 pub(crate) struct File(Place);
@@ -35,6 +37,8 @@ impl Home for File {
     fn writers_at_once(&self) -> usize {
         1
     }
+
+    async fn waits(&self, _scope: &str) {}
 }
 
 pub(crate) struct Server(Place);
@@ -48,6 +52,11 @@ impl Home for Server {
 
     fn writers_at_once(&self) -> usize {
         3
+    }
+
+    async fn waits(&self, _scope: &str) {
+        let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while self.0.number(waiting).await == 0 {}
     }
 }
 
@@ -70,9 +79,11 @@ on_every_database!(
     a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place,
     of_the_archive_the_newest_stay_and_what_waits_for_ever,
     pages_come_in_rev_order_with_one_row_more,
+    a_page_planned_for_another_head_is_planned_again,
     a_page_never_holds_much_more_than_its_bytes,
     a_scope_that_waits_keeps_nobody_else_waiting,
     waiting_has_an_end,
+    who_waited_sees_what_was_written_meanwhile,
     a_new_scope_gets_one_head,
     revs_become_visible_in_their_order,
     a_purge_takes_what_is_past_the_horizon_and_nothing_else,

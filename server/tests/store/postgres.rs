@@ -1,14 +1,13 @@
 //! What is of PostgreSQL alone: servers that start together, connections that break, clocks, what a statement reads.
 
 use crate::common::place::Place;
+use crate::contract::{NOW, begin};
 use homing::core::authority::{Needs, Receipt};
 use homing::core::mutation::MutationId;
 use homing::core::record::Key;
 use homing::core::stamp::Stamp;
 use homing_server::store::postgres::Postgres;
 use homing_server::store::{Store as _, Transaction as _};
-
-const NOW: Stamp = Stamp(1_750_000_000_000);
 
 #[tokio::test]
 async fn servers_that_start_together_migrate_once() {
@@ -24,14 +23,14 @@ async fn servers_that_start_together_migrate_once() {
 async fn a_broken_connection_is_replaced_and_its_transaction_leaves_nothing() {
     let place = Place::postgres().await;
     let store = Postgres::open(&place.name(), 2).await.unwrap();
-    let tx = store.begin("s", NOW).await.unwrap();
+    let tx = begin(&store, "s").await.unwrap();
     let others =
         "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     assert!(place.number(others).await >= 1);
     let why = tx.commit().await.unwrap_err();
     assert!(why.passes(), "{why}");
     assert_eq!(place.number("SELECT COUNT(*) FROM scopes").await, 0);
-    store.begin("s", NOW).await.unwrap().commit().await.unwrap();
+    begin(&store, "s").await.unwrap().commit().await.unwrap();
     assert_eq!(place.number("SELECT COUNT(*) FROM scopes").await, 1);
 }
 
@@ -39,10 +38,10 @@ async fn a_broken_connection_is_replaced_and_its_transaction_leaves_nothing() {
 async fn a_server_that_froze_in_a_transaction_loses_its_lock() {
     let place = Place::postgres().await;
     let (frozen, other) = (Postgres::open(&place.name(), 1).await.unwrap(), Postgres::open(&place.name(), 1).await.unwrap());
-    let held = frozen.begin("s", NOW).await.unwrap();
+    let held = begin(&frozen, "s").await.unwrap();
     let mut tries = 0;
     let tx = loop {
-        match other.begin("s", NOW).await {
+        match begin(&other, "s").await {
             Ok(tx) => break tx,
             Err(why) => assert!(why.passes(), "{why}"),
         }
@@ -102,7 +101,8 @@ async fn a_push_reads_what_it_names_and_not_its_whole_scope() {
         unresolved_of: keys(1).collect(),
         ..Needs::default()
     };
-    let found = crate::contract::load(&store, "s", &needs).await;
+    let (tx, found) = store.begin("s", NOW, &needs).await.unwrap();
+    drop(tx);
     assert_eq!((found.rows.len(), found.receipts.len()), (50, 50));
     store.close().await;
     alone(&place).await;

@@ -1,18 +1,16 @@
 //! What is of SQLite alone: files, and databases in memory.
 
+use crate::contract::{NOW, begin};
 use homing::core::authority::{Head, page};
-use homing::core::stamp::Stamp;
 use homing_server::store::sqlite::Sqlite;
 use homing_server::store::{Store as _, Transaction as _};
-
-const NOW: Stamp = Stamp(1_750_000_000_000);
 
 #[tokio::test]
 async fn in_memory_one_connection_serves_both() {
     let store = Sqlite::open(":memory:").await.unwrap();
-    let tx = store.begin("s", NOW).await.unwrap();
+    let tx = begin(&store, "s").await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(store.read("s", |h| page(None, h, None, NOW)).await.unwrap().unwrap().head, Head::first(NOW));
+    assert_eq!(store.read("s", None, |h| page(None, h, None, NOW)).await.unwrap().unwrap().head, Head::first(NOW));
     store.ping().await.unwrap();
 }
 

@@ -7,9 +7,9 @@ use crate::core::authority::{Objection, Snapshot};
 use crate::core::error::Result;
 use crate::core::merge::pointer;
 use crate::core::record::{Key, Record};
-use crate::core::schema::{Collection, Schema, digest};
+use crate::core::schema::{Collection, Ordinal, Schema, digest};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What can be claimed: under which rule of which collection, and a hash of the value.
@@ -66,8 +66,43 @@ pub(super) fn sequence(schema: &Schema, collection: &Arc<str>, record: &Record) 
     let Some(ordinal) = schema.ordinal(collection) else { return Ok(None) };
     let body = record.value()?;
     let parent = ordinal.parent.as_ref().and_then(|field| body.get(field)).unwrap_or(&Value::Null);
-    let rule = [ordinal.field.clone(), ordinal.parent.clone().unwrap_or_default()];
-    Ok(Some(place(collection, &rule, &[parent])))
+    Ok(Some(place(collection, &sequence_rule(ordinal), &[parent])))
+}
+
+fn sequence_rule(ordinal: &Ordinal) -> Vec<String> {
+    vec![ordinal.field.clone(), ordinal.parent.clone().unwrap_or_default()]
+}
+
+fn text(rule: &[String]) -> String {
+    serde_json::to_string(rule).unwrap_or_default()
+}
+
+/// The rules of a declaration under which records claim something: collection and fields, as in [`Place`].
+#[must_use]
+pub fn rules(schema: &Schema) -> BTreeSet<(String, String)> {
+    let of = |(name, declared): (&String, &Collection)| {
+        let ordinal = declared.ordinal.iter().map(sequence_rule);
+        ordinal.chain(declared.unique.iter().cloned()).map(|fields| (name.clone(), text(&fields))).collect::<Vec<_>>()
+    };
+    schema.collections.iter().flat_map(of).collect()
+}
+
+/// What a row claims that was stored before there were such rules. Where somebody else has it, he keeps it.
+///
+/// # Errors
+/// When its text is broken.
+pub fn older_claims(schema: &Schema, key: &Key, record: &Record) -> Result<Vec<Claim>> {
+    let claim = |place: Place, number: u64| Claim { place, number, id: key.id.clone(), yields: true };
+    let mut claims: Vec<Claim> = places(schema, &key.collection, record)?.into_iter().map(|(_, place)| claim(place, 0)).collect();
+    if let (Some(ordinal), Some(place)) = (schema.ordinal(&key.collection), sequence(schema, &key.collection, record)?) {
+        claims.extend(number_of(record, ordinal)?.filter(|n| *n > 0).map(|number| claim(place, number)));
+    }
+    Ok(claims)
+}
+
+/// The number that a record has.
+pub(super) fn number_of(record: &Record, ordinal: &Ordinal) -> Result<Option<u64>> {
+    Ok(record.fields()?.decode(&ordinal.field).unwrap_or(None))
 }
 
 /// Whether any record of the collection claims anything.
@@ -76,12 +111,8 @@ pub(super) fn claims(declared: &Collection) -> bool {
 }
 
 fn place(collection: &Arc<str>, rule: &[String], values: &[&Value]) -> Place {
-    let text = |json: String| Arc::<str>::from(json);
-    Place {
-        collection: collection.clone(),
-        rule: text(serde_json::to_string(rule).unwrap_or_default()),
-        value: text(digest(&[&serde_json_canonicalizer::to_string(&values).unwrap_or_default()])),
-    }
+    let value = digest(&[&serde_json_canonicalizer::to_string(&values).unwrap_or_default()]);
+    Place { collection: collection.clone(), rule: text(rule).into(), value: value.into() }
 }
 
 /// What the one who comes second is told.

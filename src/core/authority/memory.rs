@@ -319,6 +319,7 @@ impl MemoryServer {
         let unresolved = s.unresolved.iter().filter_map(|(of, key)| Some((of.clone(), s.rows.get(key)?.record.clone()))).collect();
         Some(Snapshot {
             refused: HashMap::new(),
+            chance: String::new(),
             head: s.head.clone(),
             rows: s.rows.clone(),
             receipts: s.receipts.clone(),

@@ -21,11 +21,11 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use claims::{Claim, Place, Taken};
+pub use claims::{Claim, Place, Taken, older_claims, rules};
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
 pub use objection::{Objection, objections};
-pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, page, page_since, respond};
+pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, page, page_since, respond, seen};
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
@@ -119,6 +119,8 @@ pub struct Snapshot {
     pub taken: HashMap<Place, Taken>,
     /// Mutations that a rule of the app's own refuses; asked before anything is looked up.
     pub refused: HashMap<MutationId, Objection>,
+    /// The end of the ids that are given now: letters that nobody can foresee, others at every try.
+    pub chance: String,
 }
 
 impl Snapshot {
@@ -135,6 +137,7 @@ impl Snapshot {
             unresolved: HashMap::new(),
             taken: HashMap::new(),
             refused: HashMap::new(),
+            chance: String::new(),
         }
     }
 }

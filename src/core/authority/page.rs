@@ -41,6 +41,23 @@ pub struct PagePlan {
     pub new_head: Option<Head>,
 }
 
+impl PagePlan {
+    /// Whether a page that was read by this plan, made for an older head, is as good as by the plan for the head it was read under:
+    /// a snapshot may have begun a little earlier.
+    #[must_use]
+    pub fn still(&self, newer: &Self) -> bool {
+        let began = newer.live_only_through;
+        self.live_only_through <= began && Self { live_only_through: began, ..self.clone() } == *newer
+    }
+}
+
+/// The least that a scope can stand at whose server gave out this cursor.
+#[must_use]
+pub fn seen(cursor: Option<&str>) -> Option<Head> {
+    let Cursor { rev, snapshot, epoch } = cursor?.parse().ok()?;
+    Some(Head { rev: snapshot.unwrap_or(rev).max(rev), epoch, purged_through: 0, numbers_from: 0 })
+}
+
 /// The fields of an answer that do not come from the data.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {

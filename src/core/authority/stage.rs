@@ -2,7 +2,7 @@
 //!
 //! Lives here: lookups, giving out `_rev`, writing rows and archive entries. Not here: verdicts (`policy`).
 
-use crate::core::authority::claims::{Claims, sequence};
+use crate::core::authority::claims::{Claims, number_of, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::policy::{Entry, Loser};
 use crate::core::authority::{Effects, Head, Objection, Receipt, RowWrite, Snapshot, StoredRow};
@@ -13,7 +13,7 @@ use crate::core::ordinal;
 use crate::core::protocol::Outcome;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::remap::{may_hold, optimistic_ids, translate};
-use crate::core::schema::{Ordinal, Policy, Schema, label};
+use crate::core::schema::{Policy, Schema, label};
 use crate::core::stamp::Stamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,10 +33,6 @@ pub(super) struct Stage<'a> {
     outcomes: HashMap<MutationId, Outcome>,
     settled: HashMap<Arc<str>, u64>,
     claims: Claims,
-}
-
-fn number_of(record: &Record, ordinal: &Ordinal) -> Result<Option<u64>> {
-    Ok(record.fields()?.decode(&ordinal.field).unwrap_or(None))
 }
 
 /// What an archive entry is about, beside the entry itself.
@@ -88,8 +84,9 @@ impl<'a> Stage<'a> {
         self.ids.get(optimistic).or_else(|| self.loaded.ids.get(optimistic)).cloned()
     }
 
+    /// One that nobody had and nobody can have named: what a client foresaw it could have claimed before.
     pub(super) fn give_id(&mut self, optimistic: &str) -> Arc<str> {
-        let id: Arc<str> = format!("s{:x}", self.rev + 1).into();
+        let id: Arc<str> = format!("s{:x}{}", self.rev + 1, self.loaded.chance).into();
         self.ids.insert(optimistic.into(), id.clone());
         id
     }

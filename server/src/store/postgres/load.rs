@@ -1,124 +1,148 @@
-//! Loading what a request needs, in few statements. Each key is looked up by itself (`LATERAL … LIMIT 1`): a join would be planned by
+//! Loading what a request needs, in one statement. Each key is looked up by itself (`LATERAL … LIMIT 1`): a join would be planned by
 //! statistics, and where those are older than the data, it reads the whole scope for every push.
+//!
+//! A statement costs a round trip and what PostgreSQL does around it, much more than the rows it finds: so one statement locks the
+//! scope and looks, and asks only for the kinds of things that are needed.
 
+use crate::store::declared::Version;
 use crate::store::{StoreError, record};
 use homing::core::authority::{Head, Needs, Place, Receipt, Snapshot, StoredRow, Taken};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Where a scope stands.
-pub(super) async fn head(db: &mut PgConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = $1";
-    sqlx::query(sql).bind(scope).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
+/// What a row of the answer is; all have the columns `part, a, b, c, d, n, m, o, p`.
+mod part {
+    pub(super) const HEAD: i16 = 0;
+    pub(super) const ROW: i16 = 1;
+    pub(super) const UNRESOLVED: i16 = 2;
+    pub(super) const RECEIPT: i16 = 3;
+    pub(super) const CLIENT: i16 = 4;
+    pub(super) const ID: i16 = 5;
+    pub(super) const WAITING: i16 = 6;
+    pub(super) const TAKEN: i16 = 7;
 }
 
-/// The same, and nobody else writes to the scope until the transaction ends.
-pub(super) async fn lock(db: &mut PgConnection, scope: &str) -> Result<Option<Head>, StoreError> {
-    let sql = "SELECT rev, epoch, purged_through, numbers_from FROM scopes WHERE scope = $1 FOR UPDATE";
-    sqlx::query(sql).bind(scope).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
+/// Locks the scope's row; `p` is how many wrote to the scope between the moment that the statement sees and the lock.
+const LOCK: &str = "WITH locked AS MATERIALIZED (SELECT epoch, rev, purged_through, numbers_from, writes FROM scopes WHERE scope = $1 FOR UPDATE) \
+                    SELECT 0::SMALLINT AS part, epoch AS a, (SELECT version FROM declared)::TEXT AS b, NULL AS c, NULL AS d, rev AS n, purged_through AS m, numbers_from AS o, \
+                    writes - (SELECT writes FROM scopes WHERE scope = $1) AS p FROM locked";
+const ROWS: &str = "SELECT 1::SMALLINT AS part, k.collection AS a, k.id AS b, r.body AS c, r.by_client AS d, r.received_at AS n, \
+                    0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
+                    JOIN LATERAL (SELECT body, by_client, received_at FROM rows \
+                    WHERE scope = $1 AND collection = k.collection AND id = k.id LIMIT 1) r ON TRUE";
+const UNRESOLVED: &str = "SELECT 2::SMALLINT AS part, k.collection AS a, k.id AS b, r.body AS c, NULL AS d, 0::BIGINT AS n, \
+                          0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM UNNEST($4::TEXT[], $5::TEXT[]) AS k (collection, id) \
+                          JOIN LATERAL (SELECT conflict_id FROM unresolved \
+                          WHERE scope = $1 AND collection = k.collection AND record_id = k.id LIMIT 1) u ON TRUE \
+                          JOIN LATERAL (SELECT body FROM rows \
+                          WHERE scope = $1 AND collection = '_conflictArchive' AND id = u.conflict_id LIMIT 1) r ON TRUE";
+const RECEIPTS: &str = "SELECT 3::SMALLINT AS part, k.client AS a, r.payload AS b, r.result AS c, NULL AS d, k.seq AS n, \
+                        0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM UNNEST($6::TEXT[], $7::BIGINT[]) AS k (client, seq) \
+                        JOIN LATERAL (SELECT payload, result FROM receipts \
+                        WHERE scope = $1 AND client = k.client AND seq = k.seq LIMIT 1) r ON TRUE";
+const CLIENTS: &str = "SELECT 4::SMALLINT AS part, client AS a, NULL AS b, NULL AS c, NULL AS d, settled_through AS n, \
+                       0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM clients WHERE scope = $1 AND client = ANY($8::TEXT[])";
+const IDS: &str = "SELECT 5::SMALLINT AS part, optimistic AS a, server AS b, NULL AS c, NULL AS d, 0::BIGINT AS n, \
+                   0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM ids WHERE scope = $1 AND optimistic = ANY($9::TEXT[])";
+const WAITING: &str = "SELECT 6::SMALLINT AS part, optimistic AS a, collection AS b, record_id AS c, NULL AS d, 0::BIGINT AS n, \
+                       0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM waiting WHERE scope = $1 AND optimistic = ANY($10::TEXT[])";
+const TAKEN: &str = "SELECT 7::SMALLINT AS part, k.collection AS a, k.rule AS b, k.value AS c, c.id AS d, c.number AS n, \
+                     0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p \
+                     FROM UNNEST($11::TEXT[], $12::TEXT[], $13::TEXT[]) AS k (collection, rule, value) \
+                     JOIN LATERAL (SELECT number, id FROM claims WHERE scope = $1 AND collection = k.collection AND rule = k.rule \
+                     AND value = k.value ORDER BY number DESC LIMIT 1) c ON TRUE";
+
+/// Locks the scope until the transaction ends and loads what `needs` names and exists; `None` for a scope without a head.
+pub(super) async fn locked(db: &mut PgConnection, scope: &str, needs: &Needs, version: &Version) -> Result<Option<Snapshot>, StoreError> {
+    loop {
+        let rows = select(db, scope, Some(LOCK), needs).await?;
+        let head = rows.iter().find(|row| row.try_get("part").is_ok_and(|part: i16| part == part::HEAD));
+        let Some(head) = head else { return Ok(None) };
+        // The lock was waited for: what the statement saw was from before. Nobody writes now, so once more is enough.
+        if head.try_get::<i64, _>("p")? != 0 {
+            continue;
+        }
+        version.check(head.try_get::<&str, _>("b")?.parse().map_err(|_| StoreError::Corrupt("declared: the version".into()))?)?;
+        let mut snapshot = Snapshot::new(head_of(head)?);
+        take(&rows, &mut snapshot)?;
+        return Ok(Some(snapshot));
+    }
 }
 
 fn head_of(row: &PgRow) -> Result<Head, StoreError> {
     let number = |name: &str| Ok::<u64, StoreError>(row.try_get::<i64, _>(name)?.cast_unsigned());
-    Ok(Head {
-        rev: number("rev")?,
-        epoch: row.try_get("epoch")?,
-        purged_through: number("purged_through")?,
-        numbers_from: number("numbers_from")?,
-    })
+    Ok(Head { rev: number("n")?, epoch: row.try_get("a")?, purged_through: number("m")?, numbers_from: number("o")? })
 }
 
 /// Adds what `needs` names and exists.
 pub(super) async fn snapshot(db: &mut PgConnection, scope: &str, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
+    take(&select(db, scope, None, needs).await?, into)
+}
+
+async fn select(db: &mut PgConnection, scope: &str, lock: Option<&str>, needs: &Needs) -> Result<Vec<PgRow>, StoreError> {
+    let asked = |there: bool, sql: &'static str| there.then_some(sql);
+    let parts: Vec<&str> = [
+        lock,
+        asked(!needs.rows.is_empty() || !needs.conflicts.is_empty(), ROWS),
+        asked(!needs.unresolved_of.is_empty(), UNRESOLVED),
+        asked(!needs.receipts.is_empty(), RECEIPTS),
+        asked(!needs.clients.is_empty(), CLIENTS),
+        asked(!needs.ids.is_empty(), IDS),
+        asked(!needs.waiting.is_empty(), WAITING),
+        asked(!needs.taken.is_empty(), TAKEN),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
     let conflicts = needs.conflicts.iter().map(|id| (ARCHIVE, id.as_ref()));
-    let keys = needs.rows.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).chain(conflicts).unzip();
-    let sql = "SELECT r.* FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) JOIN LATERAL (\
-               SELECT collection, id, body, by_client, received_at FROM rows \
-               WHERE scope = $1 AND collection = k.collection AND id = k.id LIMIT 1) r ON TRUE";
-    for row in by_pair(db, sql, scope, keys).await? {
-        let by: Option<&str> = row.try_get("by_client")?;
-        let stored =
-            StoredRow { record: record(row.try_get("body")?)?, by: by.map(Arc::from), received_at: Stamp(row.try_get("received_at")?) };
-        into.rows.insert(Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("id")?), stored);
-    }
+    let (collections, ids): (Vec<&str>, Vec<&str>) =
+        needs.rows.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).chain(conflicts).unzip();
+    let (of, records): (Vec<&str>, Vec<&str>) = needs.unresolved_of.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).unzip();
+    let (clients, seqs): (Vec<&str>, Vec<i64>) = needs.receipts.iter().map(|m| (m.client.as_ref(), m.seq.cast_signed())).unzip();
+    let places = |part: fn(&Place) -> &str| needs.taken.iter().map(part).collect::<Vec<&str>>();
+    // Put together from the constants above; what a client sent is bound.
+    let query = sqlx::query(AssertSqlSafe(parts.join(" UNION ALL "))).bind(scope).bind(collections).bind(ids).bind(of).bind(records);
+    let query = query.bind(clients).bind(seqs).bind(names(&needs.clients)).bind(names(&needs.ids)).bind(names(&needs.waiting));
+    let query = query.bind(places(|p| &p.collection)).bind(places(|p| &p.rule)).bind(places(|p| &p.value));
+    Ok(query.fetch_all(db).await?)
+}
 
-    let keys = needs.unresolved_of.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).unzip();
-    let sql = "SELECT k.collection, k.id AS record_id, r.body FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
-               JOIN LATERAL (SELECT conflict_id FROM unresolved \
-               WHERE scope = $1 AND collection = k.collection AND record_id = k.id LIMIT 1) u ON TRUE \
-               JOIN LATERAL (SELECT body FROM rows \
-               WHERE scope = $1 AND collection = '_conflictArchive' AND id = u.conflict_id LIMIT 1) r ON TRUE";
-    for row in by_pair(db, sql, scope, keys).await? {
-        let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
-        into.unresolved.insert(key, record(row.try_get("body")?)?);
-    }
+fn names(of: &BTreeSet<Arc<str>>) -> Vec<&str> {
+    of.iter().map(AsRef::as_ref).collect()
+}
 
-    let keys = needs.receipts.iter().map(|m| (m.client.as_ref(), m.seq.cast_signed())).unzip();
-    let sql = "SELECT r.* FROM UNNEST($2::TEXT[], $3::BIGINT[]) AS k (client, seq) JOIN LATERAL (\
-               SELECT client, seq, payload, result FROM receipts WHERE scope = $1 AND client = k.client AND seq = k.seq LIMIT 1) r ON TRUE";
-    for row in by_pair(db, sql, scope, keys).await? {
-        let id = MutationId::new(row.try_get::<&str, _>("client")?, row.try_get::<i64, _>("seq")?.cast_unsigned());
-        into.receipts.insert(id, Receipt { payload: row.try_get("payload")?, result: row.try_get("result")? });
-    }
-
-    let clients = needs.clients.iter().map(AsRef::as_ref).collect();
-    let sql = "SELECT client, settled_through FROM clients WHERE scope = $1 AND client = ANY($2)";
-    for row in by_name(db, sql, scope, clients).await? {
-        into.settled.insert(row.try_get::<&str, _>("client")?.into(), row.try_get::<i64, _>("settled_through")?.cast_unsigned());
-    }
-
-    let ids = needs.ids.iter().map(AsRef::as_ref).collect();
-    let sql = "SELECT optimistic, server FROM ids WHERE scope = $1 AND optimistic = ANY($2)";
-    for row in by_name(db, sql, scope, ids).await? {
-        into.ids.insert(row.try_get::<&str, _>("optimistic")?.into(), row.try_get::<&str, _>("server")?.into());
-    }
-
-    let ids = needs.waiting.iter().map(AsRef::as_ref).collect();
-    let sql = "SELECT optimistic, collection, record_id FROM waiting WHERE scope = $1 AND optimistic = ANY($2)";
-    for row in by_name(db, sql, scope, ids).await? {
-        let key = Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("record_id")?);
-        into.waiting.entry(row.try_get::<&str, _>("optimistic")?.into()).or_default().insert(key);
-    }
-
-    if !needs.taken.is_empty() {
-        let of = |part: fn(&Place) -> &str| needs.taken.iter().map(part).collect::<Vec<&str>>();
-        let sql = "SELECT k.collection, k.rule, k.value, c.number, c.id \
-                   FROM UNNEST($2::TEXT[], $3::TEXT[], $4::TEXT[]) AS k (collection, rule, value) \
-                   JOIN LATERAL (SELECT number, id FROM claims WHERE scope = $1 AND collection = k.collection AND rule = k.rule \
-                   AND value = k.value ORDER BY number DESC LIMIT 1) c ON TRUE";
-        let query = sqlx::query(sql).bind(scope).bind(of(|p| &p.collection)).bind(of(|p| &p.rule)).bind(of(|p| &p.value));
-        for row in query.fetch_all(&mut *db).await? {
-            let text = |name: &str| Ok::<Arc<str>, StoreError>(row.try_get::<&str, _>(name)?.into());
-            let place = Place { collection: text("collection")?, rule: text("rule")?, value: text("value")? };
-            into.taken.insert(place, Taken { number: row.try_get::<i64, _>("number")?.cast_unsigned(), id: text("id")? });
+fn take(rows: &[PgRow], into: &mut Snapshot) -> Result<(), StoreError> {
+    for row in rows {
+        let text = |name: &str| Ok::<&str, StoreError>(row.try_get(name)?);
+        let number = || Ok::<i64, StoreError>(row.try_get("n")?);
+        let key = || Ok::<Key, StoreError>(Key::new(text("a")?, text("b")?));
+        match row.try_get("part")? {
+            part::ROW => {
+                let by = row.try_get::<Option<&str>, _>("d")?.map(Arc::from);
+                into.rows.insert(key()?, StoredRow { record: record(text("c")?)?, by, received_at: Stamp(number()?) });
+            }
+            part::UNRESOLVED => _ = into.unresolved.insert(key()?, record(text("c")?)?),
+            part::RECEIPT => {
+                let id = MutationId::new(text("a")?, number()?.cast_unsigned());
+                into.receipts.insert(id, Receipt { payload: text("b")?.into(), result: text("c")?.into() });
+            }
+            part::CLIENT => _ = into.settled.insert(text("a")?.into(), number()?.cast_unsigned()),
+            part::ID => _ = into.ids.insert(text("a")?.into(), text("b")?.into()),
+            part::WAITING => _ = into.waiting.entry(text("a")?.into()).or_default().insert(Key::new(text("b")?, text("c")?)),
+            part::TAKEN => {
+                let place = Place { collection: text("a")?.into(), rule: text("b")?.into(), value: text("c")?.into() };
+                into.taken.insert(place, Taken { number: number()?.cast_unsigned(), id: text("d")?.into() });
+            }
+            _ => {}
         }
     }
     Ok(())
-}
-
-/// Rows under two-part keys; nothing is asked where there are none.
-async fn by_pair<'a, T>(
-    db: &mut PgConnection,
-    sql: &'static str,
-    scope: &str,
-    (first, second): (Vec<&'a str>, Vec<T>),
-) -> Result<Vec<PgRow>, StoreError>
-where
-    T: Send + Sync + sqlx::Type<sqlx::Postgres> + sqlx::Encode<'a, sqlx::Postgres> + sqlx::postgres::PgHasArrayType,
-{
-    match first.is_empty() {
-        true => Ok(Vec::new()),
-        false => Ok(sqlx::query(sql).bind(scope).bind(first).bind(second).fetch_all(db).await?),
-    }
-}
-
-async fn by_name(db: &mut PgConnection, sql: &'static str, scope: &str, names: Vec<&str>) -> Result<Vec<PgRow>, StoreError> {
-    match names.is_empty() {
-        true => Ok(Vec::new()),
-        false => Ok(sqlx::query(sql).bind(scope).bind(names).fetch_all(db).await?),
-    }
 }

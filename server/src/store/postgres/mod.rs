@@ -1,23 +1,25 @@
 //! The store on PostgreSQL: connections, transactions, pages. Any number of servers share one database.
 //!
 //! Lives here: how this database is opened and what isolates what. Not here: loading a snapshot (`load`), writing effects
-//! (`write`). Statements take arrays (`= ANY`, `UNNEST`): one prepared statement each, whatever the number of rows.
+//! (`write`), reading pages (`page`). Statements take arrays (`= ANY`, `UNNEST`): one prepared statement each, whatever the number of rows.
 //!
 //! A writer holds the lock of its scope's row in `scopes` from the first statement until its commit is visible, so `_rev`
 //! grows in the order in which commits become visible, whichever server writes; other scopes are not touched by it. A row
 //! lock, not an advisory one: engines that distribute PostgreSQL have row locks, and it is on the row that is written anyway.
-//! Pages are read in `REPEATABLE READ` transactions: head and rows of one moment, waiting for nobody.
+//! Pages are read by one statement, or in `REPEATABLE READ`: head and rows of one moment, waiting for nobody.
 
 mod load;
+mod page;
 mod write;
 
+use crate::store::declared::{self, Declaration, Rule, Version};
 use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction};
-use futures_util::TryStreamExt as _;
-use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
+use homing::core::authority::{Effects, Head, Needs, PagePlan, Snapshot};
 use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgConnection, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ use tokio::time::timeout;
 /// Scopes that write at the same time in one process, at most.
 const LANES: usize = 1024;
 
+/// How long a connection that nobody used counts as there.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 /// Rows, receipts and marks in a PostgreSQL database.
 #[derive(Clone, Debug)]
 pub struct Postgres {
@@ -35,6 +40,7 @@ pub struct Postgres {
     /// Writers of one scope wait here, where it costs nothing, and not on connections that other scopes need. Two scopes may
     /// share a lane: then they wait for each other.
     lanes: Arc<[Arc<Mutex<()>>]>,
+    version: Arc<Version>,
 }
 
 /// A transaction that holds its scope's lock.
@@ -63,9 +69,34 @@ impl Postgres {
                 ("statement_timeout", ms(PATIENCE * 6)),
             ])
             .disable_statement_logging();
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).connect_with(options).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(PATIENCE)
+            // One that was used a moment ago is there in all likelihood; asking costs as much as a statement.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(options)
+            .await?;
         sqlx::migrate!("migrations/postgres").run(&pool).await.map_err(|e| StoreError::Failed(e.to_string()))?;
-        Ok(Self { pool, lanes: (0..LANES).map(|_| Arc::default()).collect() })
+        Ok(Self { pool, lanes: (0..LANES).map(|_| Arc::default()).collect(), version: Arc::default() })
+    }
+
+    /// Begins a transaction, on another connection where one turns out to be gone: nothing was asked of it yet.
+    async fn transaction(&self, begin: &'static str) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+        for _ in 0..self.pool.size() {
+            match self.pool.begin_with(begin).await {
+                Err(sqlx::Error::Io(_) | sqlx::Error::Database(_)) => {}
+                begun => return begun,
+            }
+        }
+        self.pool.begin_with(begin).await
     }
 
     async fn lane(&self, scope: &str) -> Result<OwnedMutexGuard<()>, StoreError> {
@@ -80,35 +111,53 @@ impl Postgres {
 impl Store for Postgres {
     type Tx = PostgresTx;
 
-    async fn begin(&self, scope: &str, now: Stamp) -> Result<PostgresTx, StoreError> {
+    async fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(PostgresTx, Snapshot), StoreError> {
         let lane = self.lane(scope).await?;
-        let mut tx = self.pool.begin().await?;
-        let head = match load::lock(&mut tx, scope).await? {
-            Some(head) => head,
+        let mut tx = self.transaction("BEGIN").await?;
+        let snapshot = match load::locked(&mut tx, scope, needs, &self.version).await? {
+            Some(snapshot) => snapshot,
             None => {
                 // Another server may do the same at this moment: one of the two heads stands.
                 write::first_head(&mut tx, scope, &Head::first(now)).await?;
-                load::lock(&mut tx, scope).await?.ok_or_else(|| StoreError::Failed("a scope without a head".into()))?
+                load::locked(&mut tx, scope, needs, &self.version)
+                    .await?
+                    .ok_or_else(|| StoreError::Failed("a scope without a head".into()))?
             }
         };
-        Ok(PostgresTx { tx, scope: scope.to_owned(), now, head, _lane: lane })
+        Ok((PostgresTx { tx, scope: scope.to_owned(), now, head: snapshot.head.clone(), _lane: lane }, snapshot))
     }
 
-    async fn read(&self, scope: &str, plan: impl FnOnce(&Head) -> PagePlan + Send) -> Result<Option<Page>, StoreError> {
-        let mut tx = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
-        let Some(head) = load::head(&mut tx, scope).await? else {
+    async fn read(
+        &self,
+        scope: &str,
+        likely: Option<&Head>,
+        plan: impl Fn(&Head) -> PagePlan + Send + Sync,
+    ) -> Result<Option<Page>, StoreError> {
+        if let Some(plan_then) = likely.map(&plan) {
+            match page::at_once(&mut *self.pool.acquire().await?, scope, &plan_then).await {
+                Ok(None) => return Ok(None),
+                Ok(Some((head, rows))) if plan_then.still(&plan(&head)) => return Ok(Some(Page { head, plan: plan_then, rows })),
+                Ok(Some(_)) => {}
+                Err(why) if why.passes() => tracing::debug!(%why, "reading the page again"),
+                Err(why) => return Err(why),
+            }
+        }
+        let mut tx = self.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
+        let Some(head) = page::head(&mut tx, scope).await? else {
             return Ok(None);
         };
         let plan = plan(&head);
-        let rows = read_rows(&mut tx, scope, &plan).await?;
+        let found = page::at_once(&mut tx, scope, &plan).await?;
         tx.commit().await?;
-        Ok(Some(Page { head, plan, rows }))
+        Ok(found.map(|(head, rows)| Page { head, plan, rows }))
     }
 
     async fn scopes(&self, after: &str) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT scope FROM scopes WHERE scope > $1 ORDER BY scope LIMIT 1000";
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.pool).await?)
     }
+
+    crate::store::declared::declarations!(pool, "BEGIN", "SELECT version, kept, indexed FROM declared FOR UPDATE");
 
     async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
         let sql = "SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)";
@@ -125,36 +174,6 @@ impl Store for Postgres {
     }
 }
 
-/// `since` has a statement of its own: it is the one that goes by another index.
-async fn read_rows(db: &mut PgConnection, scope: &str, plan: &PagePlan) -> Result<Vec<(Key, Record)>, StoreError> {
-    let sql = match plan.received_since {
-        None => "SELECT collection, body FROM rows WHERE scope = $1 AND rev > $2 AND (NOT deleted OR rev > $3) ORDER BY rev LIMIT $4",
-        Some(_) => {
-            "SELECT collection, body FROM rows WHERE scope = $1 AND rev > $2 AND (NOT deleted OR rev > $3) AND received_at >= $5 \
-             ORDER BY rev LIMIT $4"
-        }
-    };
-    let one_more = i64::try_from(plan.limit).unwrap_or(i64::MAX).saturating_add(1);
-    // Without a snapshot under way tombstones are rows like any other: all have a `_rev` above 0.
-    let live_only_through = plan.live_only_through.unwrap_or(0).cast_signed();
-    let query = sqlx::query(sql).bind(scope).bind(plan.after_rev.cast_signed()).bind(live_only_through).bind(one_more);
-    let query = plan.received_since.iter().fold(query, |query, since| query.bind(since.0));
-
-    let mut found = Vec::new();
-    let mut bytes = 0;
-    let mut rows = query.fetch(db);
-    while let Some(row) = rows.try_next().await? {
-        let record = crate::store::record(row.try_get("body")?)?;
-        bytes += record.text().len();
-        found.push((Key::new(row.try_get::<&str, _>("collection")?, record.id().clone()), record));
-        // The row past the limit is kept: it tells `respond` that there is more.
-        if bytes > MAX_PAGE_BYTES {
-            break;
-        }
-    }
-    Ok(found)
-}
-
 impl Transaction for PostgresTx {
     fn head(&self) -> &Head {
         &self.head
@@ -165,14 +184,29 @@ impl Transaction for PostgresTx {
     }
 
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        write::effects(&mut self.tx, &self.scope, self.now, &self.head, effects).await?;
+        write::effects(&mut self.tx, &self.scope, self.now, effects).await?;
         self.head.clone_from(&effects.head);
+        Ok(())
+    }
+
+    async fn rows(&mut self, plan: &PagePlan) -> Result<Vec<(Key, Record)>, StoreError> {
+        Ok(page::at_once(&mut self.tx, &self.scope, plan).await?.map(|(_, rows)| rows).unwrap_or_default())
+    }
+
+    async fn forget(&mut self, rules: &BTreeSet<Rule>) -> Result<(), StoreError> {
+        for (collection, rule) in rules {
+            let sql = "DELETE FROM claims WHERE scope = $1 AND collection = $2 AND rule = $3 AND number = 0";
+            sqlx::query(sql).bind(&self.scope).bind(collection).bind(rule).execute(&mut *self.tx).await?;
+        }
         Ok(())
     }
 
     async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
         let (head, gone) = purge_scope(&mut self.tx, &self.scope, &self.head, before).await?;
         self.head = head;
+        if gone != Purged::default() {
+            write::touch(&mut self.tx, &self.scope).await?;
+        }
         Ok(gone)
     }
 

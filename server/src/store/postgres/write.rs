@@ -17,27 +17,11 @@ pub(super) async fn first_head(db: &mut PgConnection, scope: &str, head: &Head) 
     Ok(())
 }
 
-/// Everything a request changed. `before` is the head it was evaluated against.
-pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, before: &Head, effects: &Effects) -> Result<(), StoreError> {
-    if !effects.rows.is_empty() {
-        rows(db, scope, effects).await?;
-        index_unresolved(db, scope, effects).await?;
-        retain_archive(db, scope, effects).await?;
-    }
-    if !effects.receipts.is_empty() {
-        let sql = "INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
-                   SELECT $1, $6, * FROM UNNEST($2::TEXT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[])";
-        let of = &effects.receipts;
-        let (clients, seqs): (Vec<&str>, Vec<i64>) = of.iter().map(|(id, _)| (id.client.as_ref(), id.seq.cast_signed())).unzip();
-        let (payloads, results): (Vec<&str>, Vec<&str>) = of.iter().map(|(_, r)| (r.payload.as_str(), r.result.as_str())).unzip();
-        sqlx::query(sql).bind(scope).bind(clients).bind(seqs).bind(payloads).bind(results).bind(now.0).execute(&mut *db).await?;
-    }
-    if !effects.settled.is_empty() {
-        let sql = "INSERT INTO clients (scope, client, settled_through) SELECT $1, * FROM UNNEST($2::TEXT[], $3::BIGINT[]) \
-                   ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through";
-        let (clients, marks): (Vec<&str>, Vec<i64>) = effects.settled.iter().map(|(c, m)| (c.as_ref(), m.cast_signed())).unzip();
-        sqlx::query(sql).bind(scope).bind(clients).bind(marks).execute(&mut *db).await?;
-    }
+/// Everything a request changed. What nearly every request changes goes in one statement.
+pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, effects: &Effects) -> Result<(), StoreError> {
+    common(db, scope, now, effects).await?;
+    index_unresolved(db, scope, effects).await?;
+    retain_archive(db, scope, effects).await?;
     if !effects.ids.is_empty() {
         let (optimistic, server): (Vec<&str>, Vec<&str>) = effects.ids.iter().map(|(o, s)| (o.as_ref(), s.as_ref())).unzip();
         let sql = "INSERT INTO ids (scope, optimistic, server) SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[])";
@@ -53,13 +37,12 @@ pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, befo
             effects.waiting.iter().map(|(_, key)| (key.collection.as_ref(), key.id.as_ref())).unzip();
         sqlx::query(sql).bind(scope).bind(optimistic).bind(collections).bind(ids).execute(&mut *db).await?;
     }
-    claims(db, scope, effects).await?;
-    if effects.head != *before {
-        let sql = "UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5 WHERE scope = $1";
-        let Head { rev, epoch, purged_through, numbers_from } = &effects.head;
-        let query = sqlx::query(sql).bind(scope).bind(epoch).bind(rev.cast_signed());
-        query.bind(purged_through.cast_signed()).bind(numbers_from.cast_signed()).execute(db).await?;
-    }
+    claims(db, scope, effects).await
+}
+
+/// Somebody wrote to the scope: who looked before and has the lock afterwards looks again.
+pub(super) async fn touch(db: &mut PgConnection, scope: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE scopes SET writes = writes + 1 WHERE scope = $1").bind(scope).execute(db).await?;
     Ok(())
 }
 
@@ -90,19 +73,36 @@ async fn claims(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result
     Ok(())
 }
 
-async fn rows(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
+/// Rows, receipts, marks and the head. What stands in `WITH` is done whether anything asks for it or not.
+async fn common(db: &mut PgConnection, scope: &str, now: Stamp, effects: &Effects) -> Result<(), StoreError> {
+    let sql = "WITH put AS (INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
+               SELECT $1, * FROM UNNEST($6::TEXT[], $7::TEXT[], $8::BIGINT[], $9::BIGINT[], $10::BOOLEAN[], $11::TEXT[], $12::TEXT[], $13::TEXT[]) \
+               ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
+               deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body), \
+               kept AS (INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
+               SELECT $1, $14, * FROM UNNEST($15::TEXT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[])), \
+               marked AS (INSERT INTO clients (scope, client, settled_through) SELECT $1, * FROM UNNEST($19::TEXT[], $20::BIGINT[]) \
+               ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through) \
+               UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5, writes = writes + 1 WHERE scope = $1";
+    let Head { rev, epoch, purged_through, numbers_from } = &effects.head;
+    let query = sqlx::query(sql).bind(scope).bind(epoch).bind(rev.cast_signed());
+    let query = query.bind(purged_through.cast_signed()).bind(numbers_from.cast_signed());
+
     let of = &effects.rows;
     let (collections, ids): (Vec<&str>, Vec<&str>) = of.iter().map(|w| (w.key.collection.as_ref(), w.key.id.as_ref())).unzip();
     let (revs, received): (Vec<Option<i64>>, Vec<i64>) =
         of.iter().map(|w| (w.row.record.rev().map(u64::cast_signed), w.row.received_at.0)).unzip();
     let (deleted, by): (Vec<bool>, Vec<Option<&str>>) = of.iter().map(|w| (w.row.record.is_deleted(), w.row.by.as_deref())).unzip();
     let (bodies, abouts): (Vec<&str>, Vec<Option<String>>) = of.iter().map(|w| (w.row.record.text(), about(w))).unzip();
-    let sql = "INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
-               SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[], $4::BIGINT[], $5::BIGINT[], $6::BOOLEAN[], $7::TEXT[], $8::TEXT[], $9::TEXT[]) \
-               ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
-               deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body";
-    let query = sqlx::query(sql).bind(scope).bind(collections).bind(ids).bind(revs).bind(received).bind(deleted);
-    query.bind(by).bind(bodies).bind(abouts).execute(db).await?;
+    let query = query.bind(collections).bind(ids).bind(revs).bind(received).bind(deleted).bind(by).bind(bodies).bind(abouts);
+
+    let of = &effects.receipts;
+    let (clients, seqs): (Vec<&str>, Vec<i64>) = of.iter().map(|(id, _)| (id.client.as_ref(), id.seq.cast_signed())).unzip();
+    let (payloads, results): (Vec<&str>, Vec<&str>) = of.iter().map(|(_, r)| (r.payload.as_str(), r.result.as_str())).unzip();
+    let query = query.bind(now.0).bind(clients).bind(seqs).bind(payloads).bind(results);
+
+    let (clients, marks): (Vec<&str>, Vec<i64>) = effects.settled.iter().map(|(c, m)| (c.as_ref(), m.cast_signed())).unzip();
+    query.bind(clients).bind(marks).execute(db).await?;
     Ok(())
 }
 

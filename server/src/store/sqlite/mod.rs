@@ -9,6 +9,7 @@
 mod load;
 mod write;
 
+use crate::store::declared::{self, Declaration, Rule, Version};
 use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
 use futures_util::TryStreamExt as _;
 use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
@@ -16,6 +17,8 @@ use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row as _, SqliteConnection};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const READERS: u32 = 4;
 
@@ -24,6 +27,7 @@ const READERS: u32 = 4;
 pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    version: Arc<Version>,
 }
 
 /// A `BEGIN IMMEDIATE` transaction on one scope.
@@ -59,15 +63,16 @@ impl Sqlite {
             true => writer.clone(),
             false => pool().max_connections(READERS).connect_with(options.optimize_on_close(false, None)).await?,
         };
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, version: Arc::default() })
     }
 }
 
 impl Store for Sqlite {
     type Tx = SqliteTx;
 
-    async fn begin(&self, scope: &str, now: Stamp) -> Result<SqliteTx, StoreError> {
+    async fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(SqliteTx, Snapshot), StoreError> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        self.version.check(sqlx::query_scalar("SELECT version FROM declared").fetch_one(&mut *tx).await?)?;
         let head = match load::head(&mut tx, scope).await? {
             Some(head) => head,
             None => {
@@ -76,10 +81,17 @@ impl Store for Sqlite {
                 head
             }
         };
-        Ok(SqliteTx { tx, scope: scope.to_owned(), now, head })
+        let mut snapshot = Snapshot::new(head.clone());
+        load::snapshot(&mut tx, scope, needs, &mut snapshot).await?;
+        Ok((SqliteTx { tx, scope: scope.to_owned(), now, head }, snapshot))
     }
 
-    async fn read(&self, scope: &str, plan: impl FnOnce(&Head) -> PagePlan + Send) -> Result<Option<Page>, StoreError> {
+    async fn read(
+        &self,
+        scope: &str,
+        _likely: Option<&Head>,
+        plan: impl Fn(&Head) -> PagePlan + Send + Sync,
+    ) -> Result<Option<Page>, StoreError> {
         let mut tx = self.readers.begin().await?;
         let Some(head) = load::head(&mut tx, scope).await? else {
             return Ok(None);
@@ -94,6 +106,8 @@ impl Store for Sqlite {
         let sql = "SELECT scope FROM scopes WHERE scope > ? ORDER BY scope LIMIT 1000";
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.readers).await?)
     }
+
+    crate::store::declared::declarations!(writer, "BEGIN IMMEDIATE", "SELECT version, kept, indexed FROM declared");
 
     async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
         Ok(None)
@@ -149,6 +163,18 @@ impl Transaction for SqliteTx {
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
         write::effects(&mut self.tx, &self.scope, self.now, &self.head, effects).await?;
         self.head.clone_from(&effects.head);
+        Ok(())
+    }
+
+    async fn rows(&mut self, plan: &PagePlan) -> Result<Vec<(Key, Record)>, StoreError> {
+        read_rows(&mut self.tx, &self.scope, plan).await
+    }
+
+    async fn forget(&mut self, rules: &BTreeSet<Rule>) -> Result<(), StoreError> {
+        for (collection, rule) in rules {
+            let sql = "DELETE FROM claims WHERE scope = $1 AND collection = $2 AND rule = $3 AND number = 0";
+            sqlx::query(sql).bind(&self.scope).bind(collection).bind(rule).execute(&mut *self.tx).await?;
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Pages, cursors, epochs, horizons.
 
 use super::*;
+use crate::core::authority::{page, seen};
 use crate::core::protocol::{Cursor, PullRequest};
 
 fn pull(farm: &mut Farm, cursor: Option<&str>, limit: usize) -> SyncResponse {
@@ -223,4 +224,17 @@ impl Farm {
     fn clone_farm(&self) -> Self {
         Self { server: self.server.clone(), now: self.now }
     }
+}
+
+#[test]
+fn a_page_planned_before_the_head_was_known_counts_unless_another_was_due() {
+    let head = Head { rev: 9, epoch: "e".into(), purged_through: 3, numbers_from: 0 };
+    let plan = |cursor: Option<&str>, head: &Head| page(cursor, head, None, Stamp(NOW));
+    let counts = |cursor: Option<&str>, likely: &Head| plan(cursor, likely).still(&plan(cursor, &head));
+    for (cursor, there) in [("c1.5..e", true), ("c1.9..e", true), ("c1.2..e", false), ("c1.5..other", false), ("c1.10..e", false)] {
+        assert_eq!(counts(Some(cursor), &seen(Some(cursor)).unwrap()), there, "{cursor}");
+    }
+    // A snapshot may have begun earlier, never later.
+    assert!(counts(None, &head) && counts(None, &Head { rev: 8, ..head.clone() }) && !counts(None, &Head { rev: 10, ..head.clone() }));
+    assert_eq!((seen(None), seen(Some("nonsense"))), (None, None));
 }
