@@ -8,14 +8,16 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setUp } from './setup.mjs'
 import { ROOT, cargoEnv } from './support/environment.mjs'
+import { SERVER } from './support/mutants-server.mjs'
 import { MERGE, NAMED, RULES } from './support/mutants.mjs'
+import { startPostgres } from './support/postgres.mjs'
 import { SetupError, isMain, run, runMain } from './support/process.mjs'
 
 const HELP = `Usage: npm run test:simulation [-- --mutants | --rules] [--only NAME,NAME]
 
 Runs histories of 3 to 5 devices with every fault there is, and prints how many of each; fails when a promise of DESIGN 10 is broken.
   --mutants   breaks the ${NAMED.length} lines that the queue and the protocol rest on, one at a time in a copy, and prints the seed that caught each
-  --rules     the same for the rules of the design (${RULES.length + MERGE.length} more), each caught by a seed or by a test that is named
+  --rules     the same for the rules of the design (${RULES.length + MERGE.length + SERVER.length} more), each caught by a seed or by a test that is named
   --only      only those whose name begins so
 Environment: HISTORIES (5000), FIRST (0); SEED runs one history and prints every step.`
 
@@ -40,7 +42,7 @@ async function caughtBy({ name, file, find, replace, by }, copy, env) {
   return by === undefined ? `seed ${seed}, ${what.slice(0, 100)}` : by
 }
 
-async function mutants(list) {
+async function mutants(list, more) {
   const copy = join(ROOT, 'build/mutants')
   await rm(copy, { recursive: true, force: true })
   await mkdir(join(copy, 'tests'), { recursive: true })
@@ -49,7 +51,7 @@ async function mutants(list) {
     const times = (await readFile(join(copy, file), 'utf8')).split(find).length - 1
     if (times !== 1) throw new SetupError(`The mutant "${name}" is out of date.`, `${file} has its line ${times} times; it must be there once.`)
   }
-  const env = { ...cargoEnv(), CARGO_TARGET_DIR: join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'mutants'), UNTIL_FAILURE: '1', RUSTFLAGS: '-Awarnings', HISTORIES: process.env.HISTORIES ?? '5000' }
+  const env = { ...cargoEnv(), ...more, CARGO_TARGET_DIR: join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'mutants'), UNTIL_FAILURE: '1', RUSTFLAGS: '-Awarnings', HISTORIES: process.env.HISTORIES ?? '5000' }
   const start = performance.now()
   let survived = 0
   for (const mutant of list) {
@@ -64,10 +66,18 @@ async function mutants(list) {
 async function main() {
   const { values } = parseArgs({ options: { mutants: { type: 'boolean' }, rules: { type: 'boolean' }, only: { type: 'string' }, help: { type: 'boolean' } } })
   if (values.help) return console.log(HELP)
-  await setUp(['rust'])
   const chosen = ({ name }) => values.only === undefined || values.only.split(',').some((start) => name.startsWith(start))
-  const list = [...(values.mutants ? NAMED : []), ...(values.rules ? [...RULES, ...MERGE] : [])].filter(chosen)
-  if (values.mutants || values.rules) return mutants(list)
+  const list = [...(values.mutants ? NAMED : []), ...(values.rules ? [...RULES, ...MERGE, ...SERVER] : [])].filter(chosen)
+  const asked = list.some(({ postgres }) => postgres)
+  await setUp(asked ? ['rust', 'postgres'] : ['rust'])
+  if (values.mutants || values.rules) {
+    const postgres = asked ? await startPostgres() : null
+    try {
+      return await mutants(list, postgres === null ? {} : { HOMING_TEST_POSTGRES: postgres.url })
+    } finally {
+      await postgres?.stop()
+    }
+  }
   const { code } = await run('cargo', TEST, { cwd: ROOT, env: cargoEnv(), allowFailure: true })
   process.exitCode = code === 0 ? 0 : 1
 }
