@@ -8,6 +8,7 @@ use homing::core::record::Key;
 use homing::core::stamp::Stamp;
 use homing_server::store::postgres::Postgres;
 use homing_server::store::{Store as _, Transaction as _};
+use sqlx::Connection as _;
 
 #[tokio::test]
 async fn servers_that_start_together_migrate_once() {
@@ -80,6 +81,18 @@ async fn a_push_reads_what_it_names_and_not_its_whole_scope() {
     const THERE: u64 = 2_000;
     let place = Place::postgres().await;
     let store = Postgres::open(&place.name(), 1).await.unwrap();
+    // Statistics of a moment when there were other scopes.
+    for n in 0..10 {
+        crate::contract::write(&store, &format!("other{n}"), |e| {
+            let rev = e.head.rev;
+            e.rows = (1..=THERE / 5).map(|n| crate::contract::row("flocks", &format!("f{n}"), rev + n, n.cast_signed(), false)).collect();
+            e.head.rev = rev + THERE;
+        })
+        .await;
+    }
+    let mut db = sqlx::PgConnection::connect(&place.name()).await.unwrap();
+    sqlx::query("ANALYZE rows").execute(&mut db).await.unwrap();
+    db.close().await.unwrap();
     crate::contract::write(&store, "s", |e| {
         let rev = e.head.rev;
         e.rows = (1..=THERE).map(|n| crate::contract::row("flocks", &format!("f{n}"), rev + n, n.cast_signed(), false)).collect();

@@ -67,6 +67,8 @@ impl Postgres {
                 ("lock_timeout", ms(PATIENCE)),
                 ("idle_in_transaction_session_timeout", ms(PATIENCE * 2)),
                 ("statement_timeout", ms(PATIENCE * 6)),
+                // Planning takes as long as looking, and every plan is the same: there are no statistics of scopes.
+                ("plan_cache_mode", "force_generic_plan".into()),
             ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
