@@ -20,6 +20,7 @@ mod gate;
 mod later;
 mod load;
 mod machine;
+mod pull;
 mod receive;
 mod report;
 mod schedule;
