@@ -375,8 +375,9 @@ export type PatchOperation = { readonly op: 'add' | 'replace'; readonly path: st
 /** How the versions of a conflict came about: from `base`, null where that version is not known; `difference` leads from theirs to mine. */
 export interface ConflictPatches { readonly mine: readonly PatchOperation[] | null; readonly theirs: readonly PatchOperation[] | null; readonly difference: readonly PatchOperation[] }
 /**
- * A decision about a conflict; `both` gives mine a new id, a patch is applied to theirs. `mine` takes back nothing that others counted or
- * added: counters, sets, `max` and `min` have what theirs has and what mine did to them; a text is mine's.
+ * A decision about a conflict; `both` gives mine a new id, which the declared references that were written for it follow; a patch is
+ * applied to theirs. `mine` takes back nothing that others counted or added: counters, sets, `max` and `min` have what theirs has and
+ * what mine did to them; a text is mine's.
  */
 export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
 /** What `addEventListener` can follow. @example db.addEventListener('conflict', ({ detail }) => ask(detail.label)) */

@@ -2,13 +2,13 @@
 // (`teller.ts`), the app's functions (`asks.ts`).
 
 import { openEngine } from '#wasm'
+import { decodeBase64 } from '../base64.js'
 import { EarlyReading } from '../early.js'
 import { read, type Answer, type Engine, type Hooks, type Written } from '../engine.js'
 import { toHomingError, type Phase } from '../errors.js'
 import { loadWasm } from '../loader.js'
 import { Asks } from './asks.js'
-import { decodeBase64, randomFrom } from './ground.js'
-import type { Made } from './naming.js'
+import { randomFrom, type Made } from './naming.js'
 import type { Argument, CallName, FromWorker, Opening, OrderName, TellName, ToWorker, Write } from './protocol.js'
 import { Teller } from './teller.js'
 
