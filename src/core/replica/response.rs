@@ -57,6 +57,9 @@ impl Replica {
         }
         self.standing.epoch = Some(response.epoch.clone());
         for page in &response.changes {
+            if self.wait_for(page) {
+                continue;
+            }
             for row in &page.rows {
                 let row = self.translated(row);
                 self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
@@ -111,7 +114,7 @@ impl Replica {
         }
     }
 
-    fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
+    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
         let old = self.slot(&key).and_then(|s| s.confirmed.clone());
         let listed = self.standing.sweep.as_mut().is_some_and(|s| s.remaining.remove(&key));
         if listed {
