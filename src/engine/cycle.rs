@@ -2,8 +2,8 @@
 //!
 //! Order of things, each for a reason: an `attempt` entry is durable before a request leaves (rule *freeze*); an answer
 //! is one entry with its rows, results and cursor; a client that never heard the server's clock pulls before its first
-//! push. Not here: what a request says and what an answer means (`sync`), whether a cycle may start (`gate`), what its
-//! end means for the state (`conclude`).
+//! push. Not here: pages (`pull`), what a request says and what an answer means (`sync`), whether a cycle may start
+//! (`gate`), what its end means for the state (`conclude`).
 
 use super::{Engine, Event, Progress, State, SyncReport};
 use crate::core::error::{Code, Error, Result};
@@ -47,7 +47,7 @@ impl From<TransportError> for Failure {
 
 pub(super) type Step<T> = std::result::Result<T, Failure>;
 
-enum Ask<'r> {
+pub(super) enum Ask<'r> {
     Push(&'r PushRequest),
     Pull(&'r PullRequest),
 }
@@ -59,6 +59,13 @@ impl Ask<'_> {
             Ask::Pull(_) => "pull",
         }
     }
+}
+
+/// When a request left and its answer came, by this device's clock.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) from: Stamp,
+    pub(super) until: Stamp,
 }
 
 /// Rows and results of an answer.
@@ -142,7 +149,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.inner.cycle_run.get() == self.inner.memory.borrow().run
     }
 
-    fn check_say(&self) -> Step<()> {
+    pub(super) fn check_say(&self) -> Step<()> {
         self.check_open()?;
         match self.has_say() {
             true => Ok(()),
@@ -150,7 +157,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
-    fn can_push(&self) -> bool {
+    pub(super) fn can_push(&self) -> bool {
         self.inner.memory.borrow().can_push(&self.inner.options, self.steady())
     }
 
@@ -217,7 +224,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             memory.push_request(batch, &self.inner.options, self.inner.platform.uuid())?
         };
         self.inner.platform.notify();
-        let (mut answer, sent) = self.ask(Ask::Push(&request), &request.request_id, report).await?;
+        report.request_id.clone_from(&request.request_id);
+        let (mut answer, sent) = self.ask(Ask::Push(&request), &request.request_id).await?;
         // A server that says nothing about a mutation has not settled it: it waits like one told to retry.
         let told: HashSet<&str> = answer.results.iter().map(|r| r.id.as_str()).collect();
         let silent = request.mutations.iter().filter(|m| !told.contains(m.id.as_str()) && !answer.reset);
@@ -237,22 +245,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         Ok(more)
     }
 
-    async fn pull(&self, report: &mut SyncReport) -> Step<bool> {
-        self.step(Event::Pull);
-        let request = {
-            let mut memory = self.inner.memory.borrow_mut();
-            memory.progress = Some(Progress { phase: "pull", done: report.pulled, total: None });
-            memory.report.status = true;
-            memory.pull_request(&self.inner.options, self.inner.platform.uuid())
-        };
-        self.inner.platform.notify();
-        let (answer, sent) = self.ask(Ask::Pull(&request), &request.request_id, report).await?;
-        self.apply(answer, request.cursor, sent, report).await
-    }
-
-    /// Sends one request, a second time with a fresh token when the first was refused; the answer, and when it was asked.
-    async fn ask(&self, ask: Ask<'_>, id: &str, report: &mut SyncReport) -> Step<(SyncResponse, Stamp)> {
-        report.request_id = id.to_owned();
+    /// Sends one request, a second time with a fresh token when the first was refused; the answer, and when that was under way.
+    pub(super) async fn ask(&self, ask: Ask<'_>, id: &str) -> Step<(SyncResponse, Sent)> {
         self.inner.memory.borrow_mut().asking = (ask.phase(), id.to_owned());
         let mut sent = self.inner.platform.now();
         let mut answer = self.ask_once(&ask, id).await;
@@ -264,6 +258,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 answer = self.ask_once(&ask, id).await;
             }
         }
+        let sent = Sent { from: sent, until: self.inner.platform.now() };
         let answer = answer?;
         self.breathe(size(&answer)).await;
         Ok((answer, sent))

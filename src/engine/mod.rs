@@ -21,6 +21,7 @@ mod later;
 mod lazy;
 mod load;
 mod machine;
+mod pull;
 mod receive;
 mod report;
 mod schedule;

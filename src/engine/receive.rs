@@ -1,5 +1,6 @@
 //! From a server's answer to a journal entry: everything a server sends is checked here, once.
 
+use super::cycle::Sent;
 use crate::core::error::Code;
 use crate::core::journal::{Page, Quarantined, Response, Settled};
 use crate::core::protocol::{SyncResponse, WireResult};
@@ -16,7 +17,7 @@ const KEPT: usize = 64 * 1024;
 ///
 /// # Errors
 /// `BadResponse` when the answer as a whole is not of this protocol; single bad rows are quarantined.
-pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Stamp, received: Stamp) -> Result<Response, TransportError> {
+pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Sent) -> Result<Response, TransportError> {
     let bad = |why: &str| TransportError::BadResponse(why.to_owned());
     if wire.protocol != crate::core::protocol::PROTOCOL {
         return Err(bad("another protocol version"));
@@ -25,7 +26,7 @@ pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Stamp, re
         return Err(bad("no cursor or epoch"));
     }
     let server = Stamp::parse(&wire.server_time).map_err(|_| bad("serverTime is not a date"))?;
-    let middle = sent.0 + (received.0 - sent.0) / 2;
+    let middle = sent.from.0 + (sent.until.0 - sent.from.0) / 2;
     let mut quarantined = Vec::new();
     let mut changes = Vec::with_capacity(wire.changes.len());
     for page in wire.changes {

@@ -3,7 +3,7 @@
 //! Lives here: choosing a batch, the requests, one answer as one entry, the server's clock, a copied profile. Not here: when
 //! requests are sent and what their failures mean (`cycle`).
 
-use super::cycle::{Failure, Step};
+use super::cycle::{Failure, Sent, Step};
 use super::{Engine, Event, Memory, receive::receive};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Entry;
@@ -48,15 +48,14 @@ pub struct SyncReport {
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Makes an answer durable; whether more pages follow.
-    pub(super) async fn apply(&self, wire: SyncResponse, asked: Option<String>, sent: Stamp, report: &mut SyncReport) -> Step<bool> {
+    pub(super) async fn apply(&self, wire: SyncResponse, asked: Option<String>, sent: Sent, report: &mut SyncReport) -> Step<bool> {
         self.check_open()?;
-        let received = self.inner.platform.now();
         let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
         let mut reused = false;
         for result in wire.results.iter().filter(|r| !r.status.is_final()) {
             retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms)));
         }
-        let mut response = receive(wire, asked, sent, received).map_err(Failure::Transport)?;
+        let mut response = receive(wire, asked, sent).map_err(Failure::Transport)?;
         let standing = self.read(|r| r.standing().clone());
         if standing.scope.as_ref().is_some_and(|s| *s != response.scope) {
             return Err(Failure::Held(
@@ -72,7 +71,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             response.results.clear();
         }
         self.step(Event::Received);
-        self.learn_offset(&mut response.offset, received.0 - sent.0, standing.offset);
+        self.learn_offset(&mut response.offset, sent.until.0 - sent.from.0, standing.offset);
         for result in &response.results {
             match result.status {
                 Outcome::Rejected if result.code.as_deref() == Some("mutation-reuse") => reused = true,

@@ -15,6 +15,7 @@ mod batches;
 mod damage;
 mod formats;
 mod outages;
+mod pages;
 mod sessions;
 mod stamps;
 mod wire;

@@ -1,0 +1,137 @@
+//! A delta in several pages: the next page is on its way while this one becomes durable, and whatever happens in between
+//! costs a page at most.
+
+use crate::wire::*;
+use homing::engine::Options;
+use homing::storage::memory::MemoryJournal;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+const PAGE: usize = 10;
+
+fn paged() -> Options {
+    Options { page: PAGE, ..manual() }
+}
+
+/// A device that knows nothing, beside `rows` on the server.
+fn newcomer(farm: &Farm, rows: usize) -> Device {
+    let author = farm.device(manual());
+    author.sync(farm).unwrap();
+    author.insert(names(rows));
+    author.sync(farm).unwrap();
+    farm.device(paged())
+}
+
+/// The cursor a pull asked from, and where the replica stood at that moment.
+type Pulled = (Option<String>, Option<String>);
+
+fn watch(d: &Device) -> Rc<RefCell<Vec<Pulled>>> {
+    let (engine, seen) = (d.engine.clone(), Rc::new(RefCell::new(vec![])));
+    let there = seen.clone();
+    d.wire.does(move |s| {
+        there.borrow_mut().push((s.cursor.clone(), engine.read(|r| r.standing().cursor.clone())));
+        Act::Pass
+    });
+    seen
+}
+
+#[test]
+fn the_next_page_is_asked_for_before_this_one_is_durable() {
+    let farm = Farm::new(300);
+    let d = newcomer(&farm, 5 * PAGE);
+    let seen = watch(&d);
+    let report = d.sync(&farm).unwrap();
+    assert_eq!((d.rows(), report.pulled), (5 * PAGE, 5 * PAGE));
+    let seen = seen.borrow();
+    assert!((5..=6).contains(&seen.len()), "{seen:?}");
+    assert_eq!(seen[0].0, None);
+    for pair in seen.windows(2) {
+        let [(before, _), (asked, stood)] = pair else { unreachable!() };
+        assert!(asked != before && stood == before, "{asked:?} was asked for when the replica stood at {stood:?}");
+    }
+}
+
+#[test]
+fn a_write_waits_for_one_page_at_most() {
+    let farm = Farm::new(301);
+    let d = newcomer(&farm, 10 * PAGE);
+    let (engine, wrote) = (d.engine.clone(), Rc::new(Cell::new(false)));
+    d.wire.does(move |s| {
+        if !s.push && s.cursor.is_some() && !wrote.replace(true) {
+            let record = (std::sync::Arc::from("mine"), std::sync::Arc::from(r#"{"name":"mine"}"#));
+            let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: vec![record] };
+            engine.write(homing::engine::Request { intents: vec![intent], ..Default::default() }).unwrap();
+        }
+        Act::Pass
+    });
+    d.sync(&farm).unwrap();
+    let seen = d.wire.take();
+    let push = seen.iter().position(|s| s.push).unwrap();
+    assert!(push <= 3, "{seen:?}");
+    assert_eq!((d.rows(), d.pending(), farm.server_rows()), (10 * PAGE + 1, 0, 10 * PAGE + 1));
+    // Nothing was asked for twice.
+    let mut cursors: Vec<_> = seen.iter().map(|s| s.cursor.clone()).collect();
+    cursors.dedup();
+    assert_eq!(cursors.len(), seen.len(), "{seen:?}");
+    farm.check_once();
+}
+
+#[test]
+fn what_fails_on_its_way_takes_nothing_from_the_page_before() {
+    let farm = Farm::new(302);
+    let d = newcomer(&farm, 4 * PAGE);
+    let count = Cell::new(0);
+    d.wire.does(move |_| {
+        count.set(count.get() + 1);
+        if count.get() == 2 { http(503) } else { Act::Pass }
+    });
+    d.sync(&farm).unwrap_err();
+    assert_eq!(d.rows(), PAGE);
+    d.wire.take();
+    d.sync(&farm).unwrap();
+    assert_eq!(d.rows(), 4 * PAGE);
+    assert!(d.wire.take()[0].cursor.is_some(), "it went on where it stood");
+}
+
+#[test]
+fn two_tabs_that_pull_at_once_end_alike() {
+    let farm = Farm::new(303);
+    let author = newcomer(&farm, 8 * PAGE);
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, paged(), "farm", 0), farm.open(&journal, paged(), "farm", 0));
+    drop(author);
+    // Answers of one tab are late while the other one is ahead, and the other way round.
+    for (d, late) in [(&a, 0), (&b, 1)] {
+        let n = Cell::new(0);
+        d.wire.does(move |_| {
+            n.set(n.get() + 1);
+            if n.get() % 2 == late { Act::Slow(50) } else { Act::Slow(5) }
+        });
+    }
+    let (one, other) = (a.start(), b.start());
+    farm.pass(60_000);
+    for (outcome, d) in [(one, &a), (other, &b)] {
+        outcome.borrow().clone().unwrap().unwrap();
+        assert_eq!(d.rows(), 8 * PAGE);
+    }
+    assert_eq!(a.engine.read(homing::core::replica::Replica::digest), b.engine.read(homing::core::replica::Replica::digest));
+    let requests = a.wire.requests() + b.wire.requests();
+    assert!(requests <= 18, "{requests} requests for 8 pages");
+}
+
+#[test]
+fn a_page_that_another_tab_made_void_is_asked_for_again() {
+    let farm = Farm::new(304);
+    let author = newcomer(&farm, 4 * PAGE);
+    let journal = MemoryJournal::new();
+    // The other tab takes smaller pages, is faster with its first, and then gets no further.
+    let (a, b) = (farm.open(&journal, paged(), "farm", 0), farm.open(&journal, Options { page: 7, ..manual() }, "farm", 0));
+    drop(author);
+    a.wire.does(|_| Act::Slow(50));
+    b.wire.does(|s| if s.cursor.is_none() { Act::Slow(5) } else { http(503) });
+    let (one, other) = (a.start(), b.start());
+    farm.pass(60_000);
+    other.borrow().clone().unwrap().unwrap_err();
+    one.borrow().clone().unwrap().unwrap();
+    assert_eq!(a.rows(), 4 * PAGE);
+}
