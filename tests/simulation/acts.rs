@@ -153,6 +153,14 @@ impl History {
         let mut keys: Vec<Key> = (0..2 + self.world.pick(2)).map(|_| self.pick_key()).collect();
         keys.sort();
         keys.dedup();
+        // All of them first: asking takes time, in which what was decided about one may change.
+        let mut seen = true;
+        for key in &keys {
+            seen &= self.sees(d, t, &key.collection);
+        }
+        if !seen || keys.iter().any(|key| !self.tab(d, t).shows(&key.collection)) {
+            return;
+        }
         let (mut intents, mut all) = (vec![], vec![]);
         for key in keys {
             if let Some((intent, atoms)) = self.intent(d, t, &key) {

@@ -354,6 +354,10 @@ impl Replica {
             if let Some(letter) = self.dead_remove(&before) {
                 // Made on the refused version, it carries what that one changed: taken up again, it says so (seed 2599).
                 add_pointers(&mut m.changed, &letter.mutation.changed);
+                if m.on.as_ref() != Some(&before) && m.retry_of.as_ref() != Some(&before) {
+                    // Saved whole by somebody who had not seen it (seed 4248).
+                    self.keep_replaced(&m.key, &letter.mutation.record, at);
+                }
             }
             self.redepend(&before, Some(&m.id));
         }
