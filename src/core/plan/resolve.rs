@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 fn entry(replica: &Replica, id: &Arc<str>) -> Result<Conflict> {
     let row = replica.view(&Key::new(ARCHIVE, id.clone())).ok_or_else(|| Error::new(Code::NotFound, format!("no conflict '{id}'")))?;
-    Conflict::from_record(&row)
+    let conflict = Conflict::from_record(&row)?;
+    replica.require(&conflict.collection)?;
+    Ok(conflict)
 }
 
 /// An ordinary write of the version that lost: a new version on what is there now, whatever happened since.

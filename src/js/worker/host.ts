@@ -177,9 +177,10 @@ class Host {
   }
 }
 
-const PHASES: { readonly [K in CallName]: Phase } = { purge: 'write', sync: 'push', catchUp: 'storage', durable: 'storage', close: 'close', destroy: 'close' }
+const PHASES: { readonly [K in CallName]: Phase } = { load: 'storage', purge: 'write', sync: 'push', catchUp: 'storage', durable: 'storage', close: 'close', destroy: 'close' }
 
 const calls: { readonly [K in CallName]: (engine: Engine, args: readonly Argument[]) => Promise<unknown> } = {
+  load: (engine, [collection]) => engine.load(String(collection)),
   purge: (engine, [before]) => engine.purge(before as string | undefined),
   sync: (engine, [options]) => engine.sync(String(options)),
   catchUp: (engine) => engine.catchUp(),

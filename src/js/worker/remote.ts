@@ -241,6 +241,7 @@ export class Remote implements Engine {
     return this.#call('sync', [options])
   }
 
+  readonly load = (collection: string): Promise<void> => this.#call('load', [collection])
   readonly pause = (): void => this.#tell('pause', [])
   readonly resume = (): void => this.#tell('resume', [])
   readonly online = (yes: boolean): void => this.#tell('online', [yes])
