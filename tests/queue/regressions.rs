@@ -157,7 +157,7 @@ fn a_dead_letter_that_follows_another_of_its_record_carries_the_changes_of_both(
 
 #[test]
 fn a_dead_letter_that_replaces_one_its_author_had_not_seen_leaves_it_in_the_archive() {
-    let mut farm = Farm::new(5, 1);
+    let farm = Farm::new(5, 1);
     let settings = Key::new("settings", "$singleton");
     save(&farm, 0, &settings, Seen::default(), &json!({"a": 1, "b": 1}));
     farm.sync(0);
