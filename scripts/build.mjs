@@ -6,7 +6,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { copyFile, cp, mkdir, readFile, readdir, rm } from 'node:fs/promises'
+import { copyFile, cp, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { setUp } from './setup.mjs'
@@ -23,6 +23,7 @@ With "server": builds the reference server. Without: fills dist/ with the npm pa
   worker.js     the script of a worker that the page starts itself; homing.js has it inlined
   testing.js    a world for tests; uses homing.js
   types/        TypeScript declarations
+  NOTICE        licences of what the bundles contain
 and prints the sizes.`
 
 /** What rustc turns on for this target by default; wasm-opt must know, and must not use more (DESIGN, browser floors). */
@@ -44,8 +45,8 @@ export async function build() {
     await bindWasm(authority, 'homing_authority')
     await optimiseWasm('-O1', AUTHORITY[1], AUTHORITY_WASM)
   }) })
-  const bundled = ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm', AUTHORITY[0], AUTHORITY_WASM]
-  await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/worker.js', 'dist/homing.js', 'dist/slim.js', 'dist/testing.js'], work: () => progress('bundling', bundle) })
+  const bundled = ['src/js', 'package.json', 'package-lock.json', GLUE[0], 'dist/homing.wasm', AUTHORITY[0], AUTHORITY_WASM]
+  await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/worker.js', 'dist/homing.js', 'dist/slim.js', 'dist/testing.js', 'dist/NOTICE'], work: () => progress('bundling', bundle) })
   await unlessDone('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
   await copySchemas()
   await copyConformance()
@@ -78,14 +79,30 @@ async function optimiseWasm(level, from, to) {
 }
 
 async function bundle() {
-  const { build: esbuild } = await import('esbuild')
-  const shared = { absWorkingDir: ROOT, bundle: true, format: 'esm', platform: 'browser', target: BROWSERS, logLevel: 'warning', legalComments: 'none' }
+  const { build: bundler } = await import('esbuild')
+  const packages = new Set()
+  const shared = { absWorkingDir: ROOT, bundle: true, format: 'esm', platform: 'browser', target: BROWSERS, logLevel: 'warning', legalComments: 'none', metafile: true }
+  const esbuild = async (options) => {
+    const { metafile } = await bundler({ ...shared, ...options })
+    for (const input of Object.keys(metafile.inputs)) packages.add(/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1])
+  }
   // A classic script, small: it runs as either kind of worker, and every page that imports homing.js carries it as text.
-  await esbuild({ ...shared, format: 'iife', minify: true, entryPoints: ['src/js/worker/host.ts'], outfile: 'dist/worker.js' })
-  await esbuild({ ...shared, entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm('wasm-bytes', 'dist/homing.wasm'), inlineText('worker-script', 'dist/worker.js')] })
-  await esbuild({ ...shared, entryPoints: ['src/js/slim.ts'], outfile: 'dist/slim.js' })
+  await esbuild({ format: 'iife', minify: true, entryPoints: ['src/js/worker/host.ts'], outfile: 'dist/worker.js' })
+  await esbuild({ entryPoints: ['src/js/index.ts'], outfile: 'dist/homing.js', plugins: [inlineWasm('wasm-bytes', 'dist/homing.wasm'), inlineText('worker-script', 'dist/worker.js')] })
+  await esbuild({ entryPoints: ['src/js/slim.ts'], outfile: 'dist/slim.js' })
   // What is tested is the module that the app imports, not a copy: its errors are instances of the same class.
-  await esbuild({ ...shared, entryPoints: ['src/js/testing.ts'], outfile: 'dist/testing.js', plugins: [inlineWasm('authority-bytes', AUTHORITY_WASM), besideIndex()] })
+  await esbuild({ entryPoints: ['src/js/testing.ts'], outfile: 'dist/testing.js', plugins: [inlineWasm('authority-bytes', AUTHORITY_WASM), besideIndex()] })
+  packages.delete(undefined)
+  await writeNotice([...packages].sort())
+}
+
+/** The licences of the packages that are in the bundles, as these ask for. */
+async function writeNotice(packages) {
+  const texts = await Promise.all(packages.map(async (name) => {
+    const { version, license } = JSON.parse(await readFile(join(ROOT, 'node_modules', name, 'package.json'), 'utf8'))
+    return `${name} ${version} (${license})\n\n${(await readFile(join(ROOT, 'node_modules', name, 'LICENSE'), 'utf8')).trim()}\n`
+  }))
+  await writeFile(join(ROOT, 'dist/NOTICE'), `The scripts of this package contain parts of:\n\n${texts.join('\n\n')}`)
 }
 
 /** `import bytes from 'homing:<name>'`: a function that decodes the module; importing it does no work. */
@@ -96,10 +113,17 @@ function inlineWasm(name, file) {
       onResolve({ filter: new RegExp(`^homing:${name}$`) }, ({ path }) => ({ path, namespace: 'homing' }))
       onLoad({ filter: /.*/, namespace: 'homing' }, async () => {
         const base64 = (await readFile(join(ROOT, file))).toString('base64')
-        return { loader: 'js', contents: decoder(JSON.stringify(base64)) }
+        return { loader: 'js', resolveDir: join(ROOT, 'src/js'), contents: inlined(JSON.stringify(base64)) }
       })
     },
   }
+}
+
+/** A module whose default export decodes the inlined wasm. */
+function inlined(literal) {
+  return `import { decodeBase64 } from './base64.ts'
+export function base64() { return ${literal} }
+export default function bytes() { return decodeBase64(base64()) }`
 }
 
 /** `import text from 'homing:<name>'`: a function that gives the file. */
@@ -156,16 +180,3 @@ async function main() {
 }
 
 if (isMain(import.meta)) await runMain(main)
-
-/** A module whose default export decodes the inlined wasm; a loop where the browser cannot do it itself, which is 60 times slower. */
-function decoder(literal) {
-  return `export function base64() { return ${literal} }
-export default function bytes() {
-  const text = base64()
-  if (typeof Uint8Array.fromBase64 === 'function') return Uint8Array.fromBase64(text)
-  const binary = atob(text)
-  const decoded = new Uint8Array(binary.length)
-  for (let at = 0; at < decoded.length; at++) decoded[at] = binary.charCodeAt(at)
-  return decoded
-}`
-}

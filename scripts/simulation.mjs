@@ -7,9 +7,9 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setUp } from './setup.mjs'
-import { ROOT, cargoEnv } from './support/environment.mjs'
+import { ROOT, cargoEnv, wasmEnv } from './support/environment.mjs'
 import { SERVER } from './support/mutants-server.mjs'
-import { MERGE, NAMED, RULES } from './support/mutants.mjs'
+import { MERGE, NAMED, RULES, STORAGE } from './support/mutants.mjs'
 import { startPostgres } from './support/postgres.mjs'
 import { SetupError, isMain, run, runMain } from './support/process.mjs'
 
@@ -17,7 +17,7 @@ const HELP = `Usage: npm run test:simulation [-- --mutants | --rules] [--only NA
 
 Runs histories of 3 to 5 devices with every fault there is, and prints how many of each; fails when a promise of DESIGN 10 is broken.
   --mutants   breaks the ${NAMED.length} lines that the queue and the protocol rest on, one at a time in a copy, and prints the seed that caught each
-  --rules     the same for the rules of the design (${RULES.length + MERGE.length + SERVER.length} more), each caught by a seed or by a test that is named
+  --rules     the same for the rules of the design (${RULES.length + STORAGE.length + MERGE.length + SERVER.length} more), each caught by a seed or by a test that is named
   --only      only those whose name begins so
 Environment: HISTORIES (5000), FIRST (0); SEED runs one history and prints every step.`
 
@@ -31,8 +31,8 @@ async function caughtBy({ name, file, find, replace, by }, copy, env) {
   const text = await readFile(path, 'utf8')
   await writeFile(path, text.replace(find, () => replace))
   const script = by?.endsWith('.mjs')
-  const [program, args] = script ? ['node', ['--test', '--test-force-exit', '--test-reporter=tap', by]] : ['cargo', by === undefined ? TEST : ['test', '--quiet', ...by.split(' ')]]
-  const { code, stdout, stderr } = await run(program, args, { cwd: copy, env, quiet: true, allowFailure: true, ...(script && { timeout: 60_000 }) })
+  const [program, args] = script ? ['node', ['--test', '--test-force-exit', '--test-reporter=tap', by]] : command(by)
+  const { code, stdout, stderr } = await run(program, args, { cwd: copy, env: program === 'wasm-pack' ? { ...await wasmEnv(), ...env } : env, quiet: true, allowFailure: true, ...(script && { timeout: 60_000 }) })
   await writeFile(path, text)
   // A file that cannot be loaded is told as one test that failed.
   const ran = script ? /^ +---$/m.test(stdout) && !/^not ok \d+ - \S+\.mjs$/m.test(stdout) : /^running [1-9]/m.test(stdout)
@@ -40,6 +40,12 @@ async function caughtBy({ name, file, find, replace, by }, copy, env) {
   const [, seed, what] = /^SEED=(\d+): (.*)$/m.exec(stdout) ?? []
   if (code === 0 || by === undefined && seed === undefined) return null
   return by === undefined ? `seed ${seed}, ${what.slice(0, 100)}` : by
+}
+
+function command(by) {
+  const [first, ...rest] = by?.split(' ') ?? []
+  if (first === '--browser') return ['wasm-pack', ['test', '--headless', '--chrome', '.', '--test', ...rest]]
+  return ['cargo', by === undefined ? TEST : ['test', '--quiet', first, ...rest]]
 }
 
 async function mutants(list, more) {
@@ -67,7 +73,7 @@ async function main() {
   const { values } = parseArgs({ options: { mutants: { type: 'boolean' }, rules: { type: 'boolean' }, only: { type: 'string' }, help: { type: 'boolean' } } })
   if (values.help) return console.log(HELP)
   const chosen = ({ name }) => values.only === undefined || values.only.split(',').some((start) => name.startsWith(start))
-  const list = [...(values.mutants ? NAMED : []), ...(values.rules ? [...RULES, ...MERGE, ...SERVER] : [])].filter(chosen)
+  const list = [...(values.mutants ? NAMED : []), ...(values.rules ? [...RULES, ...STORAGE, ...MERGE, ...SERVER] : [])].filter(chosen)
   const asked = list.some(({ postgres }) => postgres)
   await setUp(asked ? ['rust', 'postgres'] : ['rust'])
   if (values.mutants || values.rules) {

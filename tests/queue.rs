@@ -13,6 +13,8 @@
 
 #[path = "queue/archive.rs"]
 mod archive;
+#[path = "queue/both.rs"]
+mod both;
 #[path = "queue/contracts.rs"]
 mod contracts;
 #[path = "queue/deletes.rs"]

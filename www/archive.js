@@ -8,12 +8,13 @@ import { element, formatTime, keyedList } from './dom.js'
 const LIMIT = 100
 
 /**
- * @param {{ db: any, dialog: { open: (conflict: any) => void } }} parts
+ * @param {{ db: any, dialog: { open: (conflict: any, returnTo?: HTMLElement) => void } }} parts
  * @returns {HTMLElement}
  */
 export function createArchive({ db, dialog }) {
   const unresolvedList = element('ul', { class: 'rows', dataset: { testid: 'unresolved' } })
   const archiveList = element('ul', { class: 'rows', dataset: { testid: 'archive' } })
+  const waiting = element('h3', { tabindex: '-1', dataset: { testid: 'waiting' } }, 'Waiting for your decision')
   const nothing = element('p', { class: 'hint' }, 'Nothing waits for a decision.')
   const empty = element('p', { class: 'hint' }, 'No version was overwritten yet.')
   const unresolved = keyedList(unresolvedList, { key: ({ id }) => id, create: createQuestion })
@@ -24,7 +25,7 @@ export function createArchive({ db, dialog }) {
     let shown = conflict
     const node = element('li', { class: 'row question', dataset: { testid: 'unresolved-conflict', id: conflict.id } },
       element('p', {}, sentence),
-      element('button', { type: 'button', dataset: { testid: 'decide' }, 'aria-label': `Decide: ${sentence}`, onclick: () => dialog.open(shown) }, 'Decide…'))
+      element('button', { type: 'button', dataset: { testid: 'decide' }, 'aria-label': `Decide: ${sentence}`, onclick: () => dialog.open(shown, waiting) }, 'Decide…'))
     return { node, update: (next) => { shown = next } }
   }
 
@@ -57,7 +58,7 @@ export function createArchive({ db, dialog }) {
   db.conflicts.subscribe(show)
   show()
   return element('div', {},
-    element('section', { class: 'card' }, element('h3', {}, 'Waiting for your decision'), nothing, unresolvedList),
+    element('section', { class: 'card' }, waiting, nothing, unresolvedList),
     element('section', { class: 'card' }, element('h3', {}, 'Archive of overwritten versions'),
       element('p', { class: 'hint' }, 'When two devices change the same record, the later change is kept and the other version is put here.'),
       empty, archiveList))

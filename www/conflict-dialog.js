@@ -4,25 +4,32 @@
 import { describeConflict, isOurs } from './conflict-words.js'
 import { createDiff } from './diff.js'
 import { element } from './dom.js'
+import { explain } from './notices.js'
 
 /**
  * @param {{ db: any, notices: any, root: HTMLElement }} parts
- * @returns {{ open: (conflict: any) => void }} `open` for the list on Config; new conflicts of this device open by themselves
+ * @returns {{ open: (conflict: any, returnTo?: HTMLElement) => void }} `open` for the list on Config, with where the focus goes when
+ *   what opened it is gone; new conflicts of this device open by themselves
  */
 export function createConflictDialog({ db, notices, root }) {
   const title = element('h2', { id: 'conflict-title', tabindex: '-1', dataset: { testid: 'conflict-title' } })
   const body = element('div', {})
   const buttons = element('div', { class: 'buttons' })
+  // Notices are out of reach while this is open.
+  const problem = element('p', { class: 'problem', role: 'alert' })
   const dialog = element('dialog', { class: 'conflict', 'aria-labelledby': 'conflict-title', dataset: { testid: 'conflict-dialog' } },
-    element('p', { class: 'eyebrow' }, 'Your decision is needed'), title, body, buttons)
+    element('p', { class: 'eyebrow' }, 'Your decision is needed'), title, body, problem, buttons)
   root.append(dialog)
 
   let current = null
+  let back = null
   const asked = new Set()
 
-  function open(conflict) {
+  function open(conflict, returnTo = null) {
     asked.add(conflict.id)
     current = conflict
+    back = returnTo
+    problem.textContent = ''
     const { sentence, choices, left, right } = describeConflict(conflict, db.clientId)
     const diff = createDiff({ left, right, base: conflict.base })
     diff.hidden = true
@@ -32,7 +39,6 @@ export function createConflictDialog({ db, notices, root }) {
       onclick: () => {
         diff.hidden = !diff.hidden
         view.setAttribute('aria-expanded', String(!diff.hidden))
-        view.textContent = diff.hidden ? 'View diff' : 'Hide diff'
       },
     }, 'View diff')
     body.replaceChildren(element('p', {}, 'Nothing is lost: the other version stays in the archive.'), diff)
@@ -50,9 +56,14 @@ export function createConflictDialog({ db, notices, root }) {
   async function decide(choice) {
     const { id, label } = current
     for (const button of buttons.children) button.disabled = true
-    const done = await notices.watch(db.conflicts.resolve(id, choice))
-    for (const button of buttons.children) button.disabled = false
-    if (!done) return
+    try {
+      await db.conflicts.resolve(id, choice)
+    } catch (error) {
+      for (const button of buttons.children) button.disabled = false
+      problem.textContent = explain(error)
+      title.focus()
+      return
+    }
     dialog.close()
     notices.say(`Decided: ${label}.`)
   }
@@ -72,6 +83,9 @@ export function createConflictDialog({ db, notices, root }) {
 
   dialog.addEventListener('close', () => {
     current = null
+    // The row with the button that opened it goes with the decision.
+    if (document.activeElement === document.body) back?.focus()
+    back = null
     showNext()
   })
   db.conflicts.subscribe(showNext)

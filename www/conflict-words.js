@@ -49,9 +49,18 @@ export function isOurs(conflict, clientId) {
   return conflict.mineBy === null || conflict.mineBy === clientId
 }
 
+const RULES = {
+  lww: 'the later change wins',
+  fww: 'the first change wins',
+  fields: 'the later change of each field wins',
+  'append-only': 'entries are never changed',
+  'server-wins': 'what the server has wins',
+  'client-wins': 'who syncs last wins',
+}
+
 /** Who won a merge and who decided it, in words. */
 export function describeOutcome(conflict, clientId) {
-  const by = conflict.status === 'resolved' ? 'decided by a user' : `merged by rule (${conflict.policy})`
+  const by = conflict.status === 'resolved' ? 'decided by a user' : RULES[conflict.policy] ?? `by rule (${conflict.policy})`
   const titles = titlesOf(conflict, clientId)
   return conflict.winner === 'merged' ? `Both were joined, ${by}` : `${titles[conflict.winner]} was kept, ${by}`
 }

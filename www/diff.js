@@ -32,7 +32,7 @@ export function createDiff({ left, right, base = null }) {
   const { changed, same } = oneIsGone ? compareVersions(base ?? withFields(gone) ?? alive, alive) : compareVersions(left.version, right.version)
   const cell = ({ version, isGone }, field) => element('td', {}, isGone ? 'deleted' : show(version?.[field]))
   const line = (field, mark) => element('tr', { class: mark ? 'changed' : null, dataset: { field } },
-    element('th', { scope: 'row' }, field, mark ? element('span', { class: 'mark' }, 'changed') : null),
+    element('th', { scope: 'row' }, field, mark ? [' ', element('span', { class: 'mark' }, 'changed')] : null),
     sides.map((side) => cell(side, field)))
   return element('div', { class: 'diff-scroll', tabindex: '0', role: 'region', 'aria-label': 'Both versions' },
     element('table', { class: 'diff', dataset: { testid: 'diff' } },

@@ -2,8 +2,8 @@
 // is in shipped code. Where no simulated history can notice (it has no server ids and no references), a test is named instead.
 // `find` stands exactly once in its file; where it does not, the mutant is out of date and the run fails.
 
-/** `by`: the arguments of `cargo test` that name the test which must fail, or the file of a unit test in JavaScript; without it the
- * simulation must.
+/** `by`: the arguments of `cargo test` that name the test which must fail, `--browser` and the same for one in a browser, or the file of
+ * a unit test in JavaScript; without it the simulation must.
  * @typedef {{ name: string, file: string, find: string, replace: string, by?: string }} Mutant */
 
 /** What the queue and the protocol rest on. @type {readonly Mutant[]} */
@@ -109,10 +109,38 @@ export const RULES = [
   { name: 'put: what an old form replaces is kept', file: 'src/core/plan/enqueue.rs', find: '    if let Some(lost) = lost {', replace: '    if let Some(lost) = lost.filter(|_| false) {', by: '--test queue regressions::an_old_form_saved' },
   { name: 'put: an old form removes only what its author saw', file: 'src/core/plan/enqueue.rs', find: 'Policy::Fields if op == Op::Update => on_top(replica, key, &record, view, seen)?,', replace: 'Policy::Fields if false => on_top(replica, key, &record, view, seen)?,', by: '--test queue regressions::an_old_form_removes' },
   { name: 'dlorder: a letter keeps the changes of the one before', file: 'src/core/replica/response.rs', find: '                add_pointers(&mut m.changed, &letter.mutation.changed);\n', replace: '                let _ = letter;\n', by: '--test queue regressions::a_dead_letter_that_follows' },
+  { name: 'dlorder: a letter leaves one it had not seen in the archive', file: 'src/core/replica/response.rs', find: 'if m.on.as_ref() != Some(&before) && m.retry_of', replace: 'if false && m.retry_of', by: '--test queue regressions::a_dead_letter_that_replaces' },
   { name: 'dlorder: letters keep their order', file: 'src/core/replica/mod.rs', find: '        letters.sort_by_key(|letter| letter.at);\n', replace: '        let _ = &mut letters;\n', by: '--test queue regressions::dead_letters_keep_their_order' },
   { name: 'dlorder: a letter taken back is a letter again', file: 'src/core/replica/undo.rs', find: 'Some(d) => _ = self.dead_put(*d),', replace: 'Some(_) => {}', by: '--test queue regressions::dead_letters_keep_their_order' },
   { name: 'R15: an edit behind a decision is made on it', file: 'src/core/plan/enqueue.rs', find: 'letter.filter(|l| l.op == Op::Create && last.is_none())', replace: 'letter.filter(|l| l.op == Op::Create)', by: '--test queue regressions::an_edit_behind_a_decision' },
   { name: 'a conflict keeps what an old form had not seen', file: 'src/core/replica/response.rs', find: 'if later.on.as_ref() != Some(&below) {\n                    // Saved whole by somebody who had not seen what was below it', replace: 'if false {\n                    //', by: '--test queue regressions::a_conflict_archives' },
+]
+
+/** What is stored: damage, full disks, newer formats, and collections that are not in memory. @type {readonly Mutant[]} */
+export const STORAGE = [
+  { name: 'storage: what cannot be read is fetched again', file: 'src/core/replica/later.rs', find: '    pub fn missing_something(&mut self) {\n        self.standing.cursor = None;\n', replace: '    pub fn missing_something(&mut self) {\n', by: '--test faults_native damage::' },
+  { name: 'storage: numbers that may be lost are not given again', file: 'src/engine/load.rs', find: 'while self.replica.client().is_empty() || !self.unreadable.is_empty() {', replace: 'while self.replica.client().is_empty() {', by: '--test faults_native damage::f25_an_unreadable_row' },
+  { name: 'storage: damage is told', file: 'src/engine/load.rs', find: 'memory.report.notices.extend(unreadable.into_iter().map(Notice::Error));', replace: 'drop(unreadable);', by: '--test faults_native damage::' },
+  { name: 'storage: and compacted away', file: 'src/engine/load.rs', find: '        if !std::mem::replace(&mut memory.compacting, true) {\n', replace: '        if false {\n', by: '--test faults_native damage::f25_an_unreadable_row' },
+  { name: 'storage: a full disk keeps what became of the writes', file: 'src/engine/sync.rs', find: 'error.code == Code::StorageFull && entry.leave_rows()', replace: 'error.code == Code::StorageFull && false', by: '--test faults_native batches::f11_a_disk_too_full' },
+  { name: 'storage: and asks for the rows again', file: 'src/core/journal.rs', find: '        response.asked = Some(String::new());\n', replace: '', by: '--test faults_native batches::f11_a_disk_too_full' },
+  { name: 'storage: nobody compacts what a newer version wrote', file: 'src/storage/indexeddb/mod.rs', find: '                check_format(&format.value().await?)?;\n', replace: '                let _ = format;\n', by: '--browser browser_journal a_newer_format_is_refused_also' },
+  { name: 'lazy: a compaction reads what rows wait for', file: 'src/engine/compact.rs', find: '            self.read_awaited_in_turn().await?;\n', replace: '', by: '--test lazy a_compaction_loses_nothing' },
+  { name: 'lazy: or does not happen', file: 'src/core/replica/segments.rs', find: '        self.awaited().first().map_or(Ok(()), |name| self.require(name))?;\n', replace: '        self.absent.values_mut().for_each(|absent| *absent = super::absent::Absent::default());\n', by: '--test lazy a_snapshot_is_refused' },
+  { name: 'lazy: nothing is written to what was not read', file: 'src/core/plan.rs', find: '.map_or(Ok(()), |collection| replica.require(collection))?;', replace: ';', by: '--test lazy nothing_is_written' },
+  { name: 'lazy: rows wait for the collection', file: 'src/core/replica/absent.rs', find: '        absent.rows.extend(page.rows.iter().cloned());\n', replace: '        let _ = &mut absent.rows;\n', by: '--test lazy what_arrives' },
+  { name: 'lazy: what is unsent keeps its collection', file: 'src/core/replica/absent.rs', find: 'self.standing.sweep.is_some() || self.tables.contains_key(*name) || disputed(name)', replace: 'self.standing.sweep.is_some() || disputed(name)' },
+  { name: 'lazy: so does a conflict that waits', file: 'src/core/replica/absent.rs', find: '|| self.tables.contains_key(*name) || disputed(name)', replace: '|| { let _ = disputed; self.tables.contains_key(*name) }' },
+  { name: 'lazy: also one that arrives', file: 'src/core/replica/absent.rs', find: 'wanted.extend(response.changes.iter().flat_map(disputed)),', replace: '{ let _ = (response, disputed); }' },
+  { name: 'lazy: what another tab writes takes the rows it was made on', file: 'src/engine/append.rs', find: 'let wanted = self.inner.memory.borrow().replica.wanted_by(&entries);', replace: 'let wanted = Vec::new();', by: '--test lazy another_tab' },
+  { name: 'lazy: a replacement sync reads them all', file: 'src/core/replica/absent.rs', find: 'Entry::Response(response) if response.reset || response.asked.is_none() =>', replace: 'Entry::Response(_) if false =>', by: '--test lazy a_replacement_sync' },
+  { name: 'lazy: and keeps them until it is done', file: 'src/core/replica/absent.rs', find: '        if self.standing.sweep.is_some() {\n', replace: '        if false {\n' },
+  { name: 'lazy: ids given meanwhile', file: 'src/core/replica/remap.rs', find: '            self.rename_absent();\n', replace: '', by: '--test lazy an_id_given_meanwhile' },
+  { name: 'lazy: also over a compaction', file: 'src/core/replica/absent.rs', find: 'provisional: false,\n            renamed: absent.renamed,', replace: 'provisional: false,\n            renamed: false,', by: '--test lazy an_id_given_meanwhile' },
+  { name: 'lazy: also where it is lazy no more', file: 'src/core/replica/segments.rs', find: '            replica.replace_row_ids(&aside.collection);\n', replace: '            let _ = aside;\n', by: '--test lazy an_id_given_meanwhile' },
+  { name: 'lazy: what is not stored yet stays', file: 'src/core/replica/absent.rs', find: 'self.dirty.is_empty()\n            && self.fresh.is_empty()\n            && self', replace: 'self' },
+  { name: 'lazy: what stands in for others is read', file: 'src/core/replica/absent.rs', find: '        !self.provisional\n', replace: '        self.bytes < u64::MAX\n' },
+  { name: 'lazy: a segment that cannot be read is fetched again', file: 'src/engine/lazy.rs', find: '                while !engine.append_entry(&Entry::Forget, Source::Local).await? {}\n', replace: '', by: '--test lazy one_that_cannot_be_read' },
 ]
 
 /** Merging, conflicts and the archive. @type {readonly Mutant[]} */
@@ -145,8 +173,13 @@ export const MERGE = [
   { name: 'merge: what stands behind a refused edit has its texts', file: 'src/core/replica/response.rs', find: 'if self.policy(&m.key) != Policy::Fields {', replace: 'if false {', by: '--test merge texts::an_edit_behind' },
   { name: 'merge: so has what is written on it later', file: 'src/core/plan/enqueue.rs', find: 'let mut first = dead.texts.clone();', replace: 'let mut first = texts.clone();', by: '--test merge texts::an_edit_behind' },
   { name: 'merge: a retry says which texts it changed', file: 'src/core/plan/letters.rs', find: '                add_texts(&mut texts, merge::seen_texts(&dead.record, &record, replica.rules(&dead.key).types));\n', replace: '                let _ = &mut texts;\n', by: '--test merge texts::a_retried_edit' },
-  { name: 'conflict: mine is what mine did, not what it came to', file: 'src/core/merge/typed/mod.rs', find: 'let counter = if one.dropped(&two).is_some() {', replace: 'let counter = if true {', by: '--test merge disputes::mine_is' },
-  { name: 'conflict: mine is set where the two do not add up', file: 'src/core/merge/typed/mod.rs', find: 'let counter = if one.dropped(&two).is_some() {', replace: 'let counter = if false {', by: '--test merge disputes::two_creates' },
+  { name: 'conflict: mine is what mine did, not what it came to', file: 'src/core/merge/typed/mod.rs', find: 'types.iter().filter(|(name, _)| joined.apart(name))', replace: 'types.iter().filter(|(_, kind)| **kind == FieldType::Counter)', by: '--test merge disputes::mine_is' },
+  { name: 'conflict: mine is set where the two do not add up', file: 'src/core/merge/typed/mod.rs', find: 'types.iter().filter(|(name, _)| joined.apart(name))', replace: 'types.iter().filter(|_| false)', by: '--test merge disputes::two_creates' },
+  { name: 'conflict: mine, set, goes on from where others count', file: 'src/core/merge/typed/mod.rs', find: 'let counter = there.counter(name).moved(now, actor);', replace: 'let counter = said.counter(name).moved(now, actor);', by: '--lib merge::typed::laws::a_preference' },
+  { name: 'R11: what was written for mine follows it', file: 'src/core/authority/stage.rs', find: 'self.waiting.entry(conflict).or_default().insert(key.clone());', replace: 'let _ = conflict;', by: '--test queue both::what_was_written' },
+  { name: 'R11: also what comes after the decision', file: 'src/core/authority/needs.rs', find: '    needs.ids.extend(snapshot.receipts.values().filter_map(met).map(|conflict| Arc::from(conflict.id)));\n', replace: '    let _ = met;\n', by: '--test queue both::what_was_written' },
+  { name: 'R11: also what is written while it waits', file: 'src/core/plan/depends.rs', find: '.or_else(held)', replace: '', by: '--test queue both::what_was_written' },
+  { name: 'conflict: mine is the join of the two', file: 'src/core/merge/typed/mod.rs', find: 'let joined = join(mine, row, true, None, types)?;', replace: 'let joined = join(mine, mine, true, None, types)?;', by: '--lib merge::typed::laws::a_preference' },
   { name: 'conflict: it is told as mine', file: 'src/core/authority/judge.rs', find: 'rest(mine, types)?.same_content(&rest(rec, types)?)', replace: 'mine.same_content(rec)', by: '--test merge disputes::mine_is' },
   { name: 'conflict: mine has its texts', file: 'src/core/plan/resolve.rs', find: 'let texts = theirs.as_ref().and_then(|t| merge::seen_texts(t, &record, replica.rules(&key).types));', replace: 'let texts = Some(Default::default());', by: '--test merge texts::a_decision_for_mine' },
   { name: 'conflict: only who ran into it is asked', file: 'src/core/replica/archive.rs', find: 'map(|by| by == self.client)', replace: 'map(|_| true)', by: '--test queue policies::manual_keeps' },

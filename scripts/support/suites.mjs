@@ -17,7 +17,7 @@ import { run } from './process.mjs'
 const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 'hostile'].flatMap((name) => ['--test', name])
 
 /** Tests of the shell that run once more with every database in a worker. */
-const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed'].map((name) => `tests/js/${name}.test.mjs`)
+const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed', 'lazy'].map((name) => `tests/js/${name}.test.mjs`)
 
 /** @type {readonly Suite[]} */
 export const SUITES = [

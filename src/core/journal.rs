@@ -358,6 +358,16 @@ fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Resu
 }
 
 impl<R> Change<R> {
+    /// The collection of the records that it says something of; of a mutation that is known, only its name is said.
+    pub fn collection(&self) -> Option<&Arc<str>> {
+        match self {
+            Change::Creates { collection, .. } | Change::Local { collection, .. } => Some(collection),
+            Change::Add(m) | Change::Swap(m) | Change::DeadEdit(m) => Some(&m.key.collection),
+            Change::Mine { key, .. } | Change::Unhold { key } => Some(&key.collection),
+            Change::Drop { .. } | Change::Undead { .. } | Change::Redepend { .. } => None,
+        }
+    }
+
     fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Change<S>, E> {
         Ok(match self {
             Change::Creates { collection, first, records, imported, depends_on } => {

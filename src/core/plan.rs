@@ -116,6 +116,23 @@ pub enum Intent {
     },
 }
 
+impl Intent {
+    /// Whose records it is about, where it says so.
+    fn collection(&self) -> Option<&str> {
+        match self {
+            Intent::Insert { collection, .. } | Intent::Import { collection, .. } => Some(collection),
+            Intent::Update { key, .. } | Intent::Put { key, .. } | Intent::Delete { key } | Intent::Undelete { key } => {
+                Some(&key.collection)
+            }
+            Intent::Resolve { .. }
+            | Intent::Reinstate { .. }
+            | Intent::Retry { .. }
+            | Intent::DiscardDead { .. }
+            | Intent::Discard { .. } => None,
+        }
+    }
+}
+
 /// What to keep of a conflict.
 #[derive(Clone, Debug)]
 pub enum Choice {
@@ -172,12 +189,14 @@ pub struct Plan {
 ///
 /// # Errors
 /// `invalid-record`, `invalid-id`, `too-large` with the path; `duplicate-id`, `not-found`, `append-only`,
-/// `queue-full`, `blocked`, `duplicate-key`.
+/// `queue-full`, `blocked`, `duplicate-key`, `not-loaded`.
 pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Plan> {
     if let Some(again) = once::again(replica, context) {
         return again;
     }
-    match aliases::current(replica, intent).as_ref() {
+    let current = aliases::current(replica, intent);
+    current.collection().map_or(Ok(()), |collection| replica.require(collection))?;
+    match current.as_ref() {
         Intent::Insert { collection, records } => insert(replica, collection, records, context),
         Intent::Import { collection, records } => import::import(replica, collection, records, context),
         Intent::Update { key, set, unset } => {

@@ -104,7 +104,7 @@ pub struct WireMutation {
     /// Applied or refused together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// The conflict it resolves.
+    /// The conflict it resolves; the create of another record of that collection: by keeping both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<String>,
 }

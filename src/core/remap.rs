@@ -1,12 +1,14 @@
-//! Ids that change: what a device called a record until the server gave it an id (DESIGN §6.7).
+//! Ids that change: what a device called a record until the server gave it an id (DESIGN §6.7), and of two records under one id the
+//! one that gets another (R11).
 //!
 //! Lives here: finding such ids in a record and replacing them. Pure text work; only a string that *is* an id is
 //! touched, never one that merely contains it. Not here: the maps (`replica`, `authority`).
 
 use crate::core::error::Result;
-use crate::core::record::{Envelope, Fields, OPTIMISTIC_PREFIX, Record, check_id};
+use crate::core::record::{Envelope, Fields, Key, OPTIMISTIC_PREFIX, Record, check_id};
 use crate::core::stamp::Stamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Looks the server's id of an optimistic one up.
@@ -74,9 +76,36 @@ pub fn translate(record: &Record, ids: Lookup<'_>) -> Result<Option<Record>> {
     if !translate_value(&mut body, ids) {
         return Ok(None);
     }
-    let (text, id) = (body.to_string(), ids(record.id()).unwrap_or_else(|| record.id().clone()));
-    let envelope = Envelope { id: &id, updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
-    Ok(Some(Record::build(envelope, &Fields::split(&text)?)))
+    let id = ids(record.id()).unwrap_or_else(|| record.id().clone());
+    Ok(Some(rebuilt(record, &id, &body)?))
+}
+
+/// The same version with other content.
+fn rebuilt(record: &Record, id: &str, body: &Value) -> Result<Record> {
+    let envelope = Envelope { id, updated_at: record.updated_at(), deleted_at: record.deleted_at(), rev: record.rev() };
+    Ok(Record::build(envelope, &Fields::split(&body.to_string())?))
+}
+
+/// The record with every declared reference to `from` leading to `to`; `None` where it has none. Any text can be an id that people
+/// chose, so only what is declared is one.
+///
+/// # Errors
+/// `invalid-record` when the text is broken.
+pub fn refer(record: &Record, references: &BTreeMap<String, String>, from: &Key, to: &str) -> Result<Option<Record>> {
+    let fields: Vec<&String> = references.iter().filter(|(_, target)| **target == *from.collection).map(|(field, _)| field).collect();
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let mut body: Map<String, Value> = record.value()?;
+    let mut found = false;
+    for field in fields {
+        let Some(value) = body.get_mut(field) else { continue };
+        replace(value, &mut |text| {
+            found |= text == &*from.id;
+            (text == &*from.id).then(|| to.to_owned())
+        });
+    }
+    found.then(|| rebuilt(record, record.id(), &Value::Object(body))).transpose()
 }
 
 /// Any JSON text with every known optimistic id replaced; `None` when there is none.
@@ -130,6 +159,19 @@ mod tests {
         assert_eq!(translate(&record, &own).unwrap().unwrap().id().as_ref(), "s2");
         assert_eq!(translate(&record, &|_| None).unwrap(), None);
         assert_eq!(optimistic_ids(text), ["optimistic_a", "optimistic_b", "optimistic_b", "optimistic_bb"].map(Arc::from));
+    }
+
+    #[test]
+    fn a_reference_is_what_is_declared_as_one() {
+        let text = r#"{"id":"l","flockId":"f","flocks":["f","g"],"houseId":"f","name":"f","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null,"_rev":7}"#;
+        let record = Record::parse(text).unwrap();
+        let references =
+            [("flockId", "flocks"), ("flocks", "flocks"), ("houseId", "houses")].map(|(f, t)| (f.to_owned(), t.to_owned())).into();
+        let to = |from: &str| refer(&record, &references, &Key::new("flocks", from), "x").unwrap();
+        let want = text.replace(r#""flockId":"f""#, r#""flockId":"x""#).replace(r#"["f","g"]"#, r#"["x","g"]"#);
+        assert_eq!(to("f").unwrap().text(), want);
+        assert_eq!(to("h"), None);
+        assert_eq!(refer(&record, &BTreeMap::new(), &Key::new("flocks", "f"), "x").unwrap(), None);
     }
 
     #[test]

@@ -236,6 +236,18 @@ impl Schema {
         self.collection(collection)?.ordinal.as_ref()
     }
 
+    /// Whether the collection is read only when it is asked for.
+    #[must_use]
+    pub fn is_lazy(&self, collection: &str) -> bool {
+        self.collection(collection).is_some_and(|c| c.lazy)
+    }
+
+    /// Whether any collection is.
+    #[must_use]
+    pub fn has_lazy(&self) -> bool {
+        self.collections.values().any(|c| c.lazy)
+    }
+
     /// Whether the collection leaves the device.
     #[must_use]
     pub fn syncs(&self, collection: &str) -> bool {

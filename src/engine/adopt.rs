@@ -36,7 +36,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     async fn take_over<K: Journal>(&self, other: &K, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<usize> {
         let schema: Arc<_> = self.read(|r| r.schema().clone()).into();
-        let mut fold = load(other, &schema).await?;
+        self.load_all().await?;
+        let mut fold = load(other, &schema, &|_| true).await?;
         // Many of its last writes may not be folded yet.
         let mut unreadable = std::mem::take(&mut fold.unreadable);
         unreadable.append(&mut fold.finish());

@@ -96,6 +96,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     pub(super) async fn append_entry(&self, entry: &Entry, source: Source) -> Result<bool> {
         let _turn = self.inner.turn.lock().await;
         self.check_open()?;
+        let wanted = self.inner.memory.borrow().replica.wanted_by([entry]);
+        if !self.read_in_turn(wanted).await? {
+            self.inner.platform.notify();
+            return Ok(false);
+        }
         let head = self.inner.memory.borrow().head;
         let bytes = encode(std::slice::from_ref(entry))?;
         let size = bytes.len() as u64;
@@ -148,6 +153,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             Tail::Rows(rows, newest) => {
                 let bytes = rows.iter().map(|row| row.bytes.len() as u64).sum::<u64>();
                 let (entries, unreadable) = entries_of(rows);
+                let wanted = self.inner.memory.borrow().replica.wanted_by(&entries);
+                if !self.read_in_turn(wanted).await? {
+                    return Ok(());
+                }
                 let now = self.inner.platform.now();
                 let mut memory = self.inner.memory.borrow_mut();
                 memory.collect(Source::Local);
@@ -172,8 +181,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// Another tab compacted what this one had not read: the stored state is the state.
     pub(super) async fn reload_in_turn(&self) -> Result<()> {
-        let schema = self.inner.memory.borrow().replica.schema.clone();
-        let mut fold = self.noting(load(&self.inner.journal, &schema).await)?;
+        let (schema, keep) = {
+            let memory = self.inner.memory.borrow();
+            (memory.replica.schema.clone(), memory.kept())
+        };
+        let mut fold = self.noting(load(&self.inner.journal, &schema, &|name| keep.contains(name)).await)?;
         let mut unreadable = fold.finish();
         unreadable.append(&mut fold.unreadable);
         let now = self.inner.platform.now();
@@ -196,7 +208,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
 impl super::Speculation {
     /// The records it touches, as planned.
-    fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<Key> {
         let mut keys = Vec::new();
         for change in self.plans.iter().flat_map(|p| &p.changes) {
             match change {

@@ -60,6 +60,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             // Between two appends memory is exactly the fold up to the head, once what is not durable is aside.
             let _turn = self.inner.turn.lock().await;
             self.check_open()?;
+            self.read_awaited_in_turn().await?;
             let now = self.inner.platform.now();
             let mut memory = self.inner.memory.borrow_mut();
             if memory.head == memory.compacted {
@@ -71,13 +72,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let outcome = self.write_segments(&snapshot, expected, through).await;
         match outcome {
             Ok((Compacted::Done, sizes)) => {
-                let mut memory = self.inner.memory.borrow_mut();
-                memory.compacted = through;
-                memory.tail_bytes -= tail.min(memory.tail_bytes);
-                memory.segment_sizes.extend(sizes);
-                for name in &snapshot.delete {
-                    memory.segment_sizes.remove(name);
+                {
+                    let mut memory = self.inner.memory.borrow_mut();
+                    // Else it was loaded anew meanwhile, and knows.
+                    if memory.compacted == expected {
+                        memory.compacted = through;
+                        memory.tail_bytes -= tail.min(memory.tail_bytes);
+                        memory.segment_sizes.extend(sizes);
+                        for name in &snapshot.delete {
+                            memory.segment_sizes.remove(name);
+                        }
+                    }
                 }
+                self.let_lazy_go().await;
                 Ok(())
             }
             Ok((Compacted::Stale, _)) => {

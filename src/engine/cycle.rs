@@ -111,7 +111,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         if turn.is_some() {
             // While it waited the app may have paused, and another tab has sent.
             self.may_start(asked).await?;
-            self.catch_up().await?;
+            if !self.will_attempt() {
+                self.catch_up().await?;
+            }
         }
         self.whole_cycle(full).await
     }
@@ -147,6 +149,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     pub(super) fn has_say(&self) -> bool {
         self.inner.cycle_run.get() == self.inner.memory.borrow().run
+    }
+
+    /// Whether something goes out for the first time: the attempt is appended, and so finds what other tabs appended.
+    fn will_attempt(&self) -> bool {
+        let memory = self.inner.memory.borrow();
+        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady());
+        memory.replica.standing().offset.is_some() && picked.iter().any(|(_, attempted)| !attempted)
     }
 
     pub(super) fn check_say(&self) -> Step<()> {

@@ -12,7 +12,7 @@ use crate::core::schema::Schema;
 use crate::platform::Platform;
 use crate::storage::{Appended, Head, Journal, Row, Segments};
 use crate::transport::Transport;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// What was read.
@@ -35,16 +35,17 @@ pub(super) struct Fold {
 /// # Errors
 /// Those of storage.
 pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
-    let fold = load(journal, &Arc::new(Schema::default())).await?;
+    let fold = load(journal, &Arc::new(Schema::default()), &|_| true).await?;
     Ok(fold.replica.queue_len() + fold.unfolded.iter().map(Unfolded::len).sum::<usize>())
 }
 
-/// The fold of what is stored. Another tab may compact between the two reads: then once more.
-pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Result<Fold> {
-    for _ in 0..16 {
+/// The fold of what is stored, without lazy collections that nothing `keep`s here. Another tab may compact between the reads:
+/// then once more.
+pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>, keep: &dyn Fn(&str) -> bool) -> Result<Fold> {
+    'again: for _ in 0..16 {
         let mut loaded = journal.load().await?;
         let mut unreadable = Vec::new();
-        let names = match Replica::stored(&loaded.index) {
+        let mut names = match Replica::stored_part(&loaded.index, schema, keep) {
             Ok(names) => names,
             // Without it nobody knows what the segments hold; the tail is still there.
             Err(error) if error.code == Code::StorageLost => {
@@ -54,19 +55,20 @@ pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Resul
             }
             Err(error) => return Err(error),
         };
-        let segments = match names.is_empty() {
-            true => Vec::new(),
-            false => match journal.segments(loaded.compacted, &names).await? {
-                Segments::Read(bytes) => bytes,
-                Segments::Stale => continue,
-            },
-        };
-        let (mut replica, damaged) = Replica::restore(schema.clone(), &loaded.index, &segments)?;
+        let Some(mut segments) = read(journal, loaded.compacted, &names).await? else { continue };
+        let (mut replica, damaged) = Replica::restore_part(schema.clone(), &loaded.index, &names, &segments)?;
         unreadable.extend(damaged);
         let tail_bytes = loaded.tail.iter().map(|row| row.bytes.len() as u64).sum();
         let mut tail = readable(loaded.tail.into_iter().map(|row| Stored::read(row.bytes)), &mut unreadable);
         let mut unfolded = later::split_creates(&mut tail);
         let entries: Vec<Entry> = readable(tail.into_iter().map(Stored::entries), &mut unreadable).into_iter().flatten().collect();
+        for name in wanted(&replica, &entries, &unfolded) {
+            let more = replica.segments_of(&name);
+            let Some(bytes) = read(journal, loaded.compacted, &more).await? else { continue 'again };
+            unreadable.extend(replica.take_in(&name, &bytes));
+            names.extend(more);
+            segments.extend(bytes);
+        }
         replica.reserve(&entries);
         entries.iter().try_for_each(|entry| replica.fold(entry))?;
         if !unreadable.is_empty() {
@@ -86,6 +88,23 @@ pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>) -> Resul
         });
     }
     Err(Error::new(Code::StorageUnavailable, "the journal is compacted faster than it can be read"))
+}
+
+/// The bytes of segments; `None` where another tab has compacted.
+async fn read<J: Journal>(journal: &J, compacted: Head, names: &[String]) -> Result<Option<Vec<Vec<u8>>>> {
+    if names.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    Ok(match journal.segments(compacted, names).await? {
+        Segments::Read(bytes) => Some(bytes),
+        Segments::Stale => None,
+    })
+}
+
+/// The absent collections that have to be there before the tail is folded.
+fn wanted(replica: &Replica, entries: &[Entry], unfolded: &VecDeque<Unfolded>) -> HashSet<Arc<str>> {
+    let created = unfolded.iter().flat_map(Unfolded::collections).filter(|name| replica.require(name).is_err());
+    replica.wanted().into_iter().chain(replica.wanted_by(entries)).chain(created.cloned()).collect()
 }
 
 /// The entries of rows that another tab appended, and what of them cannot be read.
@@ -114,7 +133,7 @@ impl Fold {
                     unreadable.append(&mut self.unreadable);
                 }
                 // Another tab was first: where this was a new database, it has that tab's client id.
-                Appended::Stale => self = load(journal, schema).await?,
+                Appended::Stale => self = load(journal, schema, &|_| false).await?,
             }
         }
         self.unreadable = unreadable;

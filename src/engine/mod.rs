@@ -18,6 +18,7 @@ mod explain;
 mod figures;
 mod gate;
 mod later;
+mod lazy;
 mod load;
 mod machine;
 mod pull;
@@ -125,6 +126,8 @@ struct Memory {
     compacted: Head,
     tail_bytes: u64,
     segment_sizes: HashMap<String, u64>,
+    /// Lazy collections that the app wants to see.
+    asked: HashSet<Arc<str>>,
     speculative: VecDeque<Speculation>,
     next_ticket: u64,
     flushing: bool,
@@ -200,7 +203,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// `storage-unavailable`, `storage-lost`, `format-too-new`.
     pub async fn open(journal: J, transport: T, platform: P, schema: Schema, options: Options) -> Result<Self> {
         let schema = Arc::new(schema);
-        let mut loaded = load(&journal, &schema).await?.named(&journal, &schema, || platform.uuid()).await?;
+        let mut loaded = load(&journal, &schema, &|_| false).await?.named(&journal, &schema, || platform.uuid()).await?;
         loaded.replica.take_outputs();
         loaded.replica.mark_all_shown();
         let state = if options.sync { State::Idle } else { State::Paused };
@@ -211,6 +214,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             compacted: loaded.compacted,
             tail_bytes: loaded.tail_bytes,
             segment_sizes: loaded.segment_sizes,
+            asked: HashSet::new(),
             speculative: VecDeque::new(),
             next_ticket: 1,
             flushing: false,
@@ -369,7 +373,7 @@ impl Memory {
     }
 
     fn segment_bytes(&self) -> u64 {
-        self.segment_sizes.values().sum()
+        self.segment_sizes.values().sum::<u64>() + self.replica.absent_bytes()
     }
 
     /// The number of the last mutation that is durable: speculative ones may still be taken back.

@@ -153,7 +153,8 @@ impl Memory {
         self.report.queue |= touched.queue;
         self.report.dead |= touched.dead;
         self.report.status = true;
-        let changes = self.replica.report(&touched, source);
+        let mut changes = self.replica.report(&touched, source);
+        changes.retain(|change| self.shows(&change.collection));
         self.report.conflicts |= changes.iter().any(|c| c.collection.as_ref() == crate::core::record::ARCHIVE) || touched.queue;
         self.report.changes.extend(changes);
     }

@@ -91,6 +91,7 @@ class Gathering implements Batch<Schema> {
   #write<R>(name: string, make: () => Made): Write<R> {
     try {
       if (this.closed) throw new HomingError({ code: 'closed', message: 'The batch is over; its function has to be synchronous.', phase: 'write' })
+      this.#session.lazy.need(name, 'write')
       const { id, draft, text, reads } = make()
       const part = new Part<R>(id, draft)
       this.#draftsOf(name).set(id, draft)
@@ -111,11 +112,13 @@ class Gathering implements Batch<Schema> {
   }
 
   #get(name: string, id: string): AnyRow | undefined {
+    this.#session.lazy.need(name, 'apply')
     const drafts = this.#drafts.get(name)
     return drafts?.has(id) ? drafts.get(id) : this.#session.rows(name).get(id)
   }
 
   #list(name: string, query: Query<Members> | undefined): readonly AnyRow[] {
+    this.#session.lazy.need(name, 'apply')
     const rows = this.#session.rows(name)
     const drafts = new Map(this.#drafts.get(name))
     const seen: AnyRow[] = []

@@ -2,6 +2,7 @@
 // query, one record. Not here: singletons, batches, documents.
 
 import { HomingError, toHomingError } from './errors.js'
+import type { Lazy } from './lazy.js'
 import { Source } from './observable.js'
 import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, setOperation, updateOperation } from './operations.js'
 import { difference, keepIdentity, select, type AnyRow } from './query.js'
@@ -12,12 +13,10 @@ import { ROW_PREFIX, SINGLETON, type Members } from './values.js'
 import { ManyWrite, RecordWrite, RefusedWrite, refuse } from './writes.js'
 
 const NONE: readonly AnyRow[] = Object.freeze([])
-const READY = Promise.resolve()
 
 /** Everything below is written for records of any type; `database.ts` gives it the types of the schema. */
 export class RecordCollection implements Collection<Members> {
   readonly name: string
-  readonly ready = READY
   readonly #session: Session
   readonly #rows: Rows
   readonly #all: Source<readonly AnyRow[], Changes<Members>>
@@ -28,43 +27,54 @@ export class RecordCollection implements Collection<Members> {
     this.#session = session
     this.#rows = rows
     this.name = rows.name
-    this.#all = new Source(() => rows.all(), NONE)
+    this.#all = new Source(() => (session.lazy.isHere(rows.name) ? rows.all() : NONE), NONE)
+  }
+
+  get ready(): Promise<void> {
+    return this.#session.lazy.load(this.name)
+  }
+
+  /** The rows, where they can be read at once. */
+  get #here(): Rows {
+    this.#session.lazy.need(this.name, 'apply')
+    return this.#rows
   }
 
   subscribe = (listener: (change: Changes<Members>) => void, options?: { signal?: AbortSignal }): (() => void) => {
+    begin(this.#session.lazy, this.name)
     this.#leave ??= this.#follow()
     return this.#all.subscribe(listener, options)
   }
 
-  getSnapshot = (): readonly AnyRow[] => this.#rows.all()
+  getSnapshot = (): readonly AnyRow[] => this.#all.getSnapshot()
   getServerSnapshot = (): readonly AnyRow[] => NONE
 
   get(id: string): AnyRow | undefined {
-    return this.#rows.get(id)
+    return this.#here.get(id)
   }
 
   list(query?: Query<Members>): readonly AnyRow[] {
-    return select(listed(this.#rows, query), query)
+    return select(listed(this.#here, query), query)
   }
 
   count(query?: Query<Members>): number {
-    return query === undefined ? this.#rows.count() : this.list(query).length
+    return query === undefined ? this.#here.count() : this.list(query).length
   }
 
   query(query: Query<Members>): Observable<readonly AnyRow[], Changes<Members>> {
-    return liveQuery(this.#rows, query)
+    return liveQuery(this.#rows, this.#session.lazy, query)
   }
 
   record(id: string): Observable<AnyRow | undefined, AnyRow | undefined> {
-    return liveRecord(this.#rows, id)
+    return liveRecord(this.#rows, this.#session.lazy, id)
   }
 
   state(id: string): RecordState {
-    return this.#session.stateOf(this.name, id)
+    return this.#session.stateOf(this.#here.name, id)
   }
 
   confirmed(id: string): AnyRow | undefined {
-    return this.#session.confirmed(this.name, id)
+    return this.#session.confirmed(this.#here.name, id)
   }
 
   keyOf(id: string): string {
@@ -73,6 +83,7 @@ export class RecordCollection implements Collection<Members> {
 
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
+      this.#writes()
       return this.#order(insertOperation(this.name, record, this.#namesRows()), idOf(record), options, true, singlePath)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
@@ -82,6 +93,7 @@ export class RecordCollection implements Collection<Members> {
   insertMany(records: readonly object[], options?: Options): Write<readonly AnyRow[], readonly Verdict[]> & { readonly recordIds: readonly string[] } {
     try {
       this.#session.checkSignal(options?.signal, 'write')
+      this.#writes()
       const operation = insertManyOperation(this.name, records)
       const write = this.#session.write(batchText([operation]), ([result]) => new ManyWrite<AnyRow>(this.#rows, result?.ids ?? [], this.#session))
       const { onProgress } = options ?? {}
@@ -115,6 +127,7 @@ export class RecordCollection implements Collection<Members> {
 
   update(id: string, change: object | ((row: AnyRow) => object), options?: WriteOptions): Write<AnyRow> {
     try {
+      this.#writes()
       const patch = applyChange(change, typeof change === 'function' ? this.#rows.get(id) : undefined, this.name, id)
       return this.#send(updateOperation(this.name, id, patch), id, options)
     } catch (error) {
@@ -138,7 +151,13 @@ export class RecordCollection implements Collection<Members> {
     }
   }
 
+  /** What is there has to be known before it is written. */
+  #writes(): void {
+    this.#session.lazy.need(this.name, 'write')
+  }
+
   #send<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads = true): Write<R> {
+    this.#writes()
     this.#rows.readUnread(id)
     return this.#order(operation, id, options, reads)
   }
@@ -177,31 +196,33 @@ function listed(rows: Rows, query: Query<Members> | undefined): readonly AnyRow[
 }
 
 /** Runs a query again when the rows changed; tells only when the result did. */
-function liveQuery(rows: Rows, query: Query<Members>): Observable<readonly AnyRow[], Changes<Members>> {
+function liveQuery(rows: Rows, lazy: Lazy, query: Query<Members>): Observable<readonly AnyRow[], Changes<Members>> {
   let version = -1
   let result: readonly AnyRow[] | undefined
   const read = (): readonly AnyRow[] => {
+    if (!lazy.isHere(rows.name)) return NONE
     const now = rows.version
     if (result === undefined || now !== version) result = keepIdentity(result, Object.freeze(select(listed(rows, query), query)))
     version = now
     return result
   }
-  return followed(rows, new Source<readonly AnyRow[], Changes<Members>>(read, NONE), (before, after, source) => difference(source, before, after))
+  return followed(rows, lazy, new Source<readonly AnyRow[], Changes<Members>>(read, NONE), (before, after, source) => difference(source, before, after))
 }
 
 /** Follows one record. */
-export function liveRecord(rows: Rows, id: string): Observable<AnyRow | undefined, AnyRow | undefined> {
-  return followed(rows, new Source<AnyRow | undefined, AnyRow | undefined>(() => rows.get(id), undefined), (_, after) => after)
+function liveRecord(rows: Rows, lazy: Lazy, id: string): Observable<AnyRow | undefined, AnyRow | undefined> {
+  return followed(rows, lazy, new Source<AnyRow | undefined, AnyRow | undefined>(() => (lazy.isHere(rows.name) ? rows.get(id) : undefined), undefined), (_, after) => after)
 }
 
 /** An observable that listens to the rows only while it is listened to, and speaks when its snapshot is another one. */
-function followed<T, C>(rows: Rows, source: Source<T, C>, describe: (before: T, after: T, cause: Changes<AnyRow>['source']) => C): Observable<T, C> {
+function followed<T, C>(rows: Rows, lazy: Lazy, source: Source<T, C>, describe: (before: T, after: T, cause: Changes<AnyRow>['source']) => C): Observable<T, C> {
   let told: T
   let leave: (() => void) | null = null
   return {
     getSnapshot: source.getSnapshot,
     getServerSnapshot: source.getServerSnapshot,
     subscribe: (listener, options) => {
+      begin(lazy, rows.name)
       if (leave === null) {
         told = source.getSnapshot()
         leave = rows.changed.add(({ change }) => {
@@ -218,6 +239,11 @@ function followed<T, C>(rows: Rows, source: Source<T, C>, describe: (before: T, 
       return source.subscribe(listener, options)
     },
   }
+}
+
+/** Who follows is told when the rows are there, or hears nothing. */
+function begin(lazy: Lazy, name: string): void {
+  lazy.load(name).catch(() => {})
 }
 
 /** The engine counts records of an operation; a single one has no index. */

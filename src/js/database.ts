@@ -66,7 +66,7 @@ export class LocalDatabase implements Omit<Database<AnySchema>, typeof Symbol.as
   }
 
   async exportDocument<D extends object>(options?: { reserved?: boolean }): Promise<D> {
-    return this.#documents.export(options?.reserved === true) as D
+    return await this.#documents.export(options?.reserved === true) as D
   }
 
   // Not async: the tree is read during the call, so the app may change it right after.

@@ -28,7 +28,10 @@ export interface Engine {
   row(collection: string, id: string): string | undefined
   rowsOf(collection: string, ids: string): string
   deleted(collection: string): string
+  /** Those that are loaded, and how many live rows each has. */
   collections(): string
+  /** Reads a collection declared `lazy`; told as a change of all of it. */
+  load(collection: string): Promise<void>
   state(collection: string, id: string): string
   confirmed(collection: string, id: string): string | undefined
   status(): string

@@ -15,7 +15,6 @@ const OFTEN_MS = 60_000
 export class RoomSource {
   #room: Room
   #scarcity: 0 | 1 | 2 = 0
-  #asked: Promise<void> | null = null
   #next = 0
   #timer: ReturnType<typeof setTimeout> | null = null
   readonly #tell: (lost: boolean) => void
@@ -33,11 +32,6 @@ export class RoomSource {
   /** How scarce room is, in the words of `status.health`. */
   get health(): Status['health'] {
     return HEALTH[this.#scarcity]
-  }
-
-  /** Asks the browser once. */
-  askOnce(): Promise<void> {
-    return this.#asked ??= this.ask()
   }
 
   /** Asks the browser now. Resolves also where it does not answer. */

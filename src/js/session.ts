@@ -5,6 +5,7 @@ import { Asking, type AskingHost } from './asking.js'
 import { joinChanges } from './changes.js'
 import { read, type Answer, type Change, type Drained, type Engine, type ImportCounts, type OpResult, type Spans, type Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
+import { Lazy } from './lazy.js'
 import { Reports } from './reports.js'
 import { RoomSource } from './room.js'
 import { Rows } from './rows.js'
@@ -29,6 +30,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   readonly room: RoomSource
   readonly reports: Reports
   readonly asking = new Asking(this)
+  readonly lazy: Lazy
   /** Ends when the session does: everything outside that was waited for. */
   readonly ended = new AbortController()
   #engine: Engine | null = null
@@ -48,6 +50,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.declaration = declaration
     this.name = declaration.name
     this.scope = declaration.scope
+    this.lazy = new Lazy(declaration, this)
     this.room = new RoomSource(declaration.durable, (lost) => this.#tellRoom(lost))
     this.status = new StatusSource(this)
     this.reports = new Reports(this)
@@ -318,6 +321,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   }
 
   #apply(change: Change): void {
+    if (change.all) this.lazy.arrived(change.collection)
     const rows = this.#rows.get(change.collection)
     if (rows === undefined) return
     const delivery = rows.apply(change)

@@ -54,7 +54,7 @@ export class StatusSource extends Source<Status> {
     // Asked when somebody looks for the first time: the question alone delays opening by 10 ms.
     if (!this.#asked) {
       this.#asked = true
-      void room.askOnce().then(() => this.changed())
+      void room.ask().then(() => this.changed())
     }
     const text = engine.status()
     if (text !== this.#text || room.room !== this.#room) {

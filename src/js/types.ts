@@ -94,7 +94,7 @@ export type RecordState = 'local' | 'synced' | 'queued' | 'syncing' | 'blocked' 
  */
 export interface WriteOptions { idempotencyKey?: string; dependsOn?: readonly string[] }
 
-/** A list of records. @example const flocks = db.collection('flocks') */
+/** A list of records. `ready` reads those of a `lazy` one, else it has resolved. @example await db.collection('auditLog').ready */
 export interface Collection<T> extends Observable<readonly Row<T>[], Changes<T>> {
   readonly name: string
   readonly ready: Promise<void>
@@ -170,11 +170,12 @@ export interface CollectionOptions<T> {
   unique?: readonly (readonly Key<T>[])[]
   /** `false`: never leaves the device. */
   sync?: boolean
+  /** Read when asked for (`ready`, or whoever follows it): before, reads and writes are `not-loaded`. */
+  lazy?: boolean
   /** A JSON Schema that the server holds every version against; what does not fit is a dead letter, `validation`. Not looked at here. */
   schema?: object
-  /** The field that names a record in conflict texts. */
+  /** The field that names a record in conflict texts, and what one is called there: `Flock`. */
   label?: Key<T>
-  /** What one record is called in conflict texts: `Flock`. */
   title?: string
   /**
    * Decides conflicts that this device runs into and that no rule decides (`manual`; deleted here, edited there). Called once for each,
@@ -375,8 +376,9 @@ export type PatchOperation = { readonly op: 'add' | 'replace'; readonly path: st
 /** How the versions of a conflict came about: from `base`, null where that version is not known; `difference` leads from theirs to mine. */
 export interface ConflictPatches { readonly mine: readonly PatchOperation[] | null; readonly theirs: readonly PatchOperation[] | null; readonly difference: readonly PatchOperation[] }
 /**
- * A decision about a conflict; `both` gives mine a new id, a patch is applied to theirs. `mine` takes back nothing that others counted or
- * added: counters, sets, `max` and `min` have what theirs has and what mine did to them; a text is mine's.
+ * A decision about a conflict; `both` gives mine a new id, which the declared references that were written for it follow; a patch is
+ * applied to theirs. `mine` takes back nothing that others counted or added: counters, sets, `max` and `min` have what theirs has and
+ * what mine did to them; a text is mine's.
  */
 export type Choice<T> = 'mine' | 'theirs' | 'both' | Patch<T>
 /** What `addEventListener` can follow. @example db.addEventListener('conflict', ({ detail }) => ask(detail.label)) */

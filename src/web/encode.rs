@@ -85,10 +85,10 @@ pub(super) fn live_rows(collection: &str, replica: &Replica, unfolded: &VecDeque
     std::iter::once(folded.into()).chain(later).collect()
 }
 
-/// Names and sizes of the collections.
-pub(super) fn collections(replica: &Replica) -> String {
+/// Names and sizes of the collections that the app sees.
+pub(super) fn collections(replica: &Replica, engine: &WebEngine) -> String {
     let mut out = String::from("{");
-    for name in replica.collections().filter(|n| n.as_ref() != ARCHIVE) {
+    for name in replica.collections().filter(|n| n.as_ref() != ARCHIVE && engine.shows(n)) {
         if out.len() > 1 {
             out.push(',');
         }
@@ -157,13 +157,14 @@ struct News<'a> {
 /// Everything since the last drain.
 pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
     let all = |c: &Arc<str>| json!({"collection": c, "source": "tab", "added": [], "updated": [], "removed": [], "all": true});
+    let everything = |r: &Replica| r.collections().filter(|name| engine.shows(name)).map(all).collect();
     let settle = |(id, v): &(MutationId, Verdict)| {
         let id = id.to_string();
         json!({"verdict": verdict(v, &id), "mutationId": id})
     };
     text(&News {
         changes: if d.everything { &[] } else { &d.changes },
-        everything: if d.everything { engine.read(|r| r.collections().map(all).collect()) } else { Vec::new() },
+        everything: if d.everything { engine.read(everything) } else { Vec::new() },
         durable: d.durable.iter().map(ticket).collect(),
         failed: d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect(),
         settled: d.settled.iter().map(settle).collect(),

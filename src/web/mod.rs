@@ -140,9 +140,15 @@ impl Handle {
         }))
     }
 
-    /// Every collection and how many visible rows it has.
+    /// Every collection that is loaded and how many visible rows it has.
     pub fn collections(&self) -> String {
-        self.engine.read(encode::collections)
+        self.engine.read(|r| encode::collections(r, &self.engine))
+    }
+
+    /// Reads a collection declared `lazy`; told as a change of all of it.
+    pub async fn load(&self, collection: String) -> Result<(), JsValue> {
+        let engine = self.engine.clone();
+        engine.load(&collection).await.map_err(|e| encode::error(&e, "storage"))
     }
 
     /// Where a record stands.

@@ -43,8 +43,8 @@ test('a record that is on no server counts as deleted', () => {
 test('two edits: both versions may be kept, and the archive says whose stood', () => {
   const both = conflict({ theirs: { ...EDITED, count: 6 }, winner: 'theirs' })
   assert.deepEqual(choicesOf(describeConflict(both, 'edits')), { 'Keep mine': 'mine', 'Keep theirs': 'theirs' })
-  assert.equal(describeOutcome(both, 'edits'), 'Theirs was kept, merged by rule (lww)')
-  assert.equal(describeOutcome(both, 'deletes'), 'Mine was kept, merged by rule (lww)')
+  assert.equal(describeOutcome(both, 'edits'), 'Theirs was kept, the later change wins')
+  assert.equal(describeOutcome(both, 'deletes'), 'Mine was kept, the later change wins')
   assert.equal(describeOutcome({ ...both, winner: 'merged', status: 'resolved' }, 'edits'), 'Both were joined, decided by a user')
 })
 

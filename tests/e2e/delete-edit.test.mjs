@@ -51,6 +51,33 @@ test('all four ways in which a deletion and an edit can meet', { timeout: 180_00
         }
       })
     }
+    await t.test('on a phone it fits, the keyboard reaches all of it, and the focus is not lost', async () => {
+      await b.page.setViewportSize({ width: 360, height: 740 })
+      const id = await a.run(async (db) => (await db.collection('flocks').insert({ name: 'Layers of the long house behind the old barn', breed: 'Lohmann Brown' })).id)
+      for (const device of devices) await device.sync()
+      await write(a, 'edit', id)
+      await write(b, 'delete', id)
+      await a.sync()
+      await b.sync()
+      await b.find('conflict-dialog').waitFor({ state: 'visible' })
+      await b.page.keyboard.press('Escape')
+      await b.tab('config')
+      for (const entry of await b.page.locator('[data-testid=archived] summary').all()) await entry.click()
+      assert.deepEqual(await b.page.evaluate(() => [document.documentElement, ...document.querySelectorAll('.row')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.outerHTML.slice(0, 80))), [], 'wider than the screen')
+      await b.find('decide').focus()
+      await b.page.keyboard.press('Enter')
+      await b.find('conflict-dialog').waitFor({ state: 'visible' })
+      const walked = []
+      for (let n = 0; n < 4; n++) {
+        await b.page.keyboard.press('Tab')
+        walked.push(await b.page.evaluate(() => document.activeElement.textContent))
+      }
+      assert.deepEqual(walked, ['Keep the changes', 'Delete it anyway', 'View diff', 'Later'])
+      for (const _ of ['View diff', 'Delete it anyway', 'Keep the changes']) await b.page.keyboard.press('Shift+Tab')
+      await b.page.keyboard.press('Enter')
+      await b.find('conflict-dialog').waitFor({ state: 'hidden' })
+      assert.equal(await b.page.evaluate(() => document.activeElement.dataset.testid), 'waiting')
+    })
     assert.deepEqual(devices.flatMap(({ problems }) => problems), [])
   } finally {
     for (const device of devices) await device.close()

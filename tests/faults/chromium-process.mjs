@@ -3,7 +3,9 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile, readdir } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import { chromium } from 'playwright-core'
 import { chromePath } from '../../scripts/support/environment.mjs'
 
@@ -13,8 +15,8 @@ const ARGS = [
 ]
 
 /**
- * Starts Chromium on a profile; resolves to `{ context, kill }`. `kill` sends SIGKILL to the whole group and resolves when the
- * browser process is gone.
+ * Starts Chromium on a profile; resolves to `{ context, kill }`. `kill` sends SIGKILL to the whole group and resolves when every
+ * process of it is gone: one that is still ending may hold the lock of a database, and the next browser would not get in.
  *
  * @param {string} profile the user data folder
  */
@@ -37,6 +39,7 @@ export async function startChromium(profile) {
     async kill() {
       killGroup(child.pid)
       await gone
+      while ((await livingOf(child.pid)).length > 0) await pause(5)
       process.off('exit', end)
     },
   }
@@ -48,4 +51,16 @@ function killGroup(pid) {
   } catch (error) {
     if (error.code !== 'ESRCH') throw error // gone already
   }
+}
+
+/** The processes of a group that still hold what they had open. There is no event for the end of somebody else's child. */
+async function livingOf(group) {
+  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const states = await Promise.all(ids.map(async (id) => {
+    // Command names may hold anything but end with the last bracket; then: state, parent, group.
+    const stat = await readFile(`/proc/${id}/stat`, 'utf8').catch(() => ') X 0 0')
+    const [state, , of] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return Number(of) === group && state !== 'Z' && state !== 'X'
+  }))
+  return ids.filter((_, at) => states[at])
 }

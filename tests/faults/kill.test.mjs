@@ -20,7 +20,7 @@ import { serveBarePage, whenReady } from './bare-page.mjs'
 import { startChromium } from './chromium-process.mjs'
 import { readRaw } from './raw-rows.mjs'
 
-const ROUNDS = Number(process.env.ROUNDS ?? 12)
+const ROUNDS = Number(process.env.ROUNDS ?? 50)
 const WRITES = 1000
 const MOMENTS = ['anywhere', 'before the commit', 'after the commit', 'in a compaction', 'anywhere']
 /** Rounds on one database; then the next one, with the other durability. */

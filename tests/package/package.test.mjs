@@ -30,7 +30,7 @@ test('the tarball holds one wasm file, and every file that package.json names', 
   assert.deepEqual(files.filter((path) => path.endsWith('.wasm')), ['dist/homing.wasm'])
   const named = Object.values(manifest.exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))
   for (const path of [manifest.types, ...named]) assert.ok(files.includes(path.slice(2)), `${path} is not in the tarball`)
-  for (const path of ['LICENSE-MIT', 'LICENSE-APACHE']) assert.ok(files.includes(path), `${path} is not in the tarball`)
+  for (const path of ['LICENSE-MIT', 'LICENSE-APACHE', 'dist/NOTICE']) assert.ok(files.includes(path), `${path} is not in the tarball`)
   const foreign = files.filter((path) => !/^(dist\/|package\.json$|README|LICENSE|CHANGELOG)/.test(path))
   assert.deepEqual(foreign, [])
 })

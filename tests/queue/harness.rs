@@ -26,6 +26,7 @@ pub(crate) const SCOPE: &str = "farm";
 const SCHEMA: &str = r#"{"collections":{
     "flocks":{"title":"Flock"}, "settings":{"singleton":true},
     "days":{"references":{"flockId":"flocks"}}, "eggs":{"references":{"dayId":"days"}}, "tags":{"references":{"flockIds":"flocks"}},
+    "facts":{"merge":"append-only","references":{"flockId":"flocks"}},
     "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"},
     "bills":{"merge":"fww","ordinal":{"field":"no","parent":"flockId"}}, "rings":{"unique":[["ring"]]},
     "first":{"merge":"fww"}, "theirs":{"merge":"server-wins"}, "mine":{"merge":"client-wins"}, "asked":{"merge":"manual"}}}"#;

@@ -241,8 +241,10 @@ fn manual_keeps_the_record_on_the_device_and_the_rest_flows() {
     assert_eq!(farm.sent(1), [["create other", "create f"]], "nothing is sent of what waits");
     assert_eq!((farm.state(1, "asked", "r"), farm.get(1, "asked", "r").unwrap()["n"].clone()), ("conflict", json!(3)));
     assert_eq!((farm.server()["asked/r"]["n"].clone(), farm.tab(1).status().conflicts), (json!(1), 1));
-    let own = farm.tab(1).read(homing::core::replica::Replica::own_conflicts);
-    assert_eq!((own.clone(), farm.tab(0).read(homing::core::replica::Replica::own_conflicts)), (farm.tab(1).unresolved(), vec![]));
+    farm.sync(0);
+    assert_eq!((farm.tab(0).unresolved(), farm.tab(0).unresolved().len()), (farm.tab(1).unresolved(), 1), "everybody knows of it");
+    let [own, others] = [1, 0].map(|d| farm.tab(d).read(homing::core::replica::Replica::own_conflicts));
+    assert_eq!((own.clone(), others), (farm.tab(1).unresolved(), vec![]), "who ran into it is asked");
     farm.write(1, one(Intent::Resolve { conflict: own[0].clone(), choice: Choice::Mine }));
     farm.alike();
     assert_eq!(farm.get(0, "asked", "r").unwrap()["n"], 3, "what was written while it waited is in the decision");

@@ -7,6 +7,7 @@ use homing::core::error::Code;
 use homing::core::mutation::Op;
 use homing::core::plan::{Choice, Intent, Seen};
 use homing::core::record::Key;
+use homing::core::stamp::Stamp;
 use homing::engine::Request;
 use serde_json::{Value, json};
 
@@ -152,6 +153,26 @@ fn a_dead_letter_that_follows_another_of_its_record_carries_the_changes_of_both(
     *farm.devices[0].way.rule.borrow_mut() = None;
     farm.write(0, one(Intent::Retry { id: letter, edited: None }));
     farm.agrees(&[("settings/$singleton", json!({"a": 1000, "b": 2}))]);
+}
+
+#[test]
+fn a_dead_letter_that_replaces_one_its_author_had_not_seen_leaves_it_in_the_archive() {
+    let farm = Farm::new(5, 1);
+    let settings = Key::new("settings", "$singleton");
+    save(&farm, 0, &settings, Seen::default(), &json!({"a": 1, "b": 1}));
+    farm.sync(0);
+    farm.refuse(0, bad);
+    farm.write(0, update("settings", "$singleton", &json!({"a": 1000, "b": "mine"})));
+    *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(0);
+    // A form that is older than that, of a version that is not here any more.
+    save(&farm, 0, &settings, Seen { stamp: Some(Stamp(1)), rev: None }, &json!({"a": 1000, "b": "old"}));
+    assert_eq!(farm.queue(0).len(), 2, "the first was sent: the second waits behind it");
+    farm.sync(0);
+    assert_eq!((farm.queue(0).len(), farm.letters(0).len()), (0, 1));
+    let letter = farm.tab(0).read(|r| r.dead_letters().next().unwrap().mutation.record.clone());
+    assert!(letter.text().contains("old") && !letter.text().contains("mine"));
+    assert_eq!(replaced(&farm, 0), [json!({"a": 1000, "b": "mine"})]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use homing::core::plan::{Choice, Intent, Seen};
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::replica::Replica;
 use homing::engine::Request;
+use homing::platform::Platform;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -26,6 +27,19 @@ fn own(record: &Record) -> Map<String, Value> {
 }
 
 impl History {
+    /// Asks for the rows of a collection; whether they are there (the tab may die over it).
+    fn sees(&mut self, d: usize, t: usize, collection: &str) -> bool {
+        let engine = self.tab(d, t);
+        if !engine.shows(collection) {
+            let (platform, name) = (self.opened(d, t).platform.clone(), collection.to_owned());
+            self.say(|| format!("d{d}.{t} asks for {collection}"));
+            self.count("lazy collections");
+            platform.spawn(Box::pin(async move { _ = engine.load(&name).await }));
+            self.world.settle();
+        }
+        self.tab(d, t).shows(collection)
+    }
+
     fn pick_key(&mut self) -> Key {
         let n = self.oracle.borrow().atoms.len();
         let (collection, id) = match self.world.pick(20) {
@@ -83,6 +97,9 @@ impl History {
 
     /// Something to do with one record, and its atoms.
     fn intent(&mut self, d: usize, t: usize, key: &Key) -> Option<(Intent, Vec<u64>)> {
+        if !self.sees(d, t, &key.collection) {
+            return None;
+        }
         let engine = self.tab(d, t);
         let shown = engine.read(|r| r.view(key));
         let facts = key.collection.as_ref() == "log";
@@ -136,6 +153,14 @@ impl History {
         let mut keys: Vec<Key> = (0..2 + self.world.pick(2)).map(|_| self.pick_key()).collect();
         keys.sort();
         keys.dedup();
+        // All of them first: asking takes time, in which what was decided about one may change.
+        let mut seen = true;
+        for key in &keys {
+            seen &= self.sees(d, t, &key.collection);
+        }
+        if !seen || keys.iter().any(|key| !self.tab(d, t).shows(&key.collection)) {
+            return;
+        }
         let (mut intents, mut all) = (vec![], vec![]);
         for key in keys {
             if let Some((intent, atoms)) = self.intent(d, t, &key) {
@@ -152,6 +177,9 @@ impl History {
     /// A form is opened: its version may be old when it is saved.
     pub(crate) fn open_form(&mut self, d: usize, t: usize) {
         let key = self.pick_key();
+        if !self.sees(d, t, &key.collection) {
+            return;
+        }
         let engine = self.tab(d, t);
         let row = engine.read(|r| r.view(&key)).filter(|r| !r.is_deleted());
         if let Some(row) = row.filter(|_| key.collection.as_ref() != "log") {
@@ -183,6 +211,9 @@ impl History {
     pub(crate) fn import(&mut self, d: usize, t: usize) {
         _ = self.tab(d, t);
         let collection = if self.world.pick(3) == 0 { "log" } else { "flocks" };
+        if !self.sees(d, t, collection) {
+            return;
+        }
         let (mut records, mut all) = (vec![], vec![]);
         for _ in 0..1 + self.world.pick(2) {
             let atom = self.atom(format!("import d{d}.{t} {collection}"));
@@ -214,6 +245,7 @@ impl History {
         let row = engine.read(|r| r.view(&Key::new(ARCHIVE, id.clone()))).unwrap();
         let conflict = Conflict::from_record(&row).unwrap();
         let key = conflict.about();
+        engine.read(|r| r.require(&key.collection)).unwrap();
         let mine = engine.read(|r| r.hold(&key).map(|h| h.mine.clone())).or(conflict.mine);
         let theirs = engine.read(|r| r.confirmed(&key).cloned());
         let mut atoms = vec![];

@@ -100,9 +100,12 @@ impl History {
             rows.iter().for_each(|(k, r)| println!("{k} {}", r.text()));
         }
         for (d, device) in self.devices.iter().enumerate() {
-            device.check_stored(&self.schema);
+            device.check_stored();
             for tab in device.tabs.iter().flatten() {
                 let engine = &tab.engine;
+                for name in self.schema.collections.keys() {
+                    self.world.run(Box::pin(engine.load(name))).unwrap();
+                }
                 assert_eq!(engine.read(Replica::queue_len), 0, "device {d}: stuck");
                 assert_eq!(engine.read(|r| r.dead_letters().count()), 0, "device {d}: dead letters");
                 assert_eq!(engine.read(|r| r.quarantined().len()), 0, "device {d}: quarantined");

@@ -12,7 +12,7 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 function is<T extends true>(): T | void {}
 
 export async function rightUses(): Promise<void> {
-  const db = await openDatabase<Farm>({ name: 'farm', collections: { flocks: { merge: 'lww', label: 'name', title: 'Flock', ordinal: { field: 'count', parent: 'name' }, unique: [['name', 'housed']] }, settings: { singleton: true } }, sync: { url: 'https://example.org', getToken: async ({ refresh }) => (refresh ? null : 'x') } })
+  const db = await openDatabase<Farm>({ name: 'farm', collections: { flocks: { merge: 'lww', label: 'name', title: 'Flock', ordinal: { field: 'count', parent: 'name' }, unique: [['name', 'housed']] }, settings: { singleton: true }, 'feed.purchases': { lazy: true } }, sync: { url: 'https://example.org', getToken: async ({ refresh }) => (refresh ? null : 'x') } })
   is<Same<typeof db, Database<Farm>>>()
   const flocks = db.collection('flocks')
   const write = flocks.insert({ name: 'A', count: 1, tags: [], housed: null })
@@ -36,6 +36,7 @@ export async function rightUses(): Promise<void> {
   stop()
   flocks.query({ where: { count: 1 } }).getSnapshot()[0]?.name.toUpperCase()
   flocks.record('x').subscribe((one) => one?.name)
+  await db.collection('feed.purchases').ready
   db.collection('feed.purchases').get('x')?.cost.toFixed()
   db.singleton('settings').get()?.dark.valueOf()
   await db.singleton('settings').set({ dark: true, tax: 1 })

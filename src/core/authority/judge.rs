@@ -158,12 +158,16 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
         m.key = Key::new(m.key.collection.clone(), id);
         m.translated = true;
     }
+    let written_for = stage.follow(&mut m)?;
     let row = stage.row(&m.key).cloned();
     if arrival.upsert {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
     }
     let result = settle(stage, wire, &m, row);
+    if result.as_ref().is_ok_and(|result| result.status != Outcome::Rejected) {
+        stage.wait(written_for, &m.key);
+    }
     if first {
         match &result {
             Ok(result) if result.status != Outcome::Rejected => stage.rewrite(&wire.record_id)?,
@@ -241,6 +245,9 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     if let Some(conflict) = open.filter(|_| matches!(outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded)) {
         let types = stage.schema().rules(&m.key.collection, &m.key.id).types;
         let winner = decided(&conflict, m, &rec, accepted, types)?;
+        if conflict.about() != m.key {
+            stage.rekey(&conflict, &m.key.id)?;
+        }
         let closed = stage.close(conflict, Status::Resolved, winner, m.by.clone())?;
         archived = archived.or(Some(closed));
     }

@@ -109,9 +109,9 @@ pub struct Snapshot {
     pub receipts: HashMap<MutationId, Receipt>,
     /// Client → its `settledThrough`.
     pub settled: HashMap<Arc<str>, u64>,
-    /// Optimistic id → server id.
+    /// Optimistic id → server id; a conflict of which both versions were kept → the new id of mine.
     pub ids: HashMap<Arc<str>, Arc<str>>,
-    /// Optimistic id without a server id → rows that were accepted with it.
+    /// Optimistic id without a server id → rows that were accepted with it; a conflict → rows that were written for mine of it.
     pub waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     /// Record → the row of `_conflictArchive` that is its unresolved conflict.
     pub unresolved: HashMap<Key, Record>,
@@ -163,9 +163,10 @@ pub struct Effects {
     pub receipts: Vec<(MutationId, Receipt)>,
     /// `settledThrough` marks that moved up.
     pub settled: Vec<(Arc<str>, u64)>,
-    /// New entries of the id map: optimistic id, server id. Nothing waits for these any more.
+    /// New entries of the id map: optimistic id or conflict, id. Nothing waits for these any more.
     pub ids: Vec<(Arc<str>, Arc<str>)>,
-    /// Rows accepted with an optimistic id that has no server id yet: they are written again when it has (R2).
+    /// Rows accepted with an optimistic id that has no server id yet, or written for a version that may get an id of its own: they are
+    /// written again when it has (R2, R11).
     pub waiting: Vec<(Arc<str>, Key)>,
     /// What no record has any more, each with the one that had it; let go before `claims` are kept.
     pub freed: Vec<(Place, Arc<str>)>,

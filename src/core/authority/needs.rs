@@ -5,6 +5,7 @@
 use crate::core::authority::claims::{claims, places, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::rows::pushed;
+use crate::core::authority::stage::met;
 use crate::core::authority::{Place, Snapshot};
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
@@ -25,9 +26,10 @@ pub struct Needs {
     pub receipts: BTreeSet<MutationId>,
     /// Clients whose `settledThrough` mark is needed, into `settled`.
     pub clients: BTreeSet<Arc<str>>,
-    /// Optimistic ids, into `ids`.
+    /// Optimistic ids, and conflicts of which both versions may have been kept, into `ids`.
     pub ids: BTreeSet<Arc<str>>,
-    /// Optimistic ids that may get a server id now: the rows that wait for it are needed, into `waiting`.
+    /// Optimistic ids that may get a server id now, and conflicts of which both versions may be kept: the rows that wait for it are
+    /// needed, into `waiting`.
     pub waiting: BTreeSet<Arc<str>>,
     /// Records whose unresolved conflict is needed, into `unresolved`.
     pub unresolved_of: BTreeSet<Key>,
@@ -56,7 +58,10 @@ impl Needs {
             }
         }
         self.ids.extend(wire.record.iter().flat_map(|raw| optimistic_ids(raw.get())));
-        self.conflicts.extend(wire.resolves.as_deref().filter(|id| possible(id)).map(Arc::from));
+        let decided: Option<Arc<str>> = wire.resolves.as_deref().filter(|id| possible(id)).map(Arc::from);
+        // Where both are kept, mine gets an id that others may wait for (R11).
+        self.waiting.extend(decided.clone().filter(|_| wire.op == Op::Create));
+        self.conflicts.extend(decided);
         let ids = wire.depends_on.iter().map(String::as_str).filter_map(|id| id.parse::<MutationId>().ok());
         for id in ids {
             self.clients.insert(id.client.clone());
@@ -95,6 +100,7 @@ pub fn needs(request: &PushRequest) -> Needs {
 #[must_use]
 pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) -> Needs {
     let mut needs = Needs { rows: snapshot.waiting.values().flatten().cloned().collect(), ..Needs::default() };
+    needs.ids.extend(snapshot.receipts.values().filter_map(met).map(|conflict| Arc::from(conflict.id)));
     let rows = pushed(request, Stamp(0));
     let wires = request.mutations.iter().chain(rows.iter().flatten().map(|row| row.wire()));
     for wire in wires {
@@ -113,7 +119,9 @@ pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) ->
             needs.taken.extend(places(schema, &m.key.collection, &m.record).unwrap_or_default().into_iter().map(|(_, place)| place));
             needs.taken.extend(sequence(schema, &m.key.collection, &m.record).unwrap_or_default());
             if may_lose {
-                needs.conflicts.insert(m.archive_id().into());
+                let conflict: Arc<str> = m.archive_id().into();
+                needs.ids.extend((m.op == Op::Create).then(|| conflict.clone()));
+                needs.conflicts.insert(conflict);
             }
         }
         if id.is_some() {

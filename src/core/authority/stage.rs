@@ -6,13 +6,13 @@ use crate::core::authority::claims::{Claims, number_of, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::policy::{Entry, Loser};
 use crate::core::authority::{Effects, Head, Objection, Receipt, RowWrite, Snapshot, StoredRow};
-use crate::core::conflict::{Conflict, Status, Winner};
+use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::error::Result;
 use crate::core::mutation::MutationId;
 use crate::core::ordinal;
-use crate::core::protocol::Outcome;
+use crate::core::protocol::{Outcome, WireResult};
 use crate::core::record::{ARCHIVE, Key, Record};
-use crate::core::remap::{may_hold, optimistic_ids, translate};
+use crate::core::remap::{may_hold, optimistic_ids, refer, translate};
 use crate::core::schema::{Policy, Schema, label};
 use crate::core::stamp::Stamp;
 use std::collections::{BTreeSet, HashMap};
@@ -33,6 +33,16 @@ pub(super) struct Stage<'a> {
     outcomes: HashMap<MutationId, Outcome>,
     settled: HashMap<Arc<str>, u64>,
     claims: Claims,
+}
+
+/// The conflict of a create that met another one.
+pub(super) fn met(receipt: &Receipt) -> Option<Conflict> {
+    if !receipt.result.contains("create-create") {
+        return None;
+    }
+    let result: WireResult = serde_json::from_str(&receipt.result).ok()?;
+    let row = Record::parse(result.archived.filter(|_| result.status == Outcome::Conflict)?.get()).ok()?;
+    Conflict::from_record(&row).ok().filter(|conflict| conflict.kind == Kind::CreateCreate)
 }
 
 /// What an archive entry is about, beside the entry itself.
@@ -119,11 +129,52 @@ impl<'a> Stage<'a> {
 
     /// Writes every row again that was accepted with this id (R2): the same version, the server's id in it.
     pub(super) fn rewrite(&mut self, optimistic: &str) -> Result<()> {
-        let mut keys = self.waiting.remove(optimistic).unwrap_or_default();
-        keys.extend(self.loaded.waiting.get(optimistic).into_iter().flatten().cloned());
+        self.write_again(optimistic, |stage, _, record| translate(record, &|id| stage.server_id(id)))
+    }
+
+    /// Of two creates under one id both are kept: mine is called `id`, and what was written for it follows (R11). The map of ids
+    /// knows it by the name of the conflict.
+    pub(super) fn rekey(&mut self, conflict: &Conflict, id: &Arc<str>) -> Result<()> {
+        self.ids.insert(conflict.id.as_str().into(), id.clone());
+        let about = conflict.about();
+        self.write_again(&conflict.id, |stage, key, record| stage.referring(key, record, &about, id))
+    }
+
+    /// What depends on a create that met another one was written for that version, not for the one that is here: where it has an id of
+    /// its own by now, that is meant. Returns the conflicts of those that may still get one.
+    pub(super) fn follow(&self, m: &mut Incoming) -> Result<Vec<Arc<str>>> {
+        let mut open = Vec::new();
+        for id in m.depends_on.clone() {
+            let refused = self.outcome(&id).is_none_or(|outcome| outcome == Outcome::Conflict);
+            let Some(conflict) = self.receipt(&id).filter(|_| refused).and_then(met) else { continue };
+            let Some(to) = self.server_id(&conflict.id) else {
+                open.push(conflict.id.into());
+                continue;
+            };
+            if let Some(record) = self.referring(&m.key, &m.record, &conflict.about(), &to)? {
+                (m.record, m.translated) = (record, true);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Notes that a row was written for mine of these conflicts.
+    pub(super) fn wait(&mut self, conflicts: Vec<Arc<str>>, key: &Key) {
+        for conflict in conflicts {
+            self.waiting.entry(conflict).or_default().insert(key.clone());
+        }
+    }
+
+    fn referring(&self, key: &Key, record: &Record, from: &Key, to: &str) -> Result<Option<Record>> {
+        self.schema.collection(&key.collection).map_or(Ok(None), |declared| refer(record, &declared.references, from, to))
+    }
+
+    fn write_again(&mut self, waited_for: &str, change: impl Fn(&Self, &Key, &Record) -> Result<Option<Record>>) -> Result<()> {
+        let mut keys = self.waiting.remove(waited_for).unwrap_or_default();
+        keys.extend(self.loaded.waiting.get(waited_for).into_iter().flatten().cloned());
         for key in keys {
             let Some(row) = self.row(&key).cloned() else { continue };
-            let Some(record) = translate(&row.record, &|id| self.server_id(id))? else { continue };
+            let Some(record) = change(self, &key, &row.record)? else { continue };
             let open = Conflict::from_record(&record).ok().filter(|c| key.collection.as_ref() == ARCHIVE && c.status == Status::Unresolved);
             let about = open.map(|c| c.about());
             self.renamed(&key, &row.record, &record)?;

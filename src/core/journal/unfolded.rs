@@ -111,6 +111,11 @@ impl Unfolded {
         self.len == 0
     }
 
+    /// The collections of the records that are left.
+    pub fn collections(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.runs.iter().map(|run| &run.collection)
+    }
+
     /// The records of a collection that are left, as they are stored: pieces of one line per record.
     pub fn lines<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = &'a str> {
         let of = self.runs.iter().filter(move |run| run.collection.as_ref() == collection);

@@ -1,7 +1,7 @@
 //! What a new mutation has to wait for (DESIGN §6.3, R2): what the app says, declared references, optimistic ids.
 //!
-//! Only creates that no server has confirmed are waited for, and only those queued before. Not here: what waiting means
-//! (`replica::ready`).
+//! Only creates that no server has confirmed are waited for, and only those queued before. What is written for a version that waits
+//! for a decision says so, too: should that get another id, it follows. Not here: what waiting means (`replica::ready`).
 
 use super::Context;
 use crate::core::mutation::{Mutation, MutationId};
@@ -31,7 +31,8 @@ pub(super) fn explicit(replica: &Replica, key: &Key, context: &Context) -> Vec<M
 pub(super) fn derived(replica: &Replica, key: &Key, record: &Record, context: &Context, siblings: &Siblings) -> Vec<MutationId> {
     let mut out = Vec::new();
     // Taking something away needs nobody to be there.
-    if record.is_deleted() || replica.unconfirmed.is_empty() && siblings.is_empty() {
+    let nothing_waits = replica.unconfirmed.is_empty() && siblings.is_empty() && replica.unresolved().next().is_none();
+    if record.is_deleted() || nothing_waits {
         return out;
     }
     let mut add = |id: &MutationId| {
@@ -42,7 +43,10 @@ pub(super) fn derived(replica: &Replica, key: &Key, record: &Record, context: &C
     for target in referred(replica, key, record, siblings) {
         let sibling = siblings.get(&target.id).filter(|_| target.collection == key.collection);
         let queued = || replica.unconfirmed_create(&target).filter(|m| outside(m, context)).map(|m| &m.id);
-        sibling.filter(|_| context.group.is_none()).or_else(queued).into_iter().for_each(&mut add);
+        // A create that met another one was made from nothing.
+        let made = replica.hold(&target).filter(|hold| hold.base.is_none()).and_then(|hold| hold.mutation.as_ref());
+        let held = || made.filter(|id| id.client == *replica.client());
+        sibling.filter(|_| context.group.is_none()).or_else(queued).or_else(held).into_iter().for_each(&mut add);
     }
     out
 }

@@ -7,13 +7,16 @@ use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Envelope, Key, Record};
+use crate::core::remap::refer;
 use crate::core::replica::Replica;
 use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
 fn entry(replica: &Replica, id: &Arc<str>) -> Result<Conflict> {
     let row = replica.view(&Key::new(ARCHIVE, id.clone())).ok_or_else(|| Error::new(Code::NotFound, format!("no conflict '{id}'")))?;
-    Conflict::from_record(&row)
+    let conflict = Conflict::from_record(&row)?;
+    replica.require(&conflict.collection)?;
+    Ok(conflict)
 }
 
 /// An ordinary write of the version that lost: a new version on what is there now, whatever happened since.
@@ -48,16 +51,20 @@ pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context
     if held.is_some() {
         plan.changes.push(Change::Unhold { key: key.clone() });
     }
-    let mut seq = replica.seq();
+    let next = MutationId::new(replica.client().clone(), replica.seq() + 1);
+    plan.mutations = Some(Range { first: next.clone(), count: 1 });
     if let Choice::Both(new_id) = choice {
         check_key(&key.collection, new_id)?;
         let copy = content(&mine)?;
         let at = Stamp::next(context.now, Some(copy.updated_at()));
         let copy = Record::build(Envelope { id: new_id, updated_at: at, deleted_at: None, rev: None }, &copy.fields()?);
-        seq += 1;
-        let copy_key = Key { collection: key.collection.clone(), id: new_id.clone() };
-        plan.changes.push(Change::Add(Mutation::new(MutationId::new(replica.client().clone(), seq), Op::Create, copy_key, copy)));
+        let copy = referring(replica, &key, new_id, copy)?;
+        let copy_key = Key { collection: key.collection, id: new_id.clone() };
+        // Theirs stays as it is; what was written for mine the server knows, and lets it follow (R11).
+        let m = Mutation { resolves: Some(id.clone()), ..Mutation::new(next, Op::Create, copy_key, copy) };
         plan.ids = vec![new_id.clone()];
+        plan.changes.push(Change::Add(m));
+        return Ok(plan);
     }
     let at = Stamp::next(context.now, [&mine, &theirs].into_iter().flatten().map(Record::updated_at).max());
     let record = match choice {
@@ -92,12 +99,17 @@ pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context
         _ => (record, Vec::new()),
     };
     let texts = theirs.as_ref().and_then(|t| merge::seen_texts(t, &record, replica.rules(&key).types));
-    let mut m = Mutation::new(MutationId::new(replica.client().clone(), seq + 1), op, key, record);
+    let mut m = Mutation::new(next, op, key, record);
     m.base_rev = theirs.as_ref().and_then(Record::rev);
     (m.base, m.changed, m.texts, m.resolves) = (theirs, changed, texts, Some(id.clone()));
-    plan.mutations = Some(Range { first: m.id.clone(), count: 1 });
     plan.changes.push(Change::Add(m));
     Ok(plan)
+}
+
+/// What names itself names its new id.
+fn referring(replica: &Replica, key: &Key, id: &str, record: Record) -> Result<Record> {
+    let Some(declared) = replica.schema().collection(&key.collection) else { return Ok(record) };
+    Ok(refer(&record, &declared.references, key, id)?.unwrap_or(record))
 }
 
 fn content(mine: &Option<Record>) -> Result<Record> {

@@ -18,6 +18,7 @@ impl Replica {
     /// # Errors
     /// `format-too-new` for an entry of a later version.
     pub fn fold(&mut self, entry: &Entry) -> Folded {
+        debug_assert!(self.wanted_by([entry]).is_empty(), "folded onto a collection that was not read: {entry:?}");
         match entry {
             Entry::Open { client, format } => {
                 if *format > FORMAT {

@@ -5,6 +5,7 @@
 //! (`plan`), I/O (`engine`). Invariant: state changes only by folding an [`Entry`] (`fold`) or by taking
 //! a not yet durable write back ([`Undo`]).
 
+mod absent;
 mod archive;
 mod fold;
 mod later;
@@ -185,6 +186,7 @@ pub struct Replica {
     pub(crate) seq: u64,
     pub(crate) place: u64,
     pub(crate) tables: IndexMap<Arc<str>, Table>,
+    pub(crate) absent: IndexMap<Arc<str>, absent::Absent>,
     pub(crate) queue: BTreeMap<u64, Mutation>,
     pub(crate) places: HashMap<MutationId, u64>,
     pub(crate) dead: BTreeMap<MutationId, DeadLetter>,
@@ -215,6 +217,7 @@ impl Replica {
             seq: 0,
             place: 0,
             tables: IndexMap::default(),
+            absent: IndexMap::default(),
             queue: BTreeMap::new(),
             places: HashMap::default(),
             dead: BTreeMap::new(),
@@ -312,7 +315,7 @@ impl Replica {
     pub fn quarantined(&self) -> &[Quarantined] {
         &self.quarantined
     }
-    /// Names of all collections that ever had a record.
+    /// Names of all collections that ever had a record, but for absent ones.
     pub fn collections(&self) -> impl Iterator<Item = &Arc<str>> {
         self.tables.keys()
     }

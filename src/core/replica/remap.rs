@@ -82,6 +82,7 @@ impl Replica {
         if learned {
             let before = self.touched.begin_remap();
             self.replace_ids();
+            self.rename_absent();
             self.touched.end_remap(before);
         }
     }
@@ -127,8 +128,15 @@ impl Replica {
                 self.dead_put(super::DeadLetter { mutation, ..letter });
             }
         }
+        for collection in self.tables.keys().cloned().collect::<Vec<_>>() {
+            self.replace_row_ids(&collection);
+        }
+    }
+
+    /// The same for what is known of the records of a collection.
+    pub(super) fn replace_row_ids(&mut self, collection: &Arc<str>) {
         let (mut confirmed, mut provisional, mut holds) = (Vec::new(), Vec::new(), Vec::new());
-        for (collection, table) in &self.tables {
+        if let Some(table) = self.tables.get(collection) {
             for (id, slot) in &table.slots {
                 let key = || Key { collection: collection.clone(), id: id.clone() };
                 let new = |record: &Option<Record>| record.as_ref().and_then(|r| self.changed_by_ids(r));

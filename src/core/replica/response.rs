@@ -57,6 +57,9 @@ impl Replica {
         }
         self.standing.epoch = Some(response.epoch.clone());
         for page in &response.changes {
+            if self.wait_for(page) {
+                continue;
+            }
             for row in &page.rows {
                 let row = self.translated(row);
                 self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
@@ -111,7 +114,7 @@ impl Replica {
         }
     }
 
-    fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
+    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
         let old = self.slot(&key).and_then(|s| s.confirmed.clone());
         let listed = self.standing.sweep.as_mut().is_some_and(|s| s.remaining.remove(&key));
         if listed {
@@ -351,6 +354,10 @@ impl Replica {
             if let Some(letter) = self.dead_remove(&before) {
                 // Made on the refused version, it carries what that one changed: taken up again, it says so (seed 2599).
                 add_pointers(&mut m.changed, &letter.mutation.changed);
+                if m.on.as_ref() != Some(&before) && m.retry_of.as_ref() != Some(&before) {
+                    // Saved whole by somebody who had not seen it (seed 4248).
+                    self.keep_replaced(&m.key, &letter.mutation.record, at);
+                }
             }
             self.redepend(&before, Some(&m.id));
         }

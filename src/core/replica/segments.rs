@@ -6,7 +6,8 @@
 
 mod bytes;
 
-use super::{Answered, DeadLetter, HashMap, Hold, IndexMap, Replica, Standing, Sweep};
+use super::absent::Aside;
+use super::{Answered, DeadLetter, HashMap, HashSet, Hold, IndexMap, Replica, Standing, Sweep};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, FORMAT, Quarantined, Range, read_lines};
 use crate::core::mutation::{Mutation, MutationId};
@@ -79,6 +80,8 @@ struct Index {
     next_segment: u32,
     segments: IndexMap<u32, Arc<str>>,
     chunks: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lazy: Vec<Aside>,
 }
 
 /// The confirmed and the provisional version of one record.
@@ -87,9 +90,12 @@ type Pair = (Option<Record>, Option<Record>);
 impl Replica {
     /// What has to be written so that the stored segments hold this state. Cheap: bodies are shared.
     ///
+    /// Segments of absent collections stay as they are, so nothing may wait for those ([`Replica::awaited`]).
+    ///
     /// # Errors
-    /// `invalid-record` when the index cannot be written.
+    /// `invalid-record` when the index cannot be written; `not-loaded`.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
+        self.awaited().first().map_or(Ok(()), |name| self.require(name))?;
         let mut out = Snapshot::default();
         let names: Vec<Arc<str>> = self.tables.keys().cloned().collect();
         for name in names {
@@ -210,6 +216,7 @@ impl Replica {
             next_segment: self.next_segment,
             segments: self.stored_segments.clone(),
             chunks,
+            lazy: self.asides(),
         };
         write_all(&index, &lines)
     }
@@ -252,6 +259,22 @@ impl Replica {
         Ok(index.segments.keys().map(|n| format!("s{n}")).chain(index.chunks.iter().map(|c| format!("q{c}"))).collect())
     }
 
+    /// The same without lazy collections, as far as the rest does without them: for [`Replica::restore_part`].
+    ///
+    /// # Errors
+    /// As [`Replica::stored`].
+    pub fn stored_part(index: &[u8], schema: &Schema, keep: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+        if index.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (index, _) = read_index(index)?;
+        let asides = index.lazy.iter().filter(|aside| aside.skips() && index.sweep.is_none());
+        let skipped: HashSet<&Arc<str>> =
+            asides.map(|aside| &aside.collection).filter(|name| schema.is_lazy(name) && !keep(name)).collect();
+        let segments = index.segments.iter().filter(|(_, name)| !skipped.contains(name)).map(|(number, _)| format!("s{number}"));
+        Ok(segments.chain(index.chunks.iter().map(|c| format!("q{c}"))).collect())
+    }
+
     /// The state a snapshot holds. What changed is noted from [`Replica::mark_all_shown`] on.
     ///
     /// A segment that is unreadable costs what it held, and is told; the next snapshot has it no more.
@@ -259,6 +282,15 @@ impl Replica {
     /// # Errors
     /// `storage-lost` when the index is unreadable, `format-too-new` when it is of a later version.
     pub fn restore(schema: Arc<Schema>, index: &[u8], segments: &[Vec<u8>]) -> Result<(Self, Vec<Error>)> {
+        Self::restore_part(schema, index, &Self::stored(index)?, segments)
+    }
+
+    /// The same where only some segments were read: their names, their bytes. Collections without any are absent; those that
+    /// the state does not go without ([`Replica::wanted`]) are to be taken in before anything is folded.
+    ///
+    /// # Errors
+    /// As [`Replica::restore`].
+    pub fn restore_part(schema: Arc<Schema>, index: &[u8], names: &[String], segments: &[Vec<u8>]) -> Result<(Self, Vec<Error>)> {
         let mut replica = Self::new(schema);
         replica.touched.muted = true;
         let mut unreadable = Vec::new();
@@ -268,17 +300,22 @@ impl Replica {
         let (index, lines) = read_index(index)?;
         let line =
             |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse_own((*t).into()));
-        let mut bytes = segments.iter();
-        let mut next = || bytes.next().map(Vec::as_slice).unwrap_or_default();
+        let mut bytes = names.iter().zip(segments).peekable();
+        let mut next = |name: String| bytes.next_if(|(read, _)| **read == name).map(|(_, bytes)| bytes.as_slice());
         let (mut damaged, mut cut) = (Vec::new(), Vec::new());
         for (number, name) in &index.segments {
-            if let Err(error) = replica.restore_records(*number, name, next()) {
-                unreadable.push(lost(&format!("segment s{number} of {name:?}: {}", error.message)));
+            let Some(bytes) = next(format!("s{number}")) else {
+                let aside = index.lazy.iter().find(|aside| aside.collection == *name);
+                replica.absent.insert(name.clone(), aside.map(Aside::absent).unwrap_or_default());
+                continue;
+            };
+            if let Err(error) = replica.restore_records(*number, name, bytes) {
+                unreadable.push(self::unreadable(*number, name, &error));
                 damaged.push((*number, name.clone()));
             }
         }
         for chunk in &index.chunks {
-            if let Err(error) = replica.restore_chunk(next()) {
+            if let Err(error) = replica.restore_chunk(next(format!("q{chunk}")).unwrap_or_default()) {
                 unreadable.push(lost(&format!("part q{chunk} of the queue: {}", error.message)));
                 cut.push(*chunk);
             }
@@ -320,10 +357,13 @@ impl Replica {
             replica.tables.entry(name).or_default().dirty.insert(number);
         }
         replica.dirty_chunks.extend(cut);
+        for aside in index.lazy.iter().filter(|aside| aside.renamed) {
+            replica.replace_row_ids(&aside.collection);
+        }
         Ok((replica, unreadable))
     }
 
-    fn restore_records(&mut self, number: u32, name: &Arc<str>, bytes: &[u8]) -> Result<()> {
+    pub(super) fn restore_records(&mut self, number: u32, name: &Arc<str>, bytes: &[u8]) -> Result<()> {
         let (head, lines): (RecordsHead, _) = read_lines(bytes)?;
         let mut lines = lines.into_iter();
         let mut record = |head: Option<Head>| -> Result<Option<Record>> {
@@ -376,8 +416,13 @@ impl Replica {
     }
 }
 
-fn size(slot: &super::Slot) -> usize {
+pub(super) fn size(slot: &super::Slot) -> usize {
     [&slot.confirmed, &slot.provisional].into_iter().flatten().map(|r| r.text().len() + 64).sum()
+}
+
+/// What of a collection cannot be read.
+pub(super) fn unreadable(number: u32, collection: &str, error: &Error) -> Error {
+    lost(&format!("segment s{number} of {collection:?}: {}", error.message))
 }
 
 fn lost(why: &str) -> Error {

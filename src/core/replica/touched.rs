@@ -48,6 +48,9 @@ pub struct CollectionChange {
     pub updated: Vec<Arc<str>>,
     /// Records visible before only.
     pub removed: Vec<Arc<str>>,
+    /// The collection is to be read anew: nothing is listed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
     /// Of those removed: the id under which each was added, in its place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<(Arc<str>, Arc<str>)>,
@@ -153,21 +156,20 @@ impl Replica {
 
     /// Marks every visible record as reported: what a reader that starts now has seen.
     pub fn mark_all_shown(&mut self) {
-        let visible: Vec<(usize, Vec<bool>)> = self
-            .tables
-            .iter()
-            .enumerate()
-            .map(|(n, (name, table))| {
-                (n, table.slots.iter().map(|(id, slot)| self.view_slot(name, id, slot).is_some_and(|r| !r.is_deleted())).collect())
-            })
-            .collect();
-        for (n, shown) in visible {
-            if let Some((_, table)) = self.tables.get_index_mut(n) {
-                for ((_, slot), shown) in table.slots.iter_mut().zip(shown) {
-                    slot.shown = shown;
-                }
-            }
+        for name in self.tables.keys().cloned().collect::<Vec<_>>() {
+            self.mark_shown(&name);
         }
         self.take_touched();
+    }
+
+    /// The same for one collection.
+    pub fn mark_shown(&mut self, name: &str) {
+        let visible = |table: &super::Table| -> Vec<bool> {
+            table.slots.iter().map(|(id, slot)| self.view_slot(name, id, slot).is_some_and(|r| !r.is_deleted())).collect()
+        };
+        let shown = self.tables.get(name).map(visible).unwrap_or_default();
+        if let Some(table) = self.tables.get_mut(name) {
+            table.slots.values_mut().zip(shown).for_each(|(slot, shown)| slot.shown = shown);
+        }
     }
 }

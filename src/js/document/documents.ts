@@ -4,7 +4,7 @@
 import { HomingError } from '../errors.js'
 import type { Session } from '../session.js'
 import type { ImportReport, Options, SaveReport } from '../types.js'
-import { isObject, type Members } from '../values.js'
+import { copy, isObject, type Members } from '../values.js'
 import { exportTree } from './exporting.js'
 import { importTree, readLocalStorage } from './importing.js'
 import { split } from './mapping.js'
@@ -22,8 +22,9 @@ export class Documents {
     this.#session = session
   }
 
-  export(reserved: boolean): Members {
+  async export(reserved: boolean): Promise<Members> {
     this.#session.open('apply')
+    await this.#session.lazy.loadAll()
     const { tree, baseline } = exportTree(this.#session, reserved)
     this.#remember(tree, baseline)
     return tree
@@ -33,8 +34,12 @@ export class Documents {
     const { signal, onProgress, only, deletions = true } = options
     this.#session.open('write')
     this.#session.checkSignal(signal, 'write')
+    const whole = this.#session.lazy.loadAll()
+    // The app may go on with its tree.
+    const given = whole === null ? tree : copy(tree)
+    if (whole !== null) await whole
     const store = new Store(this.#session)
-    const parts = split(tree, store, only)
+    const parts = split(given, store, only)
     const known = this.#baselines.get(tree) ?? this.#last
     const baseline = known ?? new Baseline()
     const plan = planSave(store, parts, known, baseline, { only, deletions })
@@ -50,6 +55,7 @@ export class Documents {
 
   refresh(tree: object): readonly string[] {
     if (!isObject(tree) || this.#session.engine === null) return []
+    this.#session.lazy.needAll('apply')
     const known = this.#baselines.get(tree) ?? this.#last
     const baseline = known ?? new Baseline()
     const changed = refreshTree(new Store(this.#session), tree, baseline, known === null)
@@ -57,8 +63,12 @@ export class Documents {
     return Object.freeze(changed)
   }
 
-  import(tree: object, options: Options): Promise<ImportReport> {
-    return importTree(new Store(this.#session), tree, options)
+  async import(tree: object, options: Options): Promise<ImportReport> {
+    const whole = this.#session.lazy.loadAll()
+    if (whole === null) return importTree(new Store(this.#session), tree, options)
+    const given = copy(tree)
+    await whole
+    return importTree(new Store(this.#session), given, options)
   }
 
   importLocalStorage(options: Options & { key: string }): Promise<ImportReport> {

@@ -2,13 +2,13 @@
 // (`teller.ts`), the app's functions (`asks.ts`).
 
 import { openEngine } from '#wasm'
+import { decodeBase64 } from '../base64.js'
 import { EarlyReading } from '../early.js'
 import { read, type Answer, type Engine, type Hooks, type Written } from '../engine.js'
 import { toHomingError, type Phase } from '../errors.js'
 import { loadWasm } from '../loader.js'
 import { Asks } from './asks.js'
-import { decodeBase64, randomFrom } from './ground.js'
-import type { Made } from './naming.js'
+import { randomFrom, type Made } from './naming.js'
 import type { Argument, CallName, FromWorker, Opening, OrderName, TellName, ToWorker, Write } from './protocol.js'
 import { Teller } from './teller.js'
 
@@ -177,9 +177,10 @@ class Host {
   }
 }
 
-const PHASES: { readonly [K in CallName]: Phase } = { purge: 'write', sync: 'push', catchUp: 'storage', durable: 'storage', close: 'close', destroy: 'close' }
+const PHASES: { readonly [K in CallName]: Phase } = { load: 'storage', purge: 'write', sync: 'push', catchUp: 'storage', durable: 'storage', close: 'close', destroy: 'close' }
 
 const calls: { readonly [K in CallName]: (engine: Engine, args: readonly Argument[]) => Promise<unknown> } = {
+  load: (engine, [collection]) => engine.load(String(collection)),
   purge: (engine, [before]) => engine.purge(before as string | undefined),
   sync: (engine, [options]) => engine.sync(String(options)),
   catchUp: (engine) => engine.catchUp(),

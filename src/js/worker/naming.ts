@@ -1,4 +1,4 @@
-// Ids of new records, made in the page so that they are known at once.
+// Ids of new records, made in the page so that they are known at once; and the randomness that makes them, on both sides.
 
 import { OPTIMISTIC_PREFIX, ROW_PREFIX } from '../values.js'
 
@@ -35,4 +35,15 @@ export function randomUuid(): string {
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
+
+/** The app's randomness goes on here from one number of it: its function cannot be asked from a worker (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = Math.floor(seed * 2 ** 32) >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let x = Math.imul(state ^ (state >>> 15), state | 1)
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61)
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
+  }
 }

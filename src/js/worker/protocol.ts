@@ -30,7 +30,7 @@ export interface Opening {
 /** Functions of the app that the engine waits for. */
 export type AskName = 'getToken' | 'headers' | 'push' | 'pull' | 'fetch' | 'turn'
 /** Calls that answer later. */
-export type CallName = 'purge' | 'sync' | 'catchUp' | 'durable' | 'close' | 'destroy'
+export type CallName = 'load' | 'purge' | 'sync' | 'catchUp' | 'durable' | 'close' | 'destroy'
 /** Calls that nobody waits for. */
 export type TellName = 'pause' | 'resume' | 'online' | 'visible' | 'setWriter' | 'letGo'
 /** Decisions; they are durable like writes. */

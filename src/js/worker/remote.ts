@@ -6,6 +6,7 @@ import { HomingError, closedError, fromDetail } from '../errors.js'
 import { understand, type Batch, type Touched } from './batch.js'
 import { Calls } from './calls.js'
 import { joined } from './joined.js'
+import { Keys } from './keys.js'
 import { MirroredList, asCreated } from './lists.js'
 import { Mirror, type Kind } from './mirror.js'
 import { newId, type Made } from './naming.js'
@@ -34,7 +35,7 @@ export class Remote implements Engine {
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
   readonly #written = new Map<number, readonly Touched[]>()
   /** Equal keys are one write. */
-  readonly #keys = new Map<string, Written['results']>()
+  readonly #keys = new Keys<Written['results']>()
   readonly #queue = new MirroredList()
   readonly #explain = new MirroredList()
   readonly #conflicts = new MirroredList()
@@ -240,6 +241,7 @@ export class Remote implements Engine {
     return this.#call('sync', [options])
   }
 
+  readonly load = (collection: string): Promise<void> => this.#call('load', [collection])
   readonly pause = (): void => this.#tell('pause', [])
   readonly resume = (): void => this.#tell('resume', [])
   readonly online = (yes: boolean): void => this.#tell('online', [yes])

@@ -6,21 +6,35 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { modules } from './modules.mjs'
 
-const { digest, lists, mirror, slot, batch, ground } = modules
+const { digest, keys, lists, mirror, slot, batch, naming } = modules
 
 /** Numbers from a seed, so that a failure comes again. */
-const randomFrom = (seed) => ground.randomFrom(seed / 2 ** 32)
+const randomFrom = (seed) => naming.randomFrom(seed / 2 ** 32)
 
-test('SHA-256 is SHA-256, at every length around a block', () => {
-  for (let length = 0; length < 200; length++) {
-    const bytes = Uint8Array.from({ length }, (_, n) => (n * 31 + length) & 255)
-    const ours = [...digest.sha256(bytes)].map((word) => word.toString(16).padStart(8, '0')).join('')
-    assert.equal(ours, createHash('sha256').update(bytes).digest('hex'))
+/** As `digest` in `src/core/schema.rs`. */
+function expected(...parts) {
+  const hash = createHash('sha256')
+  for (const part of parts) {
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64LE(BigInt(Buffer.byteLength(part)))
+    hash.update(length).update(part)
   }
+  return hash.digest('hex').slice(0, 32)
+}
+
+test('an imported row is named after its canonical content, and after how many there were before it', () => {
+  for (const parts of [[''], ['a', 'bc'], ['ab', 'c'], ['größe ✓', 'x'.repeat(200)]]) assert.equal(digest.digest(...parts), expected(...parts))
+  const [times, text] = [new Map(), '{"b":[1.0,1e21,-0,{"z":null,"a":"\\u20ac\\n"}],"\\ud83d\\ude00":1,"\\ufb33":2,"a":true}']
+  const content = expected('logs', '{"a":true,"b":[1,1e+21,0,{"a":"€\\n","z":null}],"😀":1,"\ufb33":2}')
+  for (const n of ['1', '2']) assert.equal(digest.rowId('logs', JSON.parse(text), times), `$row_${expected(content, n)}`)
 })
 
-test('canonical JSON sorts by code unit and prints numbers as JavaScript does', () => {
-  assert.equal(digest.canonical(JSON.parse('{"b":[1.0,1e21,-0,{"z":null,"a":"\\u20ac\\n"}],"\\ud83d\\ude00":1,"\\ufb33":2,"a":true}')), '{"a":true,"b":[1,1e+21,0,{"a":"€\\n","z":null}],"😀":1,"\ufb33":2}')
+test('of the writes under a key the last thousand are remembered, as in the engine', () => {
+  const remembered = new keys.Keys()
+  for (let n = 0; n <= keys.REMEMBERED; n++) remembered.set(`key${n}`, n)
+  assert.deepEqual([0, 1, keys.REMEMBERED].map((n) => remembered.get(`key${n}`)), [undefined, 1, 1000])
+  remembered.set('key1', 'again')
+  assert.deepEqual([remembered.get('key1'), remembered.get('key2')], ['again', 2])
 })
 
 test('a list told as differences is the list, whatever happens to it', () => {

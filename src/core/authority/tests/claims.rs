@@ -143,10 +143,13 @@ fn a_refused_create_gives_no_id_and_a_group_is_refused_whole() {
     farm.one(hen("a:1", "h1", &json!({"ring": 7})));
     let refused = farm.one(hen("a:2", "optimistic_h", &json!({"ring": 7})));
     assert_eq!((refused.status, refused.record_id), (Outcome::Rejected, None));
+    // The next create would be called the same, and the two would be one record.
+    let other = farm.one(hen("b:9", "optimistic_i", &json!({"ring": 9}))).record_id.unwrap();
     // Mended, it is a create like any other: what waited for its id learns it.
     farm.one(mutation("a:3", Op::Create, ("flocks", "f"), 1, &json!({"best": "optimistic_h"})));
     let id = farm.one(hen("a:4", "optimistic_h", &json!({"ring": 8}))).record_id.unwrap();
     assert_eq!(farm.body(("flocks", "f")), json!({"best": id}));
+    assert_eq!([other, id].map(|id| farm.body(("hens", &id))), [9, 8].map(|ring| json!({"ring": ring})));
 
     let group = |m: WireMutation| WireMutation { group: Some("g".into()), ..m };
     let before = farm.state();

@@ -1,6 +1,6 @@
 //! The laws of merging for typed fields and groups, on generated versions, under `lww` and `fields`.
 
-use super::{Counter, Set, check, rest, written};
+use super::{Counter, Set, check, join, preferred, rest, written};
 use crate::core::error::Code;
 use crate::core::merge::{changed_pointers, merge, stamp_fields};
 use crate::core::record::{Envelope, Fields, Record};
@@ -171,6 +171,43 @@ fn typed_fields_obey_under_every_merging_policy() {
     }
 }
 
+/// A decision for one of two versions is their join; only a counter that does not add up with the other's says what mine says.
+/// What is there is in it, and what others count on that meanwhile is added.
+fn preferring(vs: &[Record], prefer: &impl Fn(&Record, &Record) -> Record) -> Result<(), TestCaseError> {
+    let ([mine, row, _], types) = (vs, types()) else { return law(false, "three versions") };
+    let decided = prefer(mine, row);
+    let both = join(mine, row, true, None, &types).unwrap();
+    let states = |r: &Record| r.value().unwrap().get("_crdt").and_then(Value::as_object).cloned().unwrap_or_default();
+    let [of_mine, of_decided, of_both] = [mine, &decided, &both.record].map(|r| r.value().unwrap());
+    for name in types.keys() {
+        let told = of_decided.get(name);
+        if both.apart(name) {
+            law(told == of_mine.get(name), "what does not add up is mine's")?;
+        } else {
+            law(told == of_both.get(name) && states(&decided).get(name) == states(&both.record).get(name), "agrees with join")?;
+        }
+    }
+    law(shape(&join(&decided, row, true, None, &types).unwrap().record) == shape(&decided), "the row is in it")?;
+    if both.apart("eggs") && [mine, row].iter().all(|r| r.value().unwrap().get("eggs").is_some_and(Value::is_number)) {
+        let eggs = |r: &Record| r.value().unwrap().get("eggs").and_then(Value::as_i64).unwrap();
+        let counted = apply(row, &(Edit::Move("eggs", 3), 1), "e", Policy::Lww);
+        let after = join(&decided, &counted, true, None, &types).unwrap().record;
+        law(eggs(&after) == eggs(mine) + 3, "what others count on the row is added")?;
+    }
+    Ok(())
+}
+
+fn run_preferring(prefer: impl Fn(&Record, &Record) -> Record) -> Result<(), String> {
+    let config = Config { cases: CASES, max_shrink_iters: 5_000, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[9; 32]);
+    TestRunner::new_with_rng(config, rng).run(&versions(Policy::Lww), |vs| preferring(&vs, &prefer)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_preference_is_a_join_that_says_what_mine_says() {
+    run_preferring(|mine, row| preferred(mine, row, "d", &types()).unwrap()).unwrap();
+}
+
 #[test]
 fn wrong_joins_are_caught() {
     let typed = types();
@@ -185,6 +222,10 @@ fn wrong_joins_are_caught() {
         written(&out, &record(out.updated_at().0, out.is_deleted(), &body), "x", &typed).unwrap()
     };
     assert!(run(Policy::Lww, adds).unwrap_err().contains("idempotent"));
+    // A preference that takes others' counts back, and one that lets them decide.
+    assert!(run_preferring(|mine, _| mine.clone()).unwrap_err().contains("agrees with join"));
+    let outvoted = |mine: &Record, row: &Record| join(mine, row, true, None, &typed).unwrap().record;
+    assert!(run_preferring(outvoted).unwrap_err().contains("is mine's"));
 }
 
 #[test]

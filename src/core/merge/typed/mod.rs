@@ -224,41 +224,6 @@ pub(crate) fn spared(record: &Record, row: &Record, alone: impl Fn(&str) -> bool
     body.into_record()
 }
 
-/// `mine` preferred to `row` by `actor`, who looked at both: whatever others counted and added stays, with what mine counted,
-/// added and took away on top of it. A counter that does not add up with the row's is set to what mine says.
-///
-/// # Errors
-/// `invalid-record` when a text is broken.
-pub(crate) fn preferred(mine: &Record, row: &Record, actor: &str, types: &Types) -> Result<Record> {
-    if types.is_empty() {
-        return Ok(mine.clone());
-    }
-    let (mut body, there) = (Body::of(mine)?, Body::of(row)?);
-    for (name, kind) in types {
-        let (now, theirs) = (body.members.get(name).cloned(), there.members.get(name));
-        match kind {
-            FieldType::Counter => {
-                let (one, two) = (body.counter(name), there.counter(name));
-                let counter = if one.dropped(&two).is_some() { two.moved(now.as_ref(), actor) } else { one.join(two) };
-                body.put(name, counter.value().or(now));
-                body.put_state(name, counter.state());
-            }
-            FieldType::Set => {
-                let set = body.set(name).join(there.set(name));
-                body.put(name, set.value(now.as_ref().or(theirs)));
-                body.put_state(name, set.state());
-            }
-            FieldType::Max | FieldType::Min => {
-                let best = extreme(*kind, now.as_ref(), theirs).cloned();
-                body.put(name, best);
-            }
-            FieldType::Text => {}
-        }
-    }
-    body.tell(true);
-    body.into_record()
-}
-
 /// A version with the typed fields of two.
 #[derive(Clone, Debug)]
 pub(crate) struct Joined {
@@ -270,6 +235,14 @@ pub(crate) struct Joined {
     pub(crate) lost: Vec<String>,
     /// The same for what only `one` says.
     pub(crate) own: Vec<String>,
+}
+
+impl Joined {
+    /// Whether the two did not add up at this field.
+    fn apart(&self, name: &str) -> bool {
+        let at = pointer(name);
+        self.lost.contains(&at) || self.own.contains(&at)
+    }
 }
 
 /// `one` with its typed fields joined with those of `other`; the same values come of it the other way round. `later`: `one`
@@ -325,6 +298,25 @@ pub(crate) fn join(one: &Record, other: &Record, later: bool, seen: Option<&Map<
     }
     body.tell(other.telling);
     Ok(Joined { record: body.into_record()?, texts, lost, own })
+}
+
+/// `mine` preferred to `row` by `actor`, who looked at both: their join, so that whatever others counted and added stays, with
+/// the texts of mine. A counter that does not add up with the row's goes on from the row's, set to what mine says: others
+/// count on that one meanwhile.
+///
+/// # Errors
+/// `invalid-record` when a text is broken.
+pub(crate) fn preferred(mine: &Record, row: &Record, actor: &str, types: &Types) -> Result<Record> {
+    let joined = join(mine, row, true, None, types)?;
+    let (said, there, mut body) = (Body::of(mine)?, Body::of(row)?, Body::of(&joined.record)?);
+    for (name, _) in types.iter().filter(|(name, _)| joined.apart(name)) {
+        let now = said.members.get(name);
+        let counter = there.counter(name).moved(now, actor);
+        body.put(name, counter.value().or(now.cloned()));
+        body.put_state(name, counter.state());
+    }
+    body.tell(!types.is_empty());
+    body.into_record()
 }
 
 /// `record` with the typed fields of a join, texts only where they were merged.

@@ -1,0 +1,403 @@
+//! Collections declared `lazy`: read when they are asked for, kept as they are meanwhile, and never lost by whoever did not read them.
+//!
+//! Not here: random histories with them (`tests/simulation`), the browser (`tests/js/lazy.test.mjs`).
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support outside of #[test] functions")]
+
+use homing::core::authority::MemoryServer;
+use homing::core::error::{Code, Result};
+use homing::core::plan::Intent;
+use homing::core::record::Key;
+use homing::core::replica::Replica;
+use homing::core::schema::Schema;
+use homing::engine::{Engine, Notice, Options, Request};
+use homing::platform::manual::{Manual, World};
+use homing::storage::memory::MemoryJournal;
+use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use homing::transport::loopback::{Loopback, Network};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+const SCHEMA: &str =
+    r#"{"collections":{"farms":{"ids":"server"},"flocks":{},"feed":{"lazy":true},"log":{"lazy":true},"notes":{"sync":false,"lazy":true}}}"#;
+const ROWS: usize = 40;
+
+/// A journal that knows which segments were read, and says once that another tab has compacted.
+struct Counting {
+    inner: MemoryJournal,
+    read: RefCell<Vec<String>>,
+    stale: Cell<bool>,
+}
+
+impl Journal for Counting {
+    async fn load(&self) -> Result<Loaded> {
+        self.inner.load().await
+    }
+    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
+        if self.stale.take() {
+            return Ok(Segments::Stale);
+        }
+        self.read.borrow_mut().extend(names.iter().cloned());
+        self.inner.segments(compacted, names).await
+    }
+    async fn tail(&self, after: Head) -> Result<Tail> {
+        self.inner.tail(after).await
+    }
+    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
+        self.inner.append(expected_head, bytes).await
+    }
+    async fn compact(&self, step: Compaction) -> Result<Compacted> {
+        self.inner.compact(step).await
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+    async fn destroy(&self) -> Result<()> {
+        self.inner.destroy().await
+    }
+}
+
+type Device = Engine<Rc<Counting>, Loopback, Manual>;
+
+struct Farm {
+    world: World,
+    network: Network,
+    owners: Cell<u64>,
+}
+
+impl Farm {
+    fn new() -> Self {
+        let world = World::new(1_700_000_000_000, 7);
+        let network = Network::new(&world, MemoryServer::new(Schema::parse(SCHEMA).unwrap()));
+        Self { world, network, owners: Cell::new(0) }
+    }
+
+    /// What was open there before is left behind.
+    fn open(&self, disk: &MemoryJournal) -> Device {
+        self.owners.set(self.owners.get() + 1);
+        let platform = self.world.device(self.owners.get());
+        let transport = Loopback::new(&self.network, &platform, "farm");
+        let options = Options { auto: false, ..Options::default() };
+        let journal = Rc::new(Counting { inner: disk.clone(), read: RefCell::default(), stale: Cell::default() });
+        let device = self.run(Engine::open(journal, transport, platform, Schema::parse(SCHEMA).unwrap(), options)).unwrap();
+        self.world.settle();
+        self.world.advance(1);
+        device
+    }
+
+    fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.world.run(Box::pin(work))
+    }
+
+    fn insert(&self, device: &Device, collection: &str, rows: &[(&str, String)]) {
+        let records = rows.iter().map(|(id, text)| (Arc::from(*id), Arc::from(text.as_str()))).collect();
+        device.write(Request { intents: vec![Intent::Insert { collection: collection.into(), records }], ..Request::default() }).unwrap();
+        self.run(device.durable());
+    }
+
+    fn sync(&self, device: &Device) {
+        self.run(device.sync(false)).unwrap();
+    }
+
+    /// A device that has written rows of all collections and sent them.
+    fn writer(&self) -> Device {
+        let device = self.open(&MemoryJournal::new());
+        for name in ["flocks", "feed", "log"] {
+            self.run(device.load(name)).unwrap();
+            let ids: Vec<String> = (0..ROWS).map(|n| format!("{name}-{n}")).collect();
+            let rows: Vec<_> = ids.iter().map(|id| (id.as_str(), r#"{"n":1}"#.to_owned())).collect();
+            self.insert(&device, name, &rows);
+        }
+        self.sync(&device);
+        device
+    }
+
+    /// A disk on which everything of a server lies in segments, and what a whole fold of it comes to.
+    fn stored(&self) -> MemoryJournal {
+        let disk = MemoryJournal::new();
+        let device = self.open(&disk);
+        self.sync(&device);
+        self.run(device.compact()).unwrap();
+        disk
+    }
+
+    /// Everything that is stored, with nothing left unread.
+    fn whole(&self, disk: &MemoryJournal) -> Replica {
+        let mut schema = Schema::parse(SCHEMA).unwrap();
+        schema.collections.values_mut().for_each(|declared| declared.lazy = false);
+        let loaded = self.run(disk.load()).unwrap();
+        let names = Replica::stored(&loaded.index).unwrap();
+        let Segments::Read(segments) = self.run(disk.segments(loaded.compacted, &names)).unwrap() else { panic!("nobody compacts") };
+        let (mut replica, unreadable) = Replica::restore(Arc::new(schema), &loaded.index, &segments).unwrap();
+        assert!(unreadable.is_empty());
+        for row in loaded.tail {
+            homing::core::journal::decode(row.bytes).unwrap().iter().for_each(|entry| replica.fold(entry).unwrap());
+        }
+        replica
+    }
+
+    /// Memory, once everything was asked for, is the fold of what is stored.
+    fn check(&self, device: &Device, disk: &MemoryJournal) {
+        for name in ["feed", "log", "notes"] {
+            self.run(device.load(name)).unwrap();
+        }
+        assert_eq!(device.read(Replica::digest), self.whole(disk).digest());
+    }
+}
+
+fn absent(device: &Device) -> Vec<String> {
+    let mut names: Vec<String> = device.read(|r| r.absent().map(ToString::to_string).collect());
+    names.sort();
+    names
+}
+
+fn count(device: &Device, collection: &str) -> usize {
+    device.read(|r| r.list(collection).count())
+}
+
+fn reads(device: &Device) -> Vec<String> {
+    device.journal().read.borrow().clone()
+}
+
+#[test]
+fn opening_reads_nothing_of_them_and_asking_reads_that_one() {
+    let farm = Farm::new();
+    farm.writer();
+    let disk = farm.stored();
+    let device = farm.open(&disk);
+    assert_eq!((absent(&device), count(&device, "flocks"), count(&device, "feed")), (vec!["feed".into(), "log".into()], ROWS, 0));
+    let before = reads(&device);
+    let feed = device.read(|r| r.segments_of("feed"));
+    assert!(!feed.is_empty() && feed.iter().all(|name| !before.contains(name)));
+
+    let _ = device.drain();
+    farm.run(device.load("feed")).unwrap();
+    assert_eq!((absent(&device), count(&device, "feed")), (vec!["log".into()], ROWS));
+    assert_eq!(reads(&device)[before.len()..], feed[..], "its segments, and nothing else");
+    let told = device.drain().changes;
+    assert_eq!(told.iter().map(|c| (c.collection.as_ref(), c.all)).collect::<Vec<_>>(), [("feed", true)]);
+    farm.run(device.load("feed")).unwrap();
+    assert_eq!(reads(&device).len(), before.len() + feed.len(), "once");
+    assert!(device.drain().changes.is_empty());
+    farm.check(&device, &disk);
+}
+
+#[test]
+fn nothing_is_written_to_what_was_not_read() {
+    let farm = Farm::new();
+    farm.writer();
+    let disk = farm.stored();
+    let device = farm.open(&disk);
+    let key = Key::new("feed", "feed-1");
+    let text: Arc<str> = r#"{"id":"feed-1","n":2}"#.into();
+    let intents = || {
+        let insert = Intent::Insert { collection: "feed".into(), records: vec![("feed-1".into(), text.clone())] };
+        let import = Intent::Import { collection: "feed".into(), records: vec![text.clone()] };
+        let put = Intent::Put { key: key.clone(), text: text.clone(), seen: Default::default() };
+        let update = Intent::Update { key: key.clone(), set: vec![], unset: vec!["n".into()] };
+        vec![insert, import, put, update, Intent::Delete { key: key.clone() }, Intent::Undelete { key: key.clone() }]
+    };
+    for intent in intents() {
+        let refused = device.write(Request { intents: vec![intent.clone()], ..Request::default() });
+        assert_eq!(refused.unwrap_err().code, Code::NotLoaded, "{intent:?}");
+    }
+    farm.run(device.load("feed")).unwrap();
+    let insert = device.write(Request { intents: intents().drain(..1).collect(), ..Request::default() });
+    assert_eq!(insert.unwrap_err().code, Code::DuplicateId, "now it is known");
+    device.write(Request { intents: intents().drain(2..3).collect(), ..Request::default() }).unwrap();
+    farm.sync(&device);
+    farm.check(&device, &disk);
+}
+
+#[test]
+fn what_arrives_for_one_waits_until_it_is_read_and_costs_no_reading() {
+    let farm = Farm::new();
+    let writer = farm.writer();
+    let disk = farm.stored();
+    farm.insert(&writer, "feed", &[("new", r#"{"n":3}"#.into())]);
+    writer.write(Request { intents: vec![Intent::Delete { key: Key::new("feed", "feed-0") }], ..Request::default() }).unwrap();
+    farm.sync(&writer);
+
+    let device = farm.open(&disk);
+    let before = reads(&device).len();
+    farm.sync(&device);
+    assert_eq!((reads(&device).len(), absent(&device).len()), (before, 2));
+    assert!(device.drain().changes.iter().all(|change| change.collection.as_ref() != "feed"));
+    // The same from the journal's rows, at the next opening.
+    for device in [device, farm.open(&disk)] {
+        assert_eq!(absent(&device).len(), 2);
+        farm.run(device.load("feed")).unwrap();
+        let ids: Vec<String> = device.read(|r| r.list("feed").map(|row| row.id().to_string()).collect());
+        assert_eq!(
+            (ids.len(), ids.first().unwrap().as_str(), ids.last().unwrap().as_str()),
+            (ROWS, "feed-1", "new"),
+            "in order of arrival"
+        );
+        farm.check(&device, &disk);
+    }
+}
+
+#[test]
+fn a_compaction_loses_nothing_that_it_did_not_read() {
+    let farm = Farm::new();
+    let writer = farm.writer();
+    let disk = farm.stored();
+    farm.insert(&writer, "feed", &[("new", r#"{"n":3}"#.into())]);
+    farm.sync(&writer);
+    let device = farm.open(&disk);
+    farm.sync(&device);
+    let log = device.read(|r| r.segments_of("log"));
+    let before = reads(&device).len();
+    farm.run(device.compact()).unwrap();
+    let read = reads(&device).split_off(before);
+    assert!(!read.is_empty() && read.iter().all(|name| !log.contains(name)), "only what rows waited for: {read:?}");
+    assert_eq!(absent(&device), ["feed", "log"], "nobody asked: it is not kept");
+    assert_eq!(farm.whole(&disk).list("feed").count(), ROWS + 1);
+    assert_eq!(farm.whole(&disk).list("log").count(), ROWS);
+    // Again, with nothing to be read.
+    farm.insert(&writer, "flocks", &[("more", "{}".into())]);
+    farm.sync(&writer);
+    farm.sync(&device);
+    let before = reads(&device).len();
+    farm.run(device.compact()).unwrap();
+    assert_eq!(reads(&device).len(), before);
+    farm.check(&device, &disk);
+    let again = farm.open(&disk);
+    assert_eq!(absent(&again), ["feed", "log"]);
+    farm.check(&again, &disk);
+}
+
+#[test]
+fn a_snapshot_is_refused_while_rows_wait() {
+    let farm = Farm::new();
+    let writer = farm.writer();
+    let disk = farm.stored();
+    farm.insert(&writer, "feed", &[("new", "{}".into())]);
+    farm.sync(&writer);
+    farm.sync(&farm.open(&disk));
+    let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
+    let loaded = farm.run(disk.load()).unwrap();
+    let names = Replica::stored_part(&loaded.index, &schema, &|_| false).unwrap();
+    let Segments::Read(segments) = farm.run(disk.segments(loaded.compacted, &names)).unwrap() else { panic!("nobody compacts") };
+    let (mut replica, _) = Replica::restore_part(schema, &loaded.index, &names, &segments).unwrap();
+    for row in loaded.tail {
+        homing::core::journal::decode(row.bytes).unwrap().iter().for_each(|entry| replica.fold(entry).unwrap());
+    }
+    assert_eq!(replica.awaited(), ["feed".into()]);
+    assert_eq!(replica.snapshot().unwrap_err().code, Code::NotLoaded, "its rows would go with the entries that brought them");
+}
+
+#[test]
+fn what_the_app_sees_stays_and_what_is_unsent_keeps_its_collection() {
+    let farm = Farm::new();
+    farm.writer();
+    let disk = farm.stored();
+    let device = farm.open(&disk);
+    farm.run(device.load("feed")).unwrap();
+    farm.insert(&device, "feed", &[("mine", "{}".into())]);
+    farm.run(device.compact()).unwrap();
+    assert_eq!((absent(&device), count(&device, "feed")), (vec!["log".into()], ROWS + 1));
+
+    // The queue is in segments, too.
+    let device = farm.open(&disk);
+    assert_eq!((absent(&device), count(&device, "feed"), device.shows("feed")), (vec!["log".into()], ROWS + 1, false));
+    let last = device.read(|r| r.list("feed").last().unwrap().id().to_string());
+    assert_eq!(last, "mine", "on top of what is stored");
+    farm.sync(&device);
+    assert!(device.drain().changes.iter().all(|change| change.collection.as_ref() != "feed"), "the app has not seen it");
+    farm.run(device.compact()).unwrap();
+    assert_eq!(absent(&device), ["feed", "log"], "sent, stored, and nobody asked");
+    farm.check(&device, &disk);
+    assert_eq!(count(&device, "feed"), ROWS + 1);
+}
+
+#[test]
+fn another_tab_may_write_and_compact_what_this_one_has_not_read() {
+    let farm = Farm::new();
+    farm.writer();
+    let disk = farm.stored();
+    let (one, other) = (farm.open(&disk), farm.open(&disk));
+    farm.run(other.load("feed")).unwrap();
+    farm.insert(&other, "feed", &[("theirs", "{}".into())]);
+    farm.run(one.catch_up()).unwrap();
+    assert_eq!((absent(&one), count(&one, "feed")), (vec!["log".into()], ROWS + 1), "a write takes the rows it was made on");
+    farm.run(other.compact()).unwrap();
+    farm.run(one.load("log")).unwrap();
+    assert_eq!(count(&one, "log"), ROWS, "read from where the other tab has put everything");
+    farm.check(&one, &disk);
+    // The other way round: it compacts between the question and the answer.
+    let late = farm.open(&disk);
+    late.journal().stale.set(true);
+    farm.run(late.load("log")).unwrap();
+    assert_eq!(count(&late, "log"), ROWS);
+    farm.check(&late, &disk);
+}
+
+#[test]
+fn a_replacement_sync_reads_them_all_and_lets_them_go_again() {
+    let farm = Farm::new();
+    farm.writer();
+    let disk = farm.stored();
+    let device = farm.open(&disk);
+    farm.run(device.sync(true)).unwrap();
+    assert_eq!((absent(&device).len(), count(&device, "log")), (0, ROWS), "what it does not list goes, so all has to be there");
+    farm.run(device.compact()).unwrap();
+    assert_eq!(absent(&device), ["feed", "log"]);
+    farm.check(&device, &disk);
+}
+
+#[test]
+fn an_id_given_meanwhile_is_in_what_is_read_later() {
+    let farm = Farm::new();
+    for between in [0, 1, 2] {
+        let disk = MemoryJournal::new();
+        let device = farm.open(&disk);
+        // A first sync takes everything in hand.
+        farm.sync(&device);
+        farm.run(device.load("notes")).unwrap();
+        let parent = format!("optimistic_loyw3v28_i000000{between}");
+        farm.insert(&device, "notes", &[("n", format!(r#"{{"farm":"{parent}"}}"#))]);
+        farm.run(device.compact()).unwrap();
+        farm.insert(&device, "farms", &[(&parent, "{}".into())]);
+
+        let mut device = farm.open(&disk);
+        assert_eq!(absent(&device), ["notes"]);
+        farm.sync(&device);
+        if between > 0 {
+            farm.run(device.compact()).unwrap();
+            device = farm.open(&disk);
+        }
+        if between > 1 {
+            // Not lazy any more.
+            let note = farm.whole(&disk).view(&Key::new("notes", "n")).unwrap();
+            assert!(!note.text().contains(&parent), "{note:?}");
+        }
+        assert_eq!(absent(&device), ["notes"]);
+        farm.run(device.load("notes")).unwrap();
+        let (note, id) = device.read(|r| (r.view(&Key::new("notes", "n")).unwrap(), r.current_id(&parent.as_str().into()).to_string()));
+        assert!(id != parent && note.text().contains(&id), "{note:?}");
+        farm.check(&device, &disk);
+    }
+}
+
+#[test]
+fn one_that_cannot_be_read_is_told_and_fetched_again() {
+    let farm = Farm::new();
+    farm.writer();
+    let disk = farm.stored();
+    let device = farm.open(&disk);
+    disk.spoil_segment(device.read(|r| r.segments_of("feed")).first().unwrap());
+    assert!(device.drain().notices.is_empty(), "nobody has looked");
+    farm.run(device.load("feed")).unwrap();
+    farm.world.settle();
+    farm.world.advance(10);
+    assert!(device.drain().notices.iter().any(|notice| matches!(notice, Notice::Error(error) if error.code == Code::StorageLost)));
+    assert_eq!(device.read(|r| r.standing().cursor.clone()), None);
+    // Also when the page ends before it could.
+    for device in [farm.open(&disk), device] {
+        farm.sync(&device);
+        assert_eq!((device.read(|r| r.list("log").count()).min(1), farm.whole(&disk).list("feed").count()), (1, ROWS));
+        farm.check(&device, &disk);
+    }
+}
