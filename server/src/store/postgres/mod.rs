@@ -62,10 +62,11 @@ impl Postgres {
         let ms = |time: Duration| time.as_millis().to_string();
         let options = PgConnectOptions::from_str(url)?
             .application_name("homing-server")
-            // A server that froze in a transaction, or whose machine vanished, does not keep its scope from the others for long.
+            // A server that froze in a transaction, or whose machine vanished, does not keep its scope from the others for long; but
+            // longer than one of them waits, first for its own writers and then for the lock: it may be slow, not gone.
             .options([
                 ("lock_timeout", ms(PATIENCE)),
-                ("idle_in_transaction_session_timeout", ms(PATIENCE * 2)),
+                ("idle_in_transaction_session_timeout", ms(PATIENCE * 3)),
                 ("statement_timeout", ms(PATIENCE * 6)),
                 // Planning takes as long as looking, and every plan is the same: there are no statistics of scopes.
                 ("plan_cache_mode", "force_generic_plan".into()),
