@@ -9,7 +9,7 @@ use crate::core::authority::{
 use crate::core::conflict::{beyond_retention, retained_since};
 use crate::core::error::Error;
 use crate::core::mutation::MutationId;
-use crate::core::protocol::{PullRequest, PushRequest, SyncResponse, WireResult};
+use crate::core::protocol::{Outcome, PullRequest, PushRequest, SyncResponse, WireResult};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
@@ -210,7 +210,9 @@ impl MemoryServer {
         data.commit(evaluated.effects);
         for (mutation, result) in request.mutations.iter().zip(&evaluated.results) {
             let id = result.record_id.as_deref().unwrap_or(&mutation.record_id);
-            if !result.replayed
+            let judged = matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded | Outcome::Conflict);
+            if judged
+                && !result.replayed
                 && wrote.contains(&Key::new(mutation.collection.as_str(), id))
                 && let Ok(id) = mutation.mutation_id()
             {

@@ -20,6 +20,18 @@ fn edited() -> (Farm, u64) {
     (farm, first)
 }
 
+/// Found by the fuzzer: the refused one was counted, because another mutation wrote its record.
+#[test]
+fn one_id_twice_in_a_request_takes_effect_once() {
+    let mut farm = Farm::new();
+    let create = mutation("a:1", Op::Create, FLOCK, 1000, &json!({"name": "x"}));
+    let other = mutation("a:1", Op::Create, FLOCK, 1000, &json!({"name": "y"}));
+    let results = farm.answer(&request(vec![create, other])).results;
+    assert_eq!((results[0].status, results[1].status, results[1].code.as_deref()), (Applied, Rejected, Some("mutation-reuse")));
+    assert_eq!(farm.body(FLOCK)["name"], "x");
+    assert_eq!(farm.server.effects().values().copied().collect::<Vec<_>>(), [1]);
+}
+
 #[test]
 fn receipts_marks_and_reuse_in_the_order_of_r5() {
     let mut farm = Farm::new();
