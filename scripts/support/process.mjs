@@ -32,13 +32,15 @@ export class SetupError extends Error {
  * @param {string} command
  * @param {readonly string[]} args
  * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, echo?: boolean, input?: string, timeout?: number, allowFailure?: boolean }} [options]
- *   `echo` both shows and keeps the output; `timeout` in milliseconds; `allowFailure` resolves with the code instead of rejecting.
+ *   `echo` both shows and keeps the output; `timeout` in milliseconds, after which it and all it started is killed;
+ *   `allowFailure` resolves with the code instead of rejecting.
  */
 export async function run(command, args, options = {}) {
   const { cwd, env = process.env, quiet = false, echo = false, input, timeout, allowFailure = false } = options
   const stdin = input === undefined ? 'ignore' : 'pipe'
   const output = quiet || echo ? 'pipe' : 'inherit'
-  const child = spawn(command, args, { cwd, env, stdio: [stdin, output, output], timeout, killSignal: 'SIGKILL' })
+  const child = spawn(command, args, { cwd, env, stdio: [stdin, output, output], detached: timeout !== undefined })
+  const end = timeout === undefined ? undefined : limit(child, timeout)
   let stdout = ''
   let stderr = ''
   child.stdout?.setEncoding('utf8')
@@ -59,9 +61,37 @@ export async function run(command, args, options = {}) {
   } catch (error) {
     code = error.code ?? 'an error'
     stderr += error.message
+  } finally {
+    end?.()
   }
   if (code !== 0 && !allowFailure) throw new CommandError(name, code, tail(stderr + stdout))
   return { code, stdout, stderr }
+}
+
+/**
+ * Ends a child and what it started after so many milliseconds: whatever else holds its output would keep us waiting. It leads a
+ * process group of its own, which no Ctrl-C reaches, so it is ended with us, too. Answers how to call that off.
+ */
+function limit(child, milliseconds) {
+  const kill = () => {
+    try {
+      process.kill(-child.pid, 'SIGKILL')
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error // gone already
+    }
+  }
+  const timer = setTimeout(() => {
+    console.error(`\nended after ${Math.round(milliseconds / 1000)} s: ${child.spawnargs.join(' ')}`)
+    kill()
+    child.stdout?.destroy()
+    child.stderr?.destroy()
+  }, milliseconds)
+  const interrupted = () => process.exit(130)
+  process.once('exit', kill).once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  return () => {
+    clearTimeout(timer)
+    process.off('exit', kill).off('SIGINT', interrupted).off('SIGTERM', interrupted)
+  }
 }
 
 /** The trimmed standard output of a command, or `null` when it cannot be run or fails. */

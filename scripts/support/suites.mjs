@@ -16,6 +16,9 @@ import { run } from './process.mjs'
 /** The server's tests that speak HTTP; they need no particular database. */
 const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 'hostile'].flatMap((name) => ['--test', name])
 
+/** No command of a suite takes half of this, a first build included; one that hangs shall not cost the results of the others. */
+const MOST_MS = 20 * 60_000
+
 /** Tests of the shell that run once more with every database in a worker. */
 const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed', 'lazy'].map((name) => `tests/js/${name}.test.mjs`)
 
@@ -73,7 +76,7 @@ export const SUITES = [
 export async function runCommand({ command, args, env = cargoEnv(), counts = false }) {
   console.log(`\n> ${[command === process.execPath ? 'node' : command, ...args].join(' ')}`)
   const colour = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR: '1' } : {}
-  const { code, stdout, stderr } = await run(command, args, { cwd: ROOT, env: { ...env, ...colour }, echo: true, allowFailure: true })
+  const { code, stdout, stderr } = await run(command, args, { cwd: ROOT, env: { ...env, ...colour }, echo: true, timeout: MOST_MS, allowFailure: true })
   if (!counts) return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }
   const { passed, failed } = countTests(stdout + stderr)
   return { passed, failed: code === 0 && passed > 0 ? failed : Math.max(failed, 1) }

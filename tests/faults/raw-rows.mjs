@@ -25,7 +25,7 @@ export async function readRaw(name) {
     let entries = 0
     const take = (text, changesOf) => {
       const [head, ...lines] = text.split('\n')
-      for (const change of changesOf(JSON.parse(head)).flatMap((entry) => entry.write ?? [])) entries += change.creates?.r.length ?? 0
+      for (const change of changesOf(JSON.parse(head)).flatMap((entry) => entry.write ?? [])) entries += change.creates?.r.length ?? (change.add === undefined ? 0 : 1)
       for (const line of lines) ids.push(JSON.parse(line).id)
     }
     const decoder = new TextDecoder('utf-8', { fatal: true })

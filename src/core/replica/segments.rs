@@ -393,13 +393,15 @@ impl Replica {
             lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own((*t).into()))
         };
         let mut places = head.places.into_iter().flat_map(|(first, n)| first..first.saturating_add(n));
+        let mut raw = head.raw.iter().flat_map(Range::ids).peekable();
         // Put back as they were: what an entry means when it is folded was decided once.
         for entry in head.entries {
             match entry.try_map(&mut read)? {
                 Entry::Write(changes) => {
                     for m in changes.into_iter().flat_map(queued) {
                         let place = places.next().ok_or_else(|| lost("the queue is cut short"))?;
-                        self.queue_put(place, m);
+                        let raw = m.raw || raw.next_if_eq(&m.id).is_some();
+                        self.queue_put(place, Mutation { raw, ..m });
                     }
                 }
                 Entry::Attempt(ranges) => {

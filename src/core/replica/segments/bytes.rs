@@ -22,6 +22,9 @@ pub(super) struct RecordsHead {
 #[derive(Serialize, Deserialize)]
 pub(super) struct QueueHead {
     pub(super) places: Vec<(u64, u64)>,
+    /// The raw ones ([`Mutation::raw`]) among the plain creates: before the first answer of a server those are all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) raw: Vec<Range>,
     pub(super) entries: Vec<Entry<u32>>,
 }
 
@@ -52,11 +55,12 @@ impl SegmentPlan {
             }
             SegmentPlan::Queue { mutations, .. } => {
                 let (places, entries) = queue_entries(mutations);
+                let raw = Range::runs(mutations.iter().map(|(_, m)| m).filter(|m| m.raw && plain(m)).map(|m| &m.id));
                 let mut numbered = Vec::with_capacity(entries.len());
                 for entry in entries {
                     numbered.push(entry.try_map(&mut |r: Record| number(&mut lines, &r))?);
                 }
-                write_all(&QueueHead { places, entries: numbered }, &lines)
+                write_all(&QueueHead { places, raw, entries: numbered }, &lines)
             }
         }
     }
@@ -73,7 +77,7 @@ pub(super) fn write_all<T: Serialize>(head: &T, lines: &[Text]) -> Result<Vec<u8
 
 fn plain(m: &Mutation) -> bool {
     let mut bare = Mutation::new(m.id.clone(), Op::Create, m.key.clone(), m.record.clone());
-    (bare.imported, bare.attempted, bare.depends_on) = (m.imported, m.attempted, m.depends_on.clone());
+    (bare.imported, bare.attempted, bare.raw, bare.depends_on) = (m.imported, m.attempted, m.raw, m.depends_on.clone());
     bare == *m
 }
 
