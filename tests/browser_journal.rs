@@ -1,4 +1,4 @@
-//! The journal contract on IndexedDB, and what only IndexedDB can suffer, in a real browser.
+//! The journal contract on IndexedDB, and what only IndexedDB can suffer, in a real browser. Its compaction: `indexeddb/compaction.rs`.
 #![cfg(target_arch = "wasm32")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
@@ -13,6 +13,9 @@ use std::future::Future;
 use std::pin::pin;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+#[path = "indexeddb/compaction.rs"]
+mod compaction;
 
 wasm_bindgen_test_configure!(run_in_browser);
 
@@ -153,9 +156,9 @@ async fn a_newer_format_is_refused_and_left_alone() {
         );
         async move { js(&script).await }
     };
-    mark(2).await;
+    mark(3).await;
     assert_eq!(code(open(&name).await), Code::FormatTooNew);
-    mark(1).await;
+    mark(2).await;
     assert_eq!(head(&open(&name).await.unwrap()).await, Ok(1));
 }
 
@@ -181,37 +184,6 @@ async fn an_abort_without_a_reason_is_no_success() {
     js("const real = IDBTransaction.prototype.commit; IDBTransaction.prototype.commit = function () { IDBTransaction.prototype.commit = real; this.abort(); };").await;
     assert_eq!(code(journal.append(0, vec![b'x']).await), Code::StorageUnavailable);
     append(&journal, 0).await;
-}
-
-#[wasm_bindgen_test]
-async fn a_compaction_whose_put_fails_later_is_taken_back() {
-    let journal = open(&fresh()).await.unwrap();
-    append(&journal, 0).await;
-    // The first segment is added under a key that exists: the request fails, nobody awaits it.
-    js("const store = IDBObjectStore.prototype, real = store.put;
-        store.put = function (value, key) { store.put = real; this.add(value, key); return this.add(value, key); };")
-    .await;
-    let put = vec![("a".to_owned(), vec![1]), ("b".to_owned(), vec![2])];
-    let step = Compaction { through: 1, put, ..Compaction::default() };
-    assert_eq!(code(journal.compact(step.clone()).await), Code::StorageUnavailable);
-    let loaded = journal.load().await.unwrap();
-    assert_eq!((loaded.compacted, loaded.tail.len()), (0, 1));
-    assert_eq!(journal.compact(step).await, Ok(Compacted::Done));
-}
-
-#[wasm_bindgen_test]
-async fn a_compaction_clones_about_a_megabyte_per_task() {
-    let journal = open(&fresh()).await.unwrap();
-    append(&journal, 0).await;
-    js("window.handed = 0; window.most = 0; window.realPut = IDBObjectStore.prototype.put;
-        IDBObjectStore.prototype.put = function (...a) {
-            handed += a[0].byteLength ?? 0; most = Math.max(most, handed); const r = realPut.apply(this, a);
-            r.addEventListener('success', () => { handed = 0; }); return r;
-        };")
-    .await;
-    let put = (0..20).map(|number| (number.to_string(), vec![0; 300_000])).collect();
-    assert_eq!(journal.compact(Compaction { through: 1, put, ..Compaction::default() }).await, Ok(Compacted::Done));
-    assert_eq!(js("IDBObjectStore.prototype.put = realPut; return String(most)").await, "1200000");
 }
 
 #[wasm_bindgen_test]
@@ -400,7 +372,7 @@ async fn a_newer_format_is_refused_also_where_it_is_open() {
     let name = fresh();
     let journal = open(&name).await.unwrap();
     append(&journal, 0).await;
-    js(&format!("const db = await wait(indexedDB.open('{name}')); const tx = db.transaction('meta', 'readwrite'); tx.objectStore('meta').put(2, 'format'); await new Promise((ok) => {{ tx.oncomplete = ok; }}); db.close()")).await;
+    js(&format!("const db = await wait(indexedDB.open('{name}')); const tx = db.transaction('meta', 'readwrite'); tx.objectStore('meta').put(3, 'format'); await new Promise((ok) => {{ tx.oncomplete = ok; }}); db.close()")).await;
     assert_eq!(code(journal.load().await), Code::FormatTooNew);
     assert_eq!(code(journal.tail(0).await), Code::FormatTooNew);
     assert_eq!(code(journal.compact(Compaction { through: 1, ..Compaction::default() }).await), Code::FormatTooNew);

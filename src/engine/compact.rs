@@ -8,8 +8,8 @@ use crate::storage::{Compacted, Compaction, Journal};
 use crate::transport::Transport;
 use std::collections::HashMap;
 
-/// Encoding pauses after this many bytes.
-const STEP_BYTES: usize = 512 * 1024;
+/// Encoding pauses after this many bytes: a millisecond or two.
+const STEP_BYTES: usize = 128 * 1024;
 /// A tail smaller than this is never worth a compaction.
 const SMALL_TAIL: u64 = 256 * 1024;
 /// Reading more rows than this at the next opening costs more than compacting them now.

@@ -41,6 +41,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   /** Calls that wait inside the engine, perhaps for a function of the app. */
   readonly #calls = new Set<Promise<unknown>>()
   readonly #rows = new Map<string, Rows>()
+  #counts: { readonly [name: string]: number } | null = null
   readonly #tickets = new Map<number, Ticket>()
   /** Tickets whose rows nobody fetched yet. */
   #fresh: Ticket[] = []
@@ -91,10 +92,11 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     return rows
   }
 
-  /** Known collections and how many live rows each has. */
+  /** Known collections and how many live rows each has. Counted anew unless records were edited and nothing else happened. */
   counts(): { readonly [name: string]: number } {
     this.refresh()
-    return this.#engine === null ? {} : JSON.parse(this.#engine.collections()) as { [name: string]: number }
+    if (this.#engine === null) return {}
+    return this.#counts ??= JSON.parse(this.#engine.collections()) as { [name: string]: number }
   }
 
   /** How a collection was declared to merge. */
@@ -302,6 +304,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   }
 
   #takeIn(drained: Drained): void {
+    if (!isOnlyEdits(drained.changes)) this.#counts = null
     for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
@@ -397,4 +400,10 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.#tell(() => this.status.changed())
     this.ended.abort()
   }
+}
+
+/** Records that were there were edited here: as many are there as before. */
+function isOnlyEdits(changes: readonly Change[] = []): boolean {
+  const edits = ({ source, all, added, removed, renamed }: Change): boolean => source === 'local' && !all && added.length + removed.length === 0 && renamed === undefined
+  return changes.length > 0 && changes.every(edits)
 }

@@ -5,7 +5,7 @@
 //
 // The page itself says when it is to be killed and stands still meanwhile, by a synchronous request that is never answered. So
 // each kind of moment is met for certain: between the request of an append and its commit, right after the commit was asked for,
-// between two writes of one compaction, and anywhere.
+// between two stages of one compaction, in the middle of its last one, and anywhere.
 
 import assert from 'node:assert/strict'
 import { mkdtemp } from 'node:fs/promises'
@@ -22,7 +22,11 @@ import { readRaw } from './raw-rows.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 50)
 const WRITES = 1000
-const MOMENTS = ['anywhere', 'before the commit', 'after the commit', 'in a compaction', 'anywhere']
+const MOMENTS = ['anywhere', 'before the commit', 'after the commit', 'between two stages', 'in the switch']
+/** Those of a compaction (`src/storage/indexeddb/compaction.rs`). */
+const COMPACTING = MOMENTS.slice(3)
+/** A round takes a second or two. */
+const PATIENCE_MS = 60_000
 /** Rounds on one database; then the next one, with the other durability. */
 const ROUNDS_EACH = MOMENTS.length
 /** Nothing listens there and nothing is sent by itself: what is written stays queued. */
@@ -42,7 +46,7 @@ after(async () => {
 test(`F1: SIGKILL of the browser, ${ROUNDS} rounds: every resolved write is there, whole, and is sent once`, { timeout: 60_000 + ROUNDS * 20_000 }, async (t) => {
   const profile = await mkdtemp(join(tmpdir(), 'homing-kill-'))
   const resolved = new Map() // database -> id -> number written
-  const seen = { inFlight: 0, compacting: 0, unexpected: 0 }
+  const seen = { inFlight: 0, compacting: 0, left: 0 }
   try {
     for (let round = 0; round < ROUNDS; round += 1) {
       const which = Math.floor(round / ROUNDS_EACH)
@@ -53,9 +57,9 @@ test(`F1: SIGKILL of the browser, ${ROUNDS} rounds: every resolved write is ther
       const { page, kill } = await openPage(profile)
       let state
       try {
-        await verify(page, database, known, `round ${round}`)
+        if ((await verify(page, database, known, `round ${round}`)).left > 0) seen.left += 1
         const killed = strike.next()
-        await page.evaluate(writeUntilKilled, { ...database, sync: SYNC, round, moment, url: strike.url, writes: WRITES, at: Math.floor(Math.random() * WRITES), wait: Math.random() * 20 })
+        await page.evaluate(writeUntilKilled, { ...database, sync: SYNC, round, moment, compacts: COMPACTING.includes(moment), url: strike.url, writes: WRITES, at: Math.floor(Math.random() * WRITES), wait: Math.random() * 20 })
         state = await killed
       } finally {
         await kill()
@@ -63,12 +67,12 @@ test(`F1: SIGKILL of the browser, ${ROUNDS} rounds: every resolved write is ther
       for (const [id, n] of state.resolved) known.set(id, n)
       seen.inFlight += state.appending > 0 ? 1 : 0
       seen.compacting += state.compacting ? 1 : 0
-      t.diagnostic(`round ${round} (${database.durability}, ${moment}): ${state.resolved.length} of ${state.started} writes had resolved, ${state.appending} appends in flight${state.compacting ? ', a compaction between two writes' : ''}`)
-      if (moment === 'in a compaction') assert.ok(state.compacting, 'no compaction was under way')
+      t.diagnostic(`round ${round} (${database.durability}, ${moment}): ${state.resolved.length} of ${state.started} writes had resolved, ${state.appending} appends in flight${state.compacting ? ', a compaction under way' : ''}`)
+      if (COMPACTING.includes(moment)) assert.ok(state.compacting, 'no compaction was under way')
     }
-    t.diagnostic(`${ROUNDS} rounds, ${seen.inFlight} with an append in flight, ${seen.compacting} within a compaction`)
+    t.diagnostic(`${ROUNDS} rounds, ${seen.inFlight} with an append in flight, ${seen.compacting} within a compaction, ${seen.left} found what one had left behind`)
     assert.ok(seen.inFlight >= ROUNDS * 0.3)
-    if (ROUNDS >= ROUNDS_EACH) assert.ok(seen.compacting > 0)
+    if (ROUNDS >= ROUNDS_EACH) assert.ok(seen.compacting > 0 && seen.left > 0)
     await drainOnce(profile, resolved, t)
   } finally {
     await removeProfile(profile)
@@ -83,7 +87,7 @@ test('the independent reader counts what a compaction wrote as it counts rows', 
     const database = { name: 'raw', durability: 'relaxed' }
     const ids = await page.evaluate(writeUntilCompacted, { ...database, sync: SYNC })
     const raw = await page.evaluate(readRaw, 'homing:raw')
-    assert.ok(raw.compacted > 0 && raw.segments > 0, 'something is compacted')
+    assert.ok(raw.compacted > 0 && raw.segments > 0 && raw.left === 0, 'something is compacted, and nothing else is there')
     assert.deepEqual([...raw.ids].sort(), ids.sort())
     await verify(page, database, new Map(), 'compacted')
   } finally {
@@ -102,6 +106,7 @@ async function openPage(profile) {
 /** Raw rows first, then what the engine makes of them. */
 async function verify(page, database, known, round) {
   const raw = await page.evaluate(readRaw, `homing:${database.name}`)
+  assert.deepEqual(raw.absent, [], `${round}: a segment is missing`)
   const ids = new Set(raw.ids)
   assert.equal(ids.size, raw.ids.length, `${round}: a record is stored twice`)
   assert.equal(raw.entries, raw.ids.length, `${round}: a record and its queue entry are both there, or neither`)
@@ -112,6 +117,7 @@ async function verify(page, database, known, round) {
   for (const [id, row] of Object.entries(found.rows)) assert.equal(row.text, textOf(row.n, row.text.length), `${round}: ${id} is whole`)
   assert.deepEqual([...found.queued].sort(), [...ids].sort(), `${round}: everything is still to be sent`)
   assert.equal(new Set(found.mutationIds).size, found.mutationIds.length, `${round}: a mutation id was given twice`)
+  return raw
 }
 
 async function drainOnce(profile, resolved, t) {
@@ -148,7 +154,14 @@ async function waitForStrikes() {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    next: () => new Promise((resolve) => { struck = resolve }),
+    /** The next one; if it does not come, the page never met its moment. */
+    next: () => new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`no strike within ${PATIENCE_MS} ms`)), PATIENCE_MS)
+      struck = (state) => {
+        clearTimeout(late)
+        resolve(state)
+      }
+    }),
     async close() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -178,7 +191,7 @@ async function writeUntilCompacted({ name, durability, sync }) {
   const { transaction } = IDBDatabase.prototype
   IDBDatabase.prototype.transaction = function watched(...args) {
     const begun = transaction.apply(this, args)
-    if (begun.mode === 'readwrite' && begun.objectStoreNames.contains('segments')) begun.addEventListener('complete', () => { compacted = true })
+    if (begun.mode === 'readwrite' && ['journal', 'segments'].every((store) => begun.objectStoreNames.contains(store))) begun.addEventListener('complete', () => { compacted = true })
     return begun
   }
   const ids = []
@@ -187,7 +200,7 @@ async function writeUntilCompacted({ name, durability, sync }) {
 }
 
 // Runs in the page: writes, and stands still at the moment. Resolves at once.
-async function writeUntilKilled({ name, round, moment, url, writes, at, wait }) {
+async function writeUntilKilled({ name, round, moment, compacts, url, writes, at, wait }) {
   const db = await window.kept[name]
   const facts = db.collection('facts')
   const resolved = []
@@ -201,9 +214,13 @@ async function writeUntilKilled({ name, round, moment, url, writes, at, wait }) 
   IDBDatabase.prototype.transaction = function watched(...args) {
     const begun = transaction.apply(this, args)
     if (begun.mode !== 'readwrite') return begun
-    const compacts = begun.objectStoreNames.contains('segments')
-    const ended = () => { if (compacts) compacting = false; else appending -= 1 }
-    if (compacts) [compacting, putting] = [true, 0]
+    const [stages, appends] = ['segments', 'journal'].map((store) => begun.objectStoreNames.contains(store))
+    const ended = () => {
+      if (!stages) appending -= 1
+      else if (appends) compacting = false
+      else if (moment === 'between two stages') strike()
+    }
+    if (stages) [compacting, putting] = [true, 0]
     else appending += 1
     begun.addEventListener('complete', ended)
     begun.addEventListener('abort', ended)
@@ -219,11 +236,11 @@ async function writeUntilKilled({ name, round, moment, url, writes, at, wait }) 
   const { put } = IDBObjectStore.prototype
   IDBObjectStore.prototype.put = function watched(...args) {
     const done = put.apply(this, args)
-    if (this.name === 'segments' && ++putting === 2 && moment === 'in a compaction') strike()
+    if (this.name === 'segments' && this.transaction.objectStoreNames.contains('journal') && ++putting === 1 && moment === 'in the switch') strike()
     return done
   }
-  // Large ones make a compaction due.
-  const length = moment === 'in a compaction' ? 12_000 : 100
+  // Large ones make a compaction due, of more than one stage: sixteen of these are more than a megabyte.
+  const length = compacts ? 100_000 : 100
   async function writer() {
     while (started < writes) {
       started += 1
@@ -232,10 +249,10 @@ async function writeUntilKilled({ name, round, moment, url, writes, at, wait }) 
       const { id } = await facts.insert({ n, text: `fact ${n} `.repeat(Math.ceil(length / 6)).slice(0, length) })
       resolved.push([id, n])
     }
-    if (moment !== 'in a compaction') setTimeout(strike, wait)
+    if (!compacts) setTimeout(strike, wait)
   }
   // A compaction begins in a pause between appends; several writers leave none.
-  for (let writers = moment === 'in a compaction' ? 1 : 4; writers > 0; writers -= 1) void writer()
+  for (let writers = compacts ? 1 : 4; writers > 0; writers -= 1) void writer()
 }
 
 // Runs in the page.

@@ -6,7 +6,8 @@
  * Only for databases whose every record is an unsent create.
  *
  * @param {string} name of the IndexedDB database
- * @returns {Promise<{ ids: string[], entries: number, rows: number, compacted: number, segments: number }>}
+ * @returns {Promise<{ ids: string[], entries: number, rows: number, compacted: number, segments: number, left: number, absent: string[] }>}
+ *   `left`: segments that count for nothing; `absent`: those that should be there
  */
 export async function readRaw(name) {
   const settle = (request) => new Promise((resolve, reject) => {
@@ -14,13 +15,14 @@ export async function readRaw(name) {
     request.onerror = () => reject(request.error)
   })
   const found = await indexedDB.databases()
-  if (!found.some((database) => database.name === name)) return { ids: [], entries: 0, rows: 0, compacted: 0, segments: 0 }
+  const nothing = { ids: [], entries: 0, rows: 0, compacted: 0, segments: 0, left: 0, absent: [] }
+  if (!found.some((database) => database.name === name)) return nothing
   const connection = await settle(indexedDB.open(name))
   try {
-    if (!connection.objectStoreNames.contains('journal')) return { ids: [], entries: 0, rows: 0, compacted: 0, segments: 0 }
+    if (!connection.objectStoreNames.contains('journal')) return nothing
     const transaction = connection.transaction(['journal', 'segments', 'meta'])
     const [journal, segments, meta] = ['journal', 'segments', 'meta'].map((store) => transaction.objectStore(store))
-    const [rows, keys, stored, names, compacted] = await Promise.all([journal.getAll(), journal.getAllKeys(), segments.getAll(), segments.getAllKeys(), meta.get('compacted')].map(settle))
+    const [rows, keys, stored, places, compacted, mark] = await Promise.all([journal.getAll(), journal.getAllKeys(), segments.getAll(), segments.getAllKeys(), meta.get('compacted'), meta.get('keys')].map(settle))
     const ids = []
     let entries = 0
     const take = (text, changesOf) => {
@@ -34,10 +36,11 @@ export async function readRaw(name) {
       const planned = Number(new DataView(row.buffer, row.byteOffset + row.length - 8).getBigUint64(0, true))
       if (planned + 1 === keys[at]) take(decoder.decode(row.subarray(0, -8)), (list) => list)
     })
-    stored.forEach((segment, at) => {
-      if (names[at].startsWith('q')) take(decoder.decode(segment), ({ entries: list }) => list)
-    })
-    return { ids, entries, rows: rows.length, compacted: compacted ?? 0, segments: stored.length }
+    // What lies under another key than its own is of a compaction that did not end: it does not count.
+    const named = Object.entries(JSON.parse(mark ?? '{}')).map(([name, token]) => ({ name, at: places.indexOf(`${name}@${token}`) }))
+    const absent = named.filter(({ at }) => at < 0).map(({ name }) => name)
+    for (const { name, at } of named) if (at >= 0 && name.startsWith('q')) take(decoder.decode(stored[at]), ({ entries: list }) => list)
+    return { ids, entries, rows: rows.length, compacted: compacted ?? 0, segments: named.length, left: stored.length - named.length + absent.length, absent }
   } finally {
     connection.close()
   }

@@ -21,13 +21,13 @@ export class Seen {
 
   set(id: string, row: AnyRow): void {
     this.snapshot = null
-    this.#index = null
+    if (listing(id, this.rows.get(id)) !== listing(id, row)) this.#index = null
     this.rows.set(id, row)
   }
 
   delete(id: string): void {
     this.snapshot = null
-    this.#index = null
+    if (listing(id, this.rows.get(id)) !== NOWHERE) this.#index = null
     this.rows.delete(id)
   }
 
@@ -38,7 +38,7 @@ export class Seen {
     const aliases = new Map<string, string[]>()
     for (const [id, row] of this.rows) {
       if (!isRenamed(row)) {
-        if (id.startsWith(ROW_PREFIX)) nameless.push(id)
+        if (listing(id, row) === NAMELESS) nameless.push(id)
         continue
       }
       const key = keyOf(row['_sourceId'])
@@ -48,6 +48,16 @@ export class Seen {
     }
     return this.#index = { nameless, aliases }
   }
+}
+
+const NOWHERE = ''
+const NAMELESS = 'nameless'
+
+/** Where the index of `Seen` has a row: most rows nowhere, so that most saves leave it as it is. */
+function listing(id: string, row: AnyRow | undefined): string {
+  if (row === undefined) return NOWHERE
+  if (isRenamed(row)) return `as ${keyOf(row['_sourceId'])}`
+  return id.startsWith(ROW_PREFIX) ? NAMELESS : NOWHERE
 }
 
 /** The stored ids of the rows of a tree, undefined for new ones. */

@@ -62,8 +62,8 @@ impl News {
     }
 }
 
-/// A call that was made while the connection was not closed.
-#[derive(Debug)]
+/// A call that was made while the connection was not closed. Its clones begin further transactions of the same call.
+#[derive(Clone, Debug)]
 pub(super) struct Admitted {
     connection: Rc<Connection>,
     handle: Option<Rc<Handle>>,

@@ -2,11 +2,13 @@
 //!
 //! Lives here: which requests make up each call of [`Journal`]. Beside it: `transaction` (futures over one
 //! transaction), `connection` (dies and is replaced), `open` and `schema` (rexie creates the stores), `rows`
-//! (reading, also damaged ones), `error` (DOMException names). Not here: what bytes mean, group commit, when to compact.
+//! (reading, also damaged ones), `compaction` (in stages), `error` (DOMException names). Not here: what bytes mean, group
+//! commit, when to compact.
 //!
 //! Built on what `tests/browser_rexie_traps.rs` saw. Nothing but a transaction's own requests is awaited
 //! between its requests; every call runs in a task of its own, so a dropped future drops no request.
 
+mod compaction;
 mod connection;
 mod early;
 mod error;
@@ -15,26 +17,22 @@ mod rows;
 mod schema;
 mod transaction;
 
-use super::memory::outside;
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use crate::core::error::Result;
+use compaction::Keys;
 use connection::Connection;
 pub use connection::Gone;
 use early::Early;
 pub use early::EarlyReading;
 use futures_util::future::Either;
-use js_sys::{Array, JsString, Object, Reflect, Uint8Array};
+use js_sys::{Array, JsString, Object, Reflect};
 use rows::{bytes, key, one_by_one, read_rows, value_of};
-use schema::{COMPACTED, FORMAT, INDEX, JOURNAL, META, SEGMENTS, check_format};
+use schema::{COMPACTED, INDEX, JOURNAL, KEYS, META, SEGMENTS};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use transaction::{Answer, Mode, Verdict, write};
 use wasm_bindgen::{JsThreadLocal, JsValue};
-use web_sys::IdbKeyRange;
-
-/// Compaction hands the browser at most about this many bytes per task (one segment may be larger).
-const BYTES_PER_TASK: usize = 1 << 20;
 
 /// What "durable" promises against a power cut. A killed browser loses nothing in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,13 +152,16 @@ impl Journal for IndexedDbJournal {
         let names = names.to_vec();
         open::run(async move {
             let transaction = call.begin(&stores(&[&META, &SEGMENTS]), Mode::Read).await?;
-            let current = Answer::to(transaction.store(&META)?.get(&COMPACTED.into()))?;
-            let segments = transaction.store(&SEGMENTS)?;
-            let read = one_by_one(&segments, names.iter().map(|name| name.as_str().into()));
+            let meta = transaction.store(&META)?;
+            let current = Answer::to(meta.get(&COMPACTED.into()))?;
+            let keys = Answer::to(meta.get(&KEYS.into()))?;
             if key(&current.value().await?) != compacted {
                 return Ok(Segments::Stale);
             }
-            Ok(Segments::Read(read.await?.iter().map(bytes).collect()))
+            let keys = Keys::of(&keys.value().await?);
+            let segments = transaction.store(&SEGMENTS)?;
+            let read = one_by_one(&segments, names.iter().map(|name| keys.key(name).into())).await?;
+            Ok(Segments::Read(read.iter().map(bytes).collect()))
         })
         .await
     }
@@ -208,43 +209,7 @@ impl Journal for IndexedDbJournal {
 
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         let call = self.connection.admit()?;
-        open::run(async move {
-            let transaction = call.begin(&stores(&[&META, &JOURNAL, &SEGMENTS]), Mode::Write).await?;
-            write(transaction, async move |transaction| {
-                let (meta, journal, segments) = (transaction.store(&META)?, transaction.store(&JOURNAL)?, transaction.store(&SEGMENTS)?);
-                let through = JsValue::from(step.through as f64);
-                let format = Answer::to(meta.get(&FORMAT.into()))?;
-                let compacted = Answer::to(meta.get(&COMPACTED.into()))?;
-                let newest = Answer::to(journal.get_key(&through))?;
-                // Another tab may be of a later version: what it wrote must not be folded as if it were understood.
-                check_format(&format.value().await?)?;
-                if key(&compacted.value().await?) != step.expected {
-                    return Ok(Verdict::Abort(Compacted::Stale));
-                }
-                if newest.value().await?.is_undefined() {
-                    return Err(outside(step.through));
-                }
-                let folded = IdbKeyRange::upper_bound(&through).map_err(|value| error::thrown(&value))?;
-                Answer::to(journal.delete(&folded))?;
-                for name in &step.delete {
-                    Answer::to(segments.delete(&name.as_str().into()))?;
-                }
-                let mut handed = 0;
-                for (name, bytes) in step.put {
-                    handed += bytes.len();
-                    let put = Answer::to(segments.put_with_key(&Uint8Array::from(bytes.as_slice()), &name.into()))?;
-                    if handed >= BYTES_PER_TASK {
-                        put.value().await?;
-                        handed = 0;
-                    }
-                }
-                Answer::to(meta.put_with_key(&Uint8Array::from(step.index.as_slice()), &INDEX.into()))?;
-                Answer::to(meta.put_with_key(&through, &COMPACTED.into()))?;
-                Ok(Verdict::Commit(Compacted::Done))
-            })
-            .await
-        })
-        .await
+        open::run(compaction::compact(call, step)).await
     }
 
     fn let_go(&self) {

@@ -19,7 +19,7 @@ extern "C" {
     /// One row per commit: generated key → `Uint8Array`.
     #[wasm_bindgen(thread_local_v2, static_string)]
     pub(super) static JOURNAL: JsString = "journal";
-    /// Segment name → `Uint8Array`.
+    /// Segment key → `Uint8Array`; `compaction` says which key is that of a name.
     #[wasm_bindgen(thread_local_v2, static_string)]
     pub(super) static SEGMENTS: JsString = "segments";
     /// The marks below → their values.
@@ -31,13 +31,15 @@ extern "C" {
 pub(super) const COMPACTED: &str = "compacted";
 /// Mark: the segment index (`Uint8Array`; absent: empty).
 pub(super) const INDEX: &str = "index";
+/// Mark: under which key each segment lies (JSON; absent before format 2: under its name).
+pub(super) const KEYS: &str = "keys";
 /// Mark: how rows and segments are to be read (number).
 pub(super) const FORMAT: &str = "format";
 /// Mark: which life of this database it is (text), so that one deleted and made again is told apart.
 const INCARNATION: &str = "incarnation";
 
-/// The newest `format` this code can read.
-const FORMAT_READ: f64 = 1.0;
+/// The newest `format` this code can read, and the one it writes. 1 had every segment under its name; a compaction makes it 2.
+pub(super) const FORMAT_READ: f64 = 2.0;
 
 /// Creates the stores of a database that does not exist. Harmless when another tab was faster.
 pub(super) async fn create(name: &str) -> Result<()> {
