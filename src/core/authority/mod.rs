@@ -25,7 +25,9 @@ pub use claims::{Claim, Place, Taken, older_claims, rules};
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
 pub use objection::{Objection, objections};
-pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, page, page_since, respond, seen};
+pub use page::{
+    Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, just_written, page, page_since, respond, seen,
+};
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
