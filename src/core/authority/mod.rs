@@ -2,7 +2,8 @@
 //!
 //! A store does, in one database transaction: [`needs`] → load it into a [`Snapshot`] → [`follow_up`] →
 //! load that too → [`evaluate`] → write the [`Effects`] → commit. Then it reads the [`page`] of changes and
-//! answers with [`respond`]. Requests of one scope are evaluated one after the other.
+//! answers with [`respond`]; or, where the client had seen all before, with what was [`just_written`]. Requests of one scope are evaluated
+//! one after the other: a store that looks without keeping others out writes only what is still true, and evaluates again otherwise.
 //!
 //! Lives here: the verdicts. Not here: how two versions merge (`merge`), SQL and HTTP (`server/`).
 

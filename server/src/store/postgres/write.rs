@@ -5,7 +5,7 @@ use homing::core::authority::{Claim, Effects, Head, Place};
 use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
 use homing::core::record::ARCHIVE;
 use homing::core::stamp::Stamp;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::BTreeMap;
 
 /// Where a scope stands that nobody has written to.
@@ -90,22 +90,27 @@ async fn claims(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result
     Ok(())
 }
 
-/// Rows, receipts, marks and the head. The head goes first: it takes the scope's lock, and where somebody wrote since these effects were
-/// judged, it finds nothing, and nothing is done. What stands in `WITH` is done whether anything asks for it or not.
+const HEAD: &str = "WITH head AS (UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5, writes = writes + 1 \
+                    WHERE scope = $1 AND writes = $21 RETURNING 1)";
+const PUT: &str = ", put AS (INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
+                   SELECT $1, * FROM UNNEST($6::TEXT[], $7::TEXT[], $8::BIGINT[], $9::BIGINT[], $10::BOOLEAN[], $11::TEXT[], $12::TEXT[], $13::TEXT[]) \
+                   WHERE EXISTS (SELECT FROM head) \
+                   ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
+                   deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body)";
+const KEPT: &str = ", kept AS (INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
+                    SELECT $1, $14, * FROM UNNEST($15::TEXT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[]) WHERE EXISTS (SELECT FROM head))";
+const MARKED: &str = ", marked AS (INSERT INTO clients (scope, client, settled_through) \
+                      SELECT $1, * FROM UNNEST($19::TEXT[], $20::BIGINT[]) WHERE EXISTS (SELECT FROM head) \
+                      ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through)";
+
+/// Rows, receipts, marks and the head, those that there are. The head goes first: it takes the scope's lock, and where somebody wrote since
+/// these effects were judged, it finds nothing, and nothing is done. What stands in `WITH` is done whether anything asks for it or not.
 pub(super) async fn common(db: &mut PgConnection, to: To<'_>, effects: &Effects) -> Result<(), StoreError> {
-    let sql = "WITH head AS (UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5, writes = writes + 1 \
-               WHERE scope = $1 AND writes = $21 RETURNING 1), \
-               put AS (INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
-               SELECT $1, * FROM UNNEST($6::TEXT[], $7::TEXT[], $8::BIGINT[], $9::BIGINT[], $10::BOOLEAN[], $11::TEXT[], $12::TEXT[], $13::TEXT[]) \
-               WHERE EXISTS (SELECT FROM head) \
-               ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
-               deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body), \
-               kept AS (INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
-               SELECT $1, $14, * FROM UNNEST($15::TEXT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[]) WHERE EXISTS (SELECT FROM head)), \
-               marked AS (INSERT INTO clients (scope, client, settled_through) \
-               SELECT $1, * FROM UNNEST($19::TEXT[], $20::BIGINT[]) WHERE EXISTS (SELECT FROM head) \
-               ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through) \
-               SELECT COUNT(*) FROM head";
+    let part = |none: bool, sql: &'static str| if none { "" } else { sql };
+    let Effects { rows, receipts, settled, .. } = effects;
+    let parts = [part(rows.is_empty(), PUT), part(receipts.is_empty(), KEPT), part(settled.is_empty(), MARKED)];
+    // Put together from the constants above; what a client sent is bound.
+    let sql = AssertSqlSafe(format!("{HEAD}{} SELECT COUNT(*) FROM head", parts.concat()));
     let Head { rev, epoch, purged_through, numbers_from } = &effects.head;
     let query = sqlx::query_scalar::<_, i64>(sql).bind(to.scope).bind(epoch).bind(rev.cast_signed());
     let query = query.bind(purged_through.cast_signed()).bind(numbers_from.cast_signed());
