@@ -15,13 +15,7 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
 const NOW: Stamp = Stamp(1_750_000_000_000);
-const SCHEMA: &str = r#"{"collections": {
-    "flocks": {"schema": {"type": "object", "properties": {"n": {"type": "integer"}}}}, "audit": {"merge": "append-only"},
-    "settings": {"merge": "fields", "singleton": true}, "orders": {"ids": "server", "unique": [["code"]]},
-    "lines": {"ids": "server", "references": {"orderId": "orders"}, "ordinal": {"field": "n", "parent": "orderId"}},
-    "pens": {"merge": "fields", "groups": [["a", "b"]], "unique": [["a", "b"]], "fields": {"eggs": "counter", "tags": "set", "note": "text", "max": "max"}},
-    "mine": {"merge": "client-wins"}, "asked": {"merge": "manual"}, "pins": {"sync": false}
-}}"#;
+const SCHEMA: &str = include_str!("schema.json");
 /// What is there already, for edits to meet.
 const THERE: &str = r#"{"protocol":1,"clientId":"d","requestId":"r","mutations":[
     {"id":"d:1","op":"create","collection":"flocks","recordId":"f1","record":{"id":"f1","n":1},"updatedAt":"2025-06-01T10:00:00.000Z"},

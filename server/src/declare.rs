@@ -47,6 +47,7 @@ pub async fn run(store: &impl Store, schema: &Schema, now: Stamp) -> Result<(), 
                     found.retain(|claim| new.contains(&(claim.place.collection.to_string(), claim.place.rule.to_string())));
                     claims.extend(found);
                 }
+                // Written even where there is nothing to claim: it ends what a server of older rules may have seen of the scope.
                 tx.write(&Effects { claims, ..Effects::none(head) }).await?;
                 tx.commit().await?;
                 match rows.last().and_then(|(_, record)| record.rev()) {

@@ -41,7 +41,7 @@
 //!
 //! # Data
 //! `--database farm.db` is one SQLite file in WAL mode; `--database postgres://…` a PostgreSQL database that any number of
-//! servers share. Migrations (`migrations/`) are applied at start. A push is one transaction that holds its scope's lock: rows,
+//! servers share. Migrations (`migrations/`) are applied at start. A push is written by one transaction that holds its scope's lock: rows,
 //! archive entries, receipts, marks, id map and the scope's `_rev` commit together or not at all. Every key begins with the
 //! scope, so on PostgreSQL, and on engines that distribute it, tables can be partitioned by scope. Another database means
 //! another implementation of [`store::Store`], and the suite `tests/store` on it. Every `--purge-every` tombstones past the

@@ -97,9 +97,9 @@ pub async fn start(options: &Serve) -> Result<Running, StartError> {
 async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: Gate, store: S) -> Result<Running, StartError> {
     let listener = TcpListener::bind(options.listen).await.map_err(|e| StartError::Listen(options.listen, e))?;
     let address = listener.local_addr().map_err(|e| StartError::Listen(options.listen, e))?;
-    tracing::info!(%address, database = %options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
-
+    // With the address taken, so that a start that fails there has changed nothing; requests wait until older rows are indexed.
     declare::run(&store, &schema, now()).await.map_err(StartError::Database)?;
+    tracing::info!(%address, database = %options.database, collections = schema.collections.len(), max_body = options.max_body, "started");
     let desk = Arc::new(Desk::new(store, schema, rules));
     let rate = Arc::new(Rate::new(options.rate));
     let gate = Arc::new(gate);

@@ -1,11 +1,11 @@
 //! What a sync request does: the steps between HTTP and the database, in their order.
 //!
-//! Lives here: check → begin → load → evaluate → write → commit → read changes → answer; the query of a pull. Not here: any
+//! Lives here: check → look → load → evaluate → conclude → read changes → answer; the query of a pull. Not here: any
 //! verdict (`core::authority`), SQL (`store`), status codes beyond passing a refusal on.
 
 use crate::error::Failure;
 use crate::rules::Rules;
-use crate::store::{Page, Store, StoreError, Transaction as _};
+use crate::store::{Look as _, Page, Store, StoreError, Transaction as _};
 use axum::extract::Query;
 use axum::http::Uri;
 use homing::core::authority::{self, Answer, Effects, Evaluated, Head, Needs, PagePlan, Refusal, Snapshot};
@@ -14,7 +14,7 @@ use homing::core::schema::Schema;
 use homing::core::stamp::Stamp;
 use serde::Deserialize;
 
-/// How often a request is judged that claims what somebody else claims at the same time.
+/// How often a request is judged where somebody else writes what it was judged on at the same time.
 const TRIES: usize = 5;
 
 /// Answers sync requests of all scopes.
@@ -54,38 +54,42 @@ impl<S: Store> Desk<S> {
     /// and only the answer is missing: the same request again gets the same results.
     pub async fn push(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<SyncResponse, Failure> {
         authority::check_request(request, scope).map_err(|why| Failure::refused(&why))?;
-        let (results, head) = self.apply(scope, request, now).await?;
+        let Applied { results, before, effects } = self.apply(scope, request, now).await?;
         let plan = |head: &Head| authority::page(request.cursor.as_deref(), head, request.limit, now);
         let answer = Answer { request_id: request.request_id.clone(), scope: scope.to_owned(), now, results };
-        self.answer(Some(head), plan, answer).await
+        let planned = plan(&effects.head);
+        match authority::just_written(&planned, &before, &effects) {
+            Some(rows) => Ok(authority::respond(&planned, rows, &effects.head, answer)),
+            None => self.answer(Some(effects.head), plan, answer).await,
+        }
     }
 
-    /// The effects of the request. Numbers and unique values are claimed in the database; where somebody was first who did not
-    /// hold the scope's lock, the request is judged again on what is there now.
-    async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<(Vec<WireResult>, Head), StoreError> {
+    /// The effects of the request. Where somebody else was first, with anything or with a number or value that only one can have, the
+    /// request is judged again on what is there now.
+    async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Applied, StoreError> {
         for _ in 1..TRIES {
             match self.try_to_apply(scope, request, now).await {
-                Err(StoreError::Taken) => tracing::warn!("a claim was taken meanwhile; judging again"),
+                Err(StoreError::Taken) => tracing::debug!("somebody else wrote meanwhile; judging again"),
                 done => return done,
             }
         }
         self.try_to_apply(scope, request, now).await
     }
 
-    /// One transaction: all effects of the request, or none; and where the scope stands then.
-    async fn try_to_apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<(Vec<WireResult>, Head), StoreError> {
+    /// One transaction: all effects of the request, or none.
+    async fn try_to_apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Applied, StoreError> {
         // Before the scope is locked: it takes time and needs nothing from there.
         let (refused, needs) = (self.rules.objections(request), authority::needs(request));
-        let (mut tx, snapshot) = self.store.begin(scope, now, &needs).await?;
+        let (mut look, snapshot) = self.store.look(scope, now, &needs).await?;
         let mut snapshot = Snapshot { refused, chance: chance(), ..snapshot };
-        tx.load(&authority::follow_up(&self.schema, request, &snapshot), &mut snapshot).await?;
+        look.load(&authority::follow_up(&self.schema, request, &snapshot), &mut snapshot).await?;
         let Evaluated { results, effects, .. } = authority::evaluate(&self.schema, request, &snapshot, now);
+        let before = snapshot.head;
         // Nothing new, as where everything was answered before: there is nothing to wait for.
-        if effects != Effects::none(snapshot.head) {
-            tx.write(&effects).await?;
-            tx.commit().await?;
+        if effects != Effects::none(before.clone()) {
+            look.conclude(&effects).await?;
         }
-        Ok((results, effects.head))
+        Ok(Applied { results, before, effects })
     }
 
     /// Answers a pull.
@@ -144,6 +148,14 @@ impl<S: Store> Desk<S> {
             Failure::unavailable()
         })
     }
+}
+
+/// What became of a push.
+struct Applied {
+    results: Vec<WireResult>,
+    /// Where the scope stood when it was judged.
+    before: Head,
+    effects: Effects,
 }
 
 /// What makes ids that nobody can foresee.

@@ -14,13 +14,7 @@ use std::panic::AssertUnwindSafe;
 
 const PATH: &str = "/api/v1/sync/delta";
 const SECRET: &str = "what-farm-2-keeps-to-itself";
-const SCHEMA: &str = r#"{"collections": {
-    "flocks": {"schema": {"type": "object", "properties": {"n": {"type": "integer"}}}}, "audit": {"merge": "append-only"},
-    "settings": {"merge": "fields", "singleton": true}, "orders": {"ids": "server", "unique": [["code"]]},
-    "lines": {"ids": "server", "references": {"orderId": "orders"}, "ordinal": {"field": "n", "parent": "orderId"}},
-    "pens": {"merge": "fields", "groups": [["a", "b"]], "unique": [["a", "b"]], "fields": {"eggs": "counter", "tags": "set", "note": "text", "max": "max"}},
-    "mine": {"merge": "client-wins"}, "asked": {"merge": "manual"}, "pins": {"sync": false}
-}}"#;
+const SCHEMA: &str = include_str!("../fuzz/schema.json");
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |n| n.parse().unwrap())

@@ -40,6 +40,36 @@ async fn what_one_device_pushes_another_pulls() {
     assert_eq!(server.place.count("collection = 'flocks'").await, 1);
 }
 
+/// What a push brings back is what a pull from the same place would: where it wrote all that is new itself, and where others wrote, too.
+#[tokio::test]
+async fn a_push_brings_what_a_pull_would() {
+    let server = Server::start().await;
+    let (phone, other) = (server.client("farm-1"), server.client("farm-1"));
+    let mut cursor = phone.sync(&request("phone", many("phone", 1, 3))).await["cursor"].clone();
+    let delete = |seq: u64, id: &str| {
+        let mut mutation = update("phone", seq, id, &Value::Null, "gone", "2025-06-01T12:00:00.000Z");
+        (mutation["op"], mutation["collection"], mutation["record"]["_deletedAt"]) =
+            (json!("delete"), json!("inventory"), json!("2025-06-01T12:00:00.000Z"));
+        mutation
+    };
+    for (round, (limit, others)) in [(1_000, 0), (4, 0), (1_000, 2), (1, 0), (1_000, 0)].into_iter().enumerate() {
+        let first = 100 + 10 * u64::try_from(round).unwrap();
+        for n in 0..others {
+            other.sync(&request("other", many("other", first + n, 1))).await;
+        }
+        // The delete is of a version that it did not see: a conflict with an entry in the archive, or a tombstone.
+        let mut asked = request("phone", [many("phone", first, 3), vec![delete(first + 5, "phone-1")]].concat());
+        (asked["cursor"], asked["limit"]) = (cursor.clone(), json!(limit));
+        let pushed = phone.sync(&asked).await;
+        let pulled = phone.pull(&format!("cursor={}&limit={limit}", cursor.as_str().unwrap())).await;
+        for part in ["changes", "cursor", "rev", "epoch", "hasMore", "reset"] {
+            assert_eq!(pushed[part], pulled[part], "{part} in round {round}");
+        }
+        assert!(rows(&pushed).len() >= limit.min(3), "round {round}");
+        cursor = pushed["cursor"].clone();
+    }
+}
+
 #[tokio::test]
 async fn a_repeated_push_gets_the_original_results_and_has_no_second_effect() {
     let server = Server::start().await;

@@ -11,6 +11,7 @@ mod fleet;
 mod pages;
 mod server;
 
+use sqlx::Connection as _;
 use std::time::Duration;
 
 /// A part of the times, in milliseconds.
@@ -25,11 +26,21 @@ pub(crate) fn told(times: &[Duration]) -> String {
     format!("p50 {:.1} ms, p95 {:.1} ms", part(times, 0.5), part(times, 0.95))
 }
 
+/// A database that has been running for a while writes its log into files that it had before; a new one fills each with zeros first.
+async fn wear_in(url: &str) {
+    let mut db = sqlx::PgConnection::connect(url).await.unwrap();
+    for _ in 0..60 {
+        sqlx::raw_sql("SELECT pg_logical_emit_message(TRUE, '', 'x'); SELECT pg_switch_wal()").execute(&mut db).await.unwrap();
+    }
+    sqlx::raw_sql("CHECKPOINT").execute(&mut db).await.unwrap();
+}
+
 #[tokio::main]
 async fn main() {
     let only = std::env::var("ONLY").unwrap_or_default();
     let asked = |name: &str| only.is_empty() || only.split(',').any(|part| part == name);
     let url = std::env::var("HOMING_TEST_POSTGRES").expect("HOMING_TEST_POSTGRES names no PostgreSQL; run: npm run bench:server");
+    wear_in(&url).await;
     if asked("fleet") {
         fleet::measure(&url).await;
     }

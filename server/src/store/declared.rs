@@ -87,3 +87,18 @@ macro_rules! declarations {
     };
 }
 pub(super) use declarations;
+
+/// `forget_claims` for a kind of connection.
+macro_rules! forget_claims {
+    ($connection:ty) => {
+        /// Lets go of all values that a scope claimed under these rules.
+        async fn forget_claims(db: &mut $connection, scope: &str, rules: &BTreeSet<Rule>) -> Result<(), StoreError> {
+            for (collection, rule) in rules {
+                let sql = "DELETE FROM claims WHERE scope = $1 AND collection = $2 AND rule = $3 AND number = 0";
+                sqlx::query(sql).bind(scope).bind(collection).bind(rule).execute(&mut *db).await?;
+            }
+            Ok(())
+        }
+    };
+}
+pub(super) use forget_claims;

@@ -76,6 +76,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Its write transaction.
     type Tx: Transaction;
 
+    /// What a request is judged on.
+    type Look: Look;
+
+    /// Loads what is needed to judge a request, and exists. Alone in its scope, as with [`begin`](Store::begin), or not: then
+    /// [`conclude`](Look::conclude) tells. A scope seen for the first time gets its head.
+    fn look(&self, scope: &str, now: Stamp, needs: &Needs) -> impl Future<Output = Result<(Self::Look, Snapshot), StoreError>> + Send;
+
     /// Begins to write to a scope, alone, and loads what is needed and exists. A scope seen for the first time gets its head.
     fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> impl Future<Output = Result<(Self::Tx, Snapshot), StoreError>> + Send;
 
@@ -108,12 +115,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// A request's view of its scope: one moment, however often it loads. Dropped, it changes nothing.
+pub trait Look: Send {
+    /// Adds what is needed beyond what it began with, and exists, to a snapshot. [`StoreError::Taken`] where that moment is over.
+    fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Writes it all, visible and durable at once; nothing and [`StoreError::Taken`] where somebody else wrote to the scope since.
+    fn conclude(self, effects: &Effects) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
 /// A write transaction on one scope. Dropped without [`commit`](Transaction::commit), it changes nothing.
-pub trait Transaction: Send {
+pub trait Transaction: Look {
     /// Where the scope stands.
     fn head(&self) -> &Head;
-    /// Adds what is needed beyond what it began with, and exists, to a snapshot.
-    fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes.
     fn write(&mut self, effects: &Effects) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Rows of the scope in `_rev` order as a plan asks for them.
@@ -155,7 +168,7 @@ pub struct Page {
 pub enum StoreError {
     /// Locked by another process, full, or all connections in use: the same request can succeed later.
     Busy(String),
-    /// Somebody else claimed meanwhile what only one record can have: evaluated again, the same request can succeed.
+    /// Somebody else wrote meanwhile: judged again on what is there then, the same request can succeed.
     Taken,
     /// A stored row is not what this server writes.
     Corrupt(String),
@@ -183,7 +196,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy(why) => write!(f, "busy: {why}"),
-            Self::Taken => write!(f, "somebody else has what was claimed"),
+            Self::Taken => write!(f, "somebody else was first, again and again"),
             Self::Corrupt(why) => write!(f, "corrupt: {why}"),
             Self::Failed(why) => write!(f, "{why}"),
         }

@@ -9,7 +9,7 @@ use homing::core::mutation::MutationId;
 use homing::core::protocol::Cursor;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
-use homing_server::store::{PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
+use homing_server::store::{Look as _, PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
 
 pub(crate) const NOW: Stamp = Stamp(1_750_000_000_000);
 
@@ -60,27 +60,26 @@ pub(crate) fn everything() -> Needs {
     }
 }
 
+/// Everything there is, as a request writes it to a scope that is known.
 async fn fill(store: &impl Store, scope: &str) -> Effects {
-    let mut written = None;
-    write(store, scope, |e| {
-        let rev = e.head.rev;
-        e.rows = vec![
-            row("flocks", "a", rev + 1, 10, false),
-            row("clients", "a", rev + 2, 10, true),
-            row(ARCHIVE, "arc_1", rev + 3, 20, false),
-            row(ARCHIVE, "arc_2", rev + 4, 20, false),
-        ];
-        e.rows[2].unresolved_of = Some(Key::new("flocks", "a"));
-        let receipt = |n: &str| Receipt { payload: n.into(), result: format!("{{\"id\":\"{n}\"}}") };
-        e.receipts = vec![(MutationId::new("phone", 1), receipt("one")), (MutationId::new("phone", u64::MAX), receipt("max"))];
-        e.settled = vec![("phone".into(), 7)];
-        e.ids = vec![("optimistic_1".into(), "srv_1".into())];
-        e.waiting = vec![("optimistic_2".into(), Key::new("flocks", "a")), ("optimistic_2".into(), Key::new("flocks", "b"))];
-        e.head.rev = rev + 4;
-        written = Some(e.clone());
-    })
-    .await;
-    written.unwrap()
+    begin(store, scope).await.unwrap().commit().await.unwrap();
+    let (look, found) = store.look(scope, NOW, &Needs::default()).await.unwrap();
+    let rev = found.head.rev;
+    let mut e = nothing(Head { rev: rev + 4, ..found.head });
+    e.rows = vec![
+        row("flocks", "a", rev + 1, 10, false),
+        row("clients", "a", rev + 2, 10, true),
+        row(ARCHIVE, "arc_1", rev + 3, 20, false),
+        row(ARCHIVE, "arc_2", rev + 4, 20, false),
+    ];
+    e.rows[2].unresolved_of = Some(Key::new("flocks", "a"));
+    let receipt = |n: &str| Receipt { payload: n.into(), result: format!("{{\"id\":\"{n}\"}}") };
+    e.receipts = vec![(MutationId::new("phone", 1), receipt("one")), (MutationId::new("phone", u64::MAX), receipt("max"))];
+    e.settled = vec![("phone".into(), 7)];
+    e.ids = vec![("optimistic_1".into(), "srv_1".into())];
+    e.waiting = vec![("optimistic_2".into(), Key::new("flocks", "a")), ("optimistic_2".into(), Key::new("flocks", "b"))];
+    look.conclude(&e).await.unwrap();
+    e
 }
 
 pub(crate) async fn what_is_committed_is_loaded_again_in_its_scope_only(home: impl Home) {

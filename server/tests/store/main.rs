@@ -7,6 +7,7 @@ mod claims;
 #[path = "../common/mod.rs"]
 mod common;
 mod contract;
+mod look;
 mod postgres;
 mod sqlite;
 

@@ -2,7 +2,7 @@
 
 use crate::common::place::Place;
 use crate::contract::{NOW, begin};
-use homing::core::authority::{Needs, Receipt};
+use homing::core::authority::{Needs, PagePlan, Receipt};
 use homing::core::mutation::MutationId;
 use homing::core::record::Key;
 use homing::core::stamp::Stamp;
@@ -121,6 +121,46 @@ async fn a_push_reads_what_it_names_and_not_its_whole_scope() {
     alone(&place).await;
     let rows = place.number(read).await - before;
     assert!((100..200).contains(&rows), "{rows} rows were read to find a hundred");
+}
+
+/// Servers that have been there since the database was small: their plans are of that time.
+#[tokio::test]
+async fn a_plan_made_when_there_was_little_reads_no_more_than_its_page() {
+    const THERE: u64 = 4_000;
+    let place = Place::postgres().await;
+    let first = Postgres::open(&place.name(), 1).await.unwrap();
+    let page = async |store: &Postgres, after_rev: u64| {
+        let page = PagePlan { after_rev, limit: 1, live_only_through: None, received_since: None, reset: None, new_head: None };
+        store.read("s", None, |_| page.clone()).await.unwrap().map(|page| page.rows.len())
+    };
+    let more = async |from: u64, count: u64| {
+        let mut rev = 0;
+        crate::contract::write(&first, "s", |e| {
+            rev = e.head.rev;
+            e.rows = (1..=count).map(|n| crate::contract::row("flocks", &format!("f{}", from + n), rev + n, 10, false)).collect();
+            e.head.rev = rev + count;
+        })
+        .await;
+        rev
+    };
+    let mut stores = Vec::new();
+    for n in 0..20 {
+        let rev = more(n * 100, 100).await;
+        let store = Postgres::open(&place.name(), 1).await.unwrap();
+        assert_eq!(page(&store, rev).await, Some(2));
+        stores.push(store);
+    }
+    let rev = more(THERE, THERE).await;
+    for store in &stores {
+        assert_eq!(page(store, rev).await, Some(2));
+    }
+    for store in stores.iter().chain([&first]) {
+        store.close().await;
+    }
+    alone(&place).await;
+    let read = "SELECT CAST(seq_tup_read + COALESCE(idx_tup_fetch, 0) AS BIGINT) FROM pg_stat_user_tables WHERE relname = 'rows'";
+    let rows = place.number(read).await;
+    assert!((80..200).contains(&rows), "{rows} rows were read for forty pages of one");
 }
 
 #[tokio::test]

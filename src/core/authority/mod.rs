@@ -2,7 +2,8 @@
 //!
 //! A store does, in one database transaction: [`needs`] → load it into a [`Snapshot`] → [`follow_up`] →
 //! load that too → [`evaluate`] → write the [`Effects`] → commit. Then it reads the [`page`] of changes and
-//! answers with [`respond`]. Requests of one scope are evaluated one after the other.
+//! answers with [`respond`]; or, where the client had seen all before, with what was [`just_written`]. Requests of one scope are evaluated
+//! one after the other: a store that looks without keeping others out writes only what is still true, and evaluates again otherwise.
 //!
 //! Lives here: the verdicts. Not here: how two versions merge (`merge`), SQL and HTTP (`server/`).
 
@@ -25,7 +26,9 @@ pub use claims::{Claim, Place, Taken, older_claims, rules};
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
 pub use objection::{Objection, objections};
-pub use page::{Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, page, page_since, respond, seen};
+pub use page::{
+    Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, just_written, page, page_since, respond, seen,
+};
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;

@@ -5,7 +5,7 @@
 //! Rows always travel in `_rev` order, so the order in which a farm was entered survives on another device. A
 //! first or replacement sync is the changes since 0 without the tombstones that existed when it began.
 
-use crate::core::authority::{Head, Reset, micros};
+use crate::core::authority::{Effects, Head, Reset, RowWrite, micros};
 use crate::core::protocol::{Cursor, PROTOCOL, SyncResponse, WireChanges, WireResult};
 use crate::core::record::{Key, Record};
 use crate::core::stamp::Stamp;
@@ -119,6 +119,16 @@ pub fn page(cursor: Option<&str>, head: &Head, limit: Option<usize>, now: Stamp)
             PagePlan { after_rev: 0, limit, live_only_through: Some(rev), received_since: None, reset, new_head }
         }
     }
+}
+
+/// The rows of a page for whoever had seen everything `before` its own push: what the push wrote, and nothing needs to be read. `None`: there
+/// is more, or something else, to tell.
+#[must_use]
+pub fn just_written(plan: &PagePlan, before: &Head, effects: &Effects) -> Option<Vec<(Key, Record)>> {
+    let only_newer =
+        PagePlan { after_rev: before.rev, limit: plan.limit, live_only_through: None, received_since: None, reset: None, new_head: None };
+    let row = |write: &RowWrite| (write.key.clone(), write.row.record.clone());
+    (*plan == only_newer).then(|| effects.rows.iter().take(plan.limit + 1).map(row).collect())
 }
 
 /// Plans the first page of a simple client that remembers only a time: everything received at or after it,

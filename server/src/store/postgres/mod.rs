@@ -1,22 +1,29 @@
 //! The store on PostgreSQL: connections, transactions, pages. Any number of servers share one database.
 //!
-//! Lives here: how this database is opened and what isolates what. Not here: loading a snapshot (`load`), writing effects
-//! (`write`), reading pages (`page`). Statements take arrays (`= ANY`, `UNNEST`): one prepared statement each, whatever the number of rows.
+//! Lives here: how this database is opened and what isolates what. Not here: what a request is judged on (`look`), loading a snapshot
+//! (`load`), writing effects (`write`), reading pages (`page`). Statements take arrays (`= ANY`, `UNNEST`): one prepared statement each,
+//! whatever the number of rows.
 //!
-//! A writer holds the lock of its scope's row in `scopes` from the first statement until its commit is visible, so `_rev`
-//! grows in the order in which commits become visible, whichever server writes; other scopes are not touched by it. A row
-//! lock, not an advisory one: engines that distribute PostgreSQL have row locks, and it is on the row that is written anyway.
+//! A writer holds the lock of its scope's row in `scopes` until its commit is visible: from the first statement on, or from the one that
+//! writes, which does nothing where somebody wrote since the first. So `_rev` grows in the order in which commits become visible, whichever
+//! server writes; other scopes are not touched by it. A row lock, not an advisory one: engines that distribute PostgreSQL have row locks,
+//! and it is on the row that is written anyway.
 //! Pages are read by one statement, or in `REPEATABLE READ`: head and rows of one moment, waiting for nobody.
 
 mod load;
+mod look;
 mod page;
 mod write;
 
+pub use look::PostgresLook;
+
 use crate::store::declared::{self, Declaration, Rule, Version};
-use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction};
+use crate::store::{Look, PATIENCE, Page, Purged, Store, StoreError, Transaction};
 use homing::core::authority::{Effects, Head, Needs, PagePlan, Snapshot};
 use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
+use load::Found;
+use look::{Lane, Seen};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use std::collections::BTreeSet;
@@ -26,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
+use write::To;
 
 /// Scopes that write at the same time in one process, at most.
 const LANES: usize = 1024;
@@ -39,7 +47,7 @@ pub struct Postgres {
     pool: PgPool,
     /// Writers of one scope wait here, where it costs nothing, and not on connections that other scopes need. Two scopes may
     /// share a lane: then they wait for each other.
-    lanes: Arc<[Arc<Mutex<()>>]>,
+    lanes: Arc<[Arc<Mutex<Lane>>]>,
     version: Arc<Version>,
 }
 
@@ -50,7 +58,9 @@ pub struct PostgresTx {
     scope: String,
     now: Stamp,
     head: Head,
-    _lane: OwnedMutexGuard<()>,
+    /// How often the scope was written to, by this transaction too.
+    writes: i64,
+    _lane: OwnedMutexGuard<Lane>,
 }
 
 impl Postgres {
@@ -68,8 +78,13 @@ impl Postgres {
                 ("lock_timeout", ms(PATIENCE)),
                 ("idle_in_transaction_session_timeout", ms(PATIENCE * 3)),
                 ("statement_timeout", ms(PATIENCE * 6)),
-                // Planning takes as long as looking, and every plan is the same: there are no statistics of scopes.
+                // Planning takes as long as looking, and every plan is the same: there are no statistics of scopes, and all go by an index.
+                // One that was made while there was next to nothing would read, and sort, all that has come in since.
                 ("plan_cache_mode", "force_generic_plan".into()),
+                ("enable_seqscan", "off".into()),
+                ("enable_bitmapscan", "off".into()),
+                // What there is no index for counts as endless then, and endless work as worth compiling.
+                ("jit", "off".into()),
             ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
@@ -102,23 +117,25 @@ impl Postgres {
         self.pool.begin_with(begin).await
     }
 
-    async fn lane(&self, scope: &str) -> Result<OwnedMutexGuard<()>, StoreError> {
+    async fn lane(&self, scope: &str) -> Result<OwnedMutexGuard<Lane>, StoreError> {
         let mut hasher = DefaultHasher::new();
         scope.hash(&mut hasher);
         let at = usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0);
         let lane = self.lanes.get(at).cloned().unwrap_or_default();
         timeout(PATIENCE, lane.lock_owned()).await.map_err(|_| StoreError::Busy("other writers of the scope".into()))
     }
-}
 
-impl Store for Postgres {
-    type Tx = PostgresTx;
-
-    async fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(PostgresTx, Snapshot), StoreError> {
-        let lane = self.lane(scope).await?;
+    /// A transaction that holds the scope's lock.
+    async fn locked(
+        &self,
+        scope: &str,
+        now: Stamp,
+        needs: &Needs,
+        mut lane: OwnedMutexGuard<Lane>,
+    ) -> Result<(PostgresTx, Snapshot), StoreError> {
         let mut tx = self.transaction("BEGIN").await?;
-        let snapshot = match load::locked(&mut tx, scope, needs, &self.version).await? {
-            Some(snapshot) => snapshot,
+        let found = match load::locked(&mut tx, scope, needs, &self.version).await? {
+            Some(found) => found,
             None => {
                 // Another server may do the same at this moment: one of the two heads stands.
                 write::first_head(&mut tx, scope, &Head::first(now)).await?;
@@ -127,7 +144,37 @@ impl Store for Postgres {
                     .ok_or_else(|| StoreError::Failed("a scope without a head".into()))?
             }
         };
-        Ok((PostgresTx { tx, scope: scope.to_owned(), now, head: snapshot.head.clone(), _lane: lane }, snapshot))
+        let Found { snapshot, writes, waited } = found;
+        lane.met(waited);
+        Ok((PostgresTx { tx, scope: scope.to_owned(), now, head: snapshot.head.clone(), writes, _lane: lane }, snapshot))
+    }
+}
+
+impl Store for Postgres {
+    type Tx = PostgresTx;
+    type Look = PostgresLook;
+
+    async fn look(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(PostgresLook, Snapshot), StoreError> {
+        let lane = self.lane(scope).await?;
+        if lane.is_calm() {
+            let mut db = self.pool.acquire().await?;
+            match load::seen(&mut db, scope, needs, &self.version).await {
+                Ok(Some(Found { snapshot, writes, .. })) => {
+                    return Ok((PostgresLook::Seen(Seen { db, scope: scope.to_owned(), now, writes, lane }), snapshot));
+                }
+                // A scope without a head, a connection that is gone: the lock's way knows what to do.
+                Ok(None) => {}
+                Err(why) if why.passes() => tracing::debug!(%why, "looking again"),
+                Err(why) => return Err(why),
+            }
+        }
+        let (tx, snapshot) = self.locked(scope, now, needs, lane).await?;
+        Ok((PostgresLook::Locked(tx), snapshot))
+    }
+
+    async fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(PostgresTx, Snapshot), StoreError> {
+        let lane = self.lane(scope).await?;
+        self.locked(scope, now, needs, lane).await
     }
 
     async fn read(
@@ -177,17 +224,25 @@ impl Store for Postgres {
     }
 }
 
+impl Look for PostgresTx {
+    async fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
+        load::more(&mut self.tx, &self.scope, needs, into).await
+    }
+
+    async fn conclude(mut self, effects: &Effects) -> Result<(), StoreError> {
+        self.write(effects).await?;
+        self.commit().await
+    }
+}
+
 impl Transaction for PostgresTx {
     fn head(&self) -> &Head {
         &self.head
     }
 
-    async fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
-        load::snapshot(&mut self.tx, &self.scope, needs, into).await
-    }
-
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
-        write::effects(&mut self.tx, &self.scope, self.now, effects).await?;
+        write::effects(&mut self.tx, To { scope: &self.scope, now: self.now, writes: self.writes }, effects).await?;
+        self.writes += 1;
         self.head.clone_from(&effects.head);
         Ok(())
     }
@@ -197,11 +252,7 @@ impl Transaction for PostgresTx {
     }
 
     async fn forget(&mut self, rules: &BTreeSet<Rule>) -> Result<(), StoreError> {
-        for (collection, rule) in rules {
-            let sql = "DELETE FROM claims WHERE scope = $1 AND collection = $2 AND rule = $3 AND number = 0";
-            sqlx::query(sql).bind(&self.scope).bind(collection).bind(rule).execute(&mut *self.tx).await?;
-        }
-        Ok(())
+        forget_claims(&mut self.tx, &self.scope, rules).await
     }
 
     async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
@@ -209,6 +260,7 @@ impl Transaction for PostgresTx {
         self.head = head;
         if gone != Purged::default() {
             write::touch(&mut self.tx, &self.scope).await?;
+            self.writes += 1;
         }
         Ok(gone)
     }
@@ -218,4 +270,5 @@ impl Transaction for PostgresTx {
     }
 }
 
+crate::store::declared::forget_claims!(PgConnection);
 crate::store::purge::purge_scope!(PgConnection);

@@ -5,7 +5,7 @@ use homing::core::authority::{Claim, Effects, Head, Place};
 use homing::core::conflict::{ARCHIVE_KEPT, retained_since};
 use homing::core::record::ARCHIVE;
 use homing::core::stamp::Stamp;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::BTreeMap;
 
 /// Where a scope stands that nobody has written to.
@@ -17,9 +17,26 @@ pub(super) async fn first_head(db: &mut PgConnection, scope: &str, head: &Head) 
     Ok(())
 }
 
+/// Where a request's effects go: the scope, the moment, and how often the scope was written to when they were judged. Where that is no more
+/// true, nothing is written.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) scope: &'a str,
+    pub(super) now: Stamp,
+    pub(super) writes: i64,
+}
+
+/// Whether [`common`] writes everything: a transaction of one statement.
+pub(super) fn in_one(effects: &Effects) -> bool {
+    let archived = || effects.rows.iter().any(|w| w.key.collection.as_ref() == ARCHIVE);
+    let Effects { ids, waiting, freed, claims, .. } = effects;
+    ids.is_empty() && waiting.is_empty() && freed.is_empty() && claims.is_empty() && !archived()
+}
+
 /// Everything a request changed. What nearly every request changes goes in one statement.
-pub(super) async fn effects(db: &mut PgConnection, scope: &str, now: Stamp, effects: &Effects) -> Result<(), StoreError> {
-    common(db, scope, now, effects).await?;
+pub(super) async fn effects(db: &mut PgConnection, to: To<'_>, effects: &Effects) -> Result<(), StoreError> {
+    let scope = to.scope;
+    common(db, to, effects).await?;
     index_unresolved(db, scope, effects).await?;
     retain_archive(db, scope, effects).await?;
     if !effects.ids.is_empty() {
@@ -73,19 +90,29 @@ async fn claims(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result
     Ok(())
 }
 
-/// Rows, receipts, marks and the head. What stands in `WITH` is done whether anything asks for it or not.
-async fn common(db: &mut PgConnection, scope: &str, now: Stamp, effects: &Effects) -> Result<(), StoreError> {
-    let sql = "WITH put AS (INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
-               SELECT $1, * FROM UNNEST($6::TEXT[], $7::TEXT[], $8::BIGINT[], $9::BIGINT[], $10::BOOLEAN[], $11::TEXT[], $12::TEXT[], $13::TEXT[]) \
-               ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
-               deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body), \
-               kept AS (INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
-               SELECT $1, $14, * FROM UNNEST($15::TEXT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[])), \
-               marked AS (INSERT INTO clients (scope, client, settled_through) SELECT $1, * FROM UNNEST($19::TEXT[], $20::BIGINT[]) \
-               ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through) \
-               UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5, writes = writes + 1 WHERE scope = $1";
+const HEAD: &str = "WITH head AS (UPDATE scopes SET epoch = $2, rev = $3, purged_through = $4, numbers_from = $5, writes = writes + 1 \
+                    WHERE scope = $1 AND writes = $21 RETURNING 1)";
+const PUT: &str = ", put AS (INSERT INTO rows (scope, collection, id, rev, received_at, deleted, by_client, body, about) \
+                   SELECT $1, * FROM UNNEST($6::TEXT[], $7::TEXT[], $8::BIGINT[], $9::BIGINT[], $10::BOOLEAN[], $11::TEXT[], $12::TEXT[], $13::TEXT[]) \
+                   WHERE EXISTS (SELECT FROM head) \
+                   ON CONFLICT (scope, collection, id) DO UPDATE SET rev = excluded.rev, received_at = excluded.received_at, \
+                   deleted = excluded.deleted, by_client = excluded.by_client, body = excluded.body)";
+const KEPT: &str = ", kept AS (INSERT INTO receipts (scope, received_at, client, seq, payload, result) \
+                    SELECT $1, $14, * FROM UNNEST($15::TEXT[], $16::BIGINT[], $17::TEXT[], $18::TEXT[]) WHERE EXISTS (SELECT FROM head))";
+const MARKED: &str = ", marked AS (INSERT INTO clients (scope, client, settled_through) \
+                      SELECT $1, * FROM UNNEST($19::TEXT[], $20::BIGINT[]) WHERE EXISTS (SELECT FROM head) \
+                      ON CONFLICT (scope, client) DO UPDATE SET settled_through = excluded.settled_through)";
+
+/// Rows, receipts, marks and the head, those that there are. The head goes first: it takes the scope's lock, and where somebody wrote since
+/// these effects were judged, it finds nothing, and nothing is done. What stands in `WITH` is done whether anything asks for it or not.
+pub(super) async fn common(db: &mut PgConnection, to: To<'_>, effects: &Effects) -> Result<(), StoreError> {
+    let part = |none: bool, sql: &'static str| if none { "" } else { sql };
+    let Effects { rows, receipts, settled, .. } = effects;
+    let parts = [part(rows.is_empty(), PUT), part(receipts.is_empty(), KEPT), part(settled.is_empty(), MARKED)];
+    // Put together from the constants above; what a client sent is bound.
+    let sql = AssertSqlSafe(format!("{HEAD}{} SELECT COUNT(*) FROM head", parts.concat()));
     let Head { rev, epoch, purged_through, numbers_from } = &effects.head;
-    let query = sqlx::query(sql).bind(scope).bind(epoch).bind(rev.cast_signed());
+    let query = sqlx::query_scalar::<_, i64>(sql).bind(to.scope).bind(epoch).bind(rev.cast_signed());
     let query = query.bind(purged_through.cast_signed()).bind(numbers_from.cast_signed());
 
     let of = &effects.rows;
@@ -99,11 +126,13 @@ async fn common(db: &mut PgConnection, scope: &str, now: Stamp, effects: &Effect
     let of = &effects.receipts;
     let (clients, seqs): (Vec<&str>, Vec<i64>) = of.iter().map(|(id, _)| (id.client.as_ref(), id.seq.cast_signed())).unzip();
     let (payloads, results): (Vec<&str>, Vec<&str>) = of.iter().map(|(_, r)| (r.payload.as_str(), r.result.as_str())).unzip();
-    let query = query.bind(now.0).bind(clients).bind(seqs).bind(payloads).bind(results);
+    let query = query.bind(to.now.0).bind(clients).bind(seqs).bind(payloads).bind(results);
 
     let (clients, marks): (Vec<&str>, Vec<i64>) = effects.settled.iter().map(|(c, m)| (c.as_ref(), m.cast_signed())).unzip();
-    query.bind(clients).bind(marks).execute(db).await?;
-    Ok(())
+    match query.bind(clients).bind(marks).bind(to.writes).fetch_one(db).await? {
+        0 => Err(StoreError::Taken),
+        _ => Ok(()),
+    }
 }
 
 /// Where entries came in, the oldest settled ones go: those beyond the number and the days that are kept.

@@ -10,7 +10,7 @@ mod load;
 mod write;
 
 use crate::store::declared::{self, Declaration, Rule, Version};
-use crate::store::{PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
+use crate::store::{Look, PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
 use futures_util::TryStreamExt as _;
 use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
 use homing::core::record::{Key, Record};
@@ -69,6 +69,12 @@ impl Sqlite {
 
 impl Store for Sqlite {
     type Tx = SqliteTx;
+    type Look = SqliteTx;
+
+    /// One writes at a time, whatever the scope: to look first and lock later would save nothing.
+    async fn look(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(SqliteTx, Snapshot), StoreError> {
+        self.begin(scope, now, needs).await
+    }
 
     async fn begin(&self, scope: &str, now: Stamp, needs: &Needs) -> Result<(SqliteTx, Snapshot), StoreError> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -151,13 +157,20 @@ async fn read_rows(connection: &mut SqliteConnection, scope: &str, plan: &PagePl
     Ok(found)
 }
 
+impl Look for SqliteTx {
+    async fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
+        load::snapshot(&mut self.tx, &self.scope, needs, into).await
+    }
+
+    async fn conclude(mut self, effects: &Effects) -> Result<(), StoreError> {
+        self.write(effects).await?;
+        self.commit().await
+    }
+}
+
 impl Transaction for SqliteTx {
     fn head(&self) -> &Head {
         &self.head
-    }
-
-    async fn load(&mut self, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
-        load::snapshot(&mut self.tx, &self.scope, needs, into).await
     }
 
     async fn write(&mut self, effects: &Effects) -> Result<(), StoreError> {
@@ -171,11 +184,7 @@ impl Transaction for SqliteTx {
     }
 
     async fn forget(&mut self, rules: &BTreeSet<Rule>) -> Result<(), StoreError> {
-        for (collection, rule) in rules {
-            let sql = "DELETE FROM claims WHERE scope = $1 AND collection = $2 AND rule = $3 AND number = 0";
-            sqlx::query(sql).bind(&self.scope).bind(collection).bind(rule).execute(&mut *self.tx).await?;
-        }
-        Ok(())
+        forget_claims(&mut self.tx, &self.scope, rules).await
     }
 
     async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
@@ -189,4 +198,5 @@ impl Transaction for SqliteTx {
     }
 }
 
+crate::store::declared::forget_claims!(SqliteConnection);
 crate::store::purge::purge_scope!(SqliteConnection);
