@@ -137,8 +137,11 @@ async fn pull<S: Store>(
 ) -> Result<Response, Failure> {
     let asked = sync::parse_query(&uri)?;
     let summary = Summary { client: asked.request.client_id.clone(), ..Summary::default() };
-    let answer = app.desk.pull(&scope, &asked, now()).await;
-    finish(summary, answer, &asked.request.request_id)
+    let request_id = asked.request.request_id.clone();
+    // As a push: nothing of the database's is left half-way.
+    let desk = app.desk.clone();
+    let done = tokio::spawn(async move { desk.pull(&scope, &asked, now()).await }).await;
+    finish(summary, done.unwrap_or_else(|_| Err(Failure::internal())), &request_id)
 }
 
 fn finish(mut summary: Summary, answer: Result<SyncResponse, Failure>, request_id: &str) -> Result<Response, Failure> {

@@ -10,11 +10,11 @@ use homing::core::authority::{Needs, horizon};
 use homing::core::stamp::Stamp;
 
 /// Goes through all scopes once. Several servers may do so at the same time: a clock of theirs that is ahead of the database's
-/// makes nothing older.
+/// makes nothing older. Between two steps it asks whether it is to stop, and is done then.
 ///
 /// # Errors
 /// When the database fails; what was purged until then stays so.
-pub async fn run(store: &impl Store, now: Stamp) -> Result<Purged, StoreError> {
+pub async fn run(store: &impl Store, now: Stamp, stopping: impl Fn() -> bool) -> Result<Purged, StoreError> {
     let before = horizon(store.clock().await?.map_or(now, |theirs| theirs.min(now)));
     let mut sum = Purged::default();
     let mut after = String::new();
@@ -30,6 +30,9 @@ pub async fn run(store: &impl Store, now: Stamp) -> Result<Purged, StoreError> {
                 sum.tombstones += gone.tombstones;
                 sum.receipts += gone.receipts;
                 // Requests of the scope get their turn in between.
+                if stopping() {
+                    return Ok(sum);
+                }
                 if gone == Purged::default() {
                     break;
                 }

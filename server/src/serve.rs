@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How long requests under way may take to finish once the server was told to stop.
@@ -105,7 +105,8 @@ async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: 
     let gate = Arc::new(gate);
     let app = App { gate: gate.clone(), rate: rate.clone(), desk: desk.clone(), max_body: options.max_body };
     let service = router(app, &options.allow_origin).into_make_service_with_connect_info::<SocketAddr>();
-    let upkeep = tokio::spawn(upkeep(desk.clone(), rate, options.purge_every));
+    let (end, ended) = watch::channel(false);
+    let mut upkeep = tokio::spawn(upkeep(desk.clone(), rate, options.purge_every, ended));
     let (stop, stopped) = oneshot::channel::<()>();
     let done = tokio::spawn(async move {
         let (told, tell) = oneshot::channel::<()>();
@@ -121,8 +122,11 @@ async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: 
             outcome = server => if let Err(e) = outcome { tracing::error!(error = %e, "server failed") },
             () = grace => tracing::warn!("stopped with requests under way"),
         }
-        // What it was doing is rolled back, and done the next time.
-        upkeep.abort();
+        // Not cut off: a connection that is just being opened would outlive the pool, and with it the write-ahead log.
+        let _ = end.send(true);
+        if tokio::time::timeout(GRACE, &mut upkeep).await.is_err() {
+            upkeep.abort();
+        }
         desk.store().close().await;
         tracing::info!("stopped");
     });
@@ -151,13 +155,14 @@ fn gate(tokens: &Tokens) -> Result<Gate, StartError> {
 }
 
 /// What is done beside the requests, for as long as the server runs; at once, too, for a server that is restarted every day.
-async fn upkeep<S: Store>(desk: Arc<Desk<S>>, rate: Arc<Rate>, purge_every: Duration) {
+async fn upkeep<S: Store>(desk: Arc<Desk<S>>, rate: Arc<Rate>, purge_every: Duration, mut ended: watch::Receiver<bool>) {
     let mut purges = tokio::time::interval(purge_every);
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {
         tokio::select! {
+            _ = ended.changed() => return,
             _ = minutes.tick() => rate.forget_silent(),
-            _ = purges.tick() => match purge::run(desk.store(), now()).await {
+            _ = purges.tick() => match purge::run(desk.store(), now(), || *ended.borrow()).await {
                 Ok(gone) => tracing::info!(tombstones = gone.tombstones, receipts = gone.receipts, "purged"),
                 Err(why) => tracing::error!(error = %why, "the purge failed; it goes on the next time"),
             },

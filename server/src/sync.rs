@@ -5,14 +5,16 @@
 
 use crate::error::Failure;
 use crate::rules::Rules;
-use crate::store::{Look as _, Page, Store, StoreError, Transaction as _};
+use crate::store::{Look, Page, Store, StoreError, Transaction as _};
 use axum::extract::Query;
 use axum::http::Uri;
-use homing::core::authority::{self, Answer, Effects, Evaluated, Head, Needs, PagePlan, Refusal, Snapshot};
+use homing::core::authority::{self, Answer, Effects, Evaluated, Head, Needs, Objection, PagePlan, Refusal, Snapshot};
+use homing::core::mutation::MutationId;
 use homing::core::protocol::{PROTOCOL, PullRequest, PushRequest, SyncResponse, WireResult};
 use homing::core::schema::Schema;
 use homing::core::stamp::Stamp;
 use serde::Deserialize;
+use std::collections::HashMap;
 
 /// How often a request is judged where somebody else writes what it was judged on at the same time.
 const TRIES: usize = 5;
@@ -65,23 +67,32 @@ impl<S: Store> Desk<S> {
     }
 
     /// The effects of the request. Where somebody else was first, with anything or with a number or value that only one can have, the
-    /// request is judged again on what is there now.
+    /// request is judged again on what is there now; the last time alone in its scope.
     async fn apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Applied, StoreError> {
+        // Before the scope is locked: it takes time and needs nothing from there.
+        let (refused, needs) = (self.rules.objections(request), authority::needs(request));
         for _ in 1..TRIES {
-            match self.try_to_apply(scope, request, now).await {
+            let judged = match self.store.look(scope, now, &needs).await {
+                Ok(seen) => self.judge(seen, request, &refused, now).await,
+                Err(why) => Err(why),
+            };
+            match judged {
                 Err(StoreError::Taken) => tracing::debug!("somebody else wrote meanwhile; judging again"),
                 done => return done,
             }
         }
-        self.try_to_apply(scope, request, now).await
+        self.judge(self.store.begin(scope, now, &needs).await?, request, &refused, now).await
     }
 
     /// One transaction: all effects of the request, or none.
-    async fn try_to_apply(&self, scope: &str, request: &PushRequest, now: Stamp) -> Result<Applied, StoreError> {
-        // Before the scope is locked: it takes time and needs nothing from there.
-        let (refused, needs) = (self.rules.objections(request), authority::needs(request));
-        let (mut look, snapshot) = self.store.look(scope, now, &needs).await?;
-        let mut snapshot = Snapshot { refused, chance: chance(), ..snapshot };
+    async fn judge<L: Look>(
+        &self,
+        (mut look, snapshot): (L, Snapshot),
+        request: &PushRequest,
+        refused: &HashMap<MutationId, Objection>,
+        now: Stamp,
+    ) -> Result<Applied, StoreError> {
+        let mut snapshot = Snapshot { refused: refused.clone(), chance: chance(), ..snapshot };
         look.load(&authority::follow_up(&self.schema, request, &snapshot), &mut snapshot).await?;
         let Evaluated { results, effects, .. } = authority::evaluate(&self.schema, request, &snapshot, now);
         let before = snapshot.head;

@@ -160,13 +160,13 @@ test('F14, F15: a newer version changes the database: the old page lets go at on
     return { blocked, seen, ms: performance.now() - started }
   }, { stored, version, format })
 
-  const additive = await upgrade(2, 1)
+  const additive = await upgrade(2, 2)
   assert.deepEqual({ ...additive, ms: null }, { blocked: false, seen: ['journal', 'later', 'meta', 'segments'], ms: null })
   assert.ok(additive.ms < 1000)
   assert.deepEqual((await page.evaluate(() => window.hears('outdated'))).map(({ reason }) => reason), ['newer-version-in-other-tab'])
   // What was added does not concern it: it opens what is there, whatever its version, and loses nothing of it.
   assert.equal(await page.evaluate(() => window.codeOf(window.facts.insert({ id: 'additive' }))), 'resolved')
-  assert.deepEqual((await upgrade(3, 2)).seen, ['journal', 'later', 'meta', 'segments'])
+  assert.deepEqual((await upgrade(3, 3)).seen, ['journal', 'later', 'meta', 'segments'])
   // A newer format it must not touch: neither where it is open, nor when it is opened.
   const refused = await page.evaluate(async () => {
     const write = await window.codeOf(window.facts.insert({ id: 'refused' }))

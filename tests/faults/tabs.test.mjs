@@ -124,6 +124,30 @@ test('F17: the tab that is sending is killed: the turn is free at once', { timeo
   await assertOnce('f17-killed', ['held', 'other'])
 }))
 
+test('a tab that waited for its turn asks from where the other one came to', { timeout: 180_000 }, withTabs('turns', 2, async ({ tabs, open }) => {
+  const [first, second] = tabs
+  for (const tab of tabs) await tab.evaluate(() => window.db.sync())
+  await (await open()).evaluate(async () => {
+    await window.facts.insert({ id: 'far' })
+    await window.db.sync()
+  })
+  const held = relay.holdNext()
+  await first.evaluate(async () => {
+    await window.facts.insert({ id: 'near' })
+    window.syncing = window.db.sync().then(({ pulled }) => pulled)
+  })
+  const release = await held
+  await second.evaluate(async () => {
+    window.syncing = window.db.sync().then(({ pulled }) => pulled)
+    while ((await navigator.locks.query()).pending.length === 0);
+  })
+  release()
+  const [one, other] = await Promise.all(tabs.map((tab) => tab.evaluate(() => window.syncing)))
+  assert.ok(one > 0)
+  assert.equal(other, 0, 'nothing comes twice')
+  assert.deepEqual(await second.evaluate(() => window.facts.list().map(({ id }) => id).sort()), ['far', 'near'])
+}, { without: () => { delete window.BroadcastChannel } }))
+
 test('F2: a renderer crashes in the middle of writing: other tabs have what it was told is durable, and write on', { timeout: 180_000 }, withTabs('f2', 2, async ({ tabs }) => {
   const [crashing, other] = tabs
   const told = []

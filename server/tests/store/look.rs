@@ -4,13 +4,16 @@
 
 use crate::common::place::Place;
 use crate::contract::{NOW, begin, row};
-use homing::core::authority::{Effects, Head, Needs, Receipt, Snapshot};
+use futures_util::poll;
+use homing::core::authority::{Effects, Head, Needs, Receipt, Snapshot, page};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::schema::Schema;
 use homing_server::declare;
 use homing_server::store::postgres::{Postgres, PostgresLook};
 use homing_server::store::{Look as _, Store as _, StoreError, Transaction as _};
+use std::pin::pin;
+use std::time::Duration;
 
 /// A push as it was judged: by one statement, or by several.
 fn judged(n: u64, found: &Snapshot, several: bool) -> Effects {
@@ -116,7 +119,7 @@ async fn every_writer_ends_what_others_saw() {
     look.conclude(&Effects { rows, ..Effects::none(Head { rev, ..found.head }) }).await.unwrap();
     let (three, found) = (Postgres::open(&place.name(), 2).await.unwrap(), Needs::default());
     let (seen, found) = three.look("s", NOW, &found).await.unwrap();
-    assert_eq!(homing_server::purge::run(&one, homing_server::answer::now()).await.unwrap().tombstones, 1);
+    assert_eq!(homing_server::purge::run(&one, homing_server::answer::now(), || false).await.unwrap().tombstones, 1);
     assert!(matches!(seen.conclude(&judged(4, &found, false)).await, Err(StoreError::Taken)));
 }
 
@@ -132,4 +135,35 @@ async fn who_looked_before_other_rules_writes_no_more() {
     assert!(matches!(seen.conclude(&judged(1, &found, false)).await, Err(StoreError::Taken)), "nothing was there to index, and yet");
     let refused = old.look("s", NOW, &Needs::default()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Busy(_)), "{refused}");
+}
+
+/// A caller that goes away while its transaction begins, at whatever moment, leaves no connection in one that nobody knows of: what is
+/// written on it next would look written, and would never be committed.
+#[tokio::test]
+async fn who_goes_away_while_it_begins_leaves_nothing_open() {
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    begin(&store, "s").await.unwrap().commit().await.unwrap();
+    let mut written = 0;
+    for (moments, reads) in (1..8).flat_map(|moments| [(moments, true), (moments, false)]) {
+        {
+            let mut call = pin!(async {
+                match reads {
+                    true => drop(store.read("s", None, |head| page(None, head, None, NOW)).await),
+                    false => drop(store.begin("s", NOW, &Needs::default()).await),
+                }
+            });
+            for _ in 0..moments {
+                // What the database has answered by then is one step more.
+                if poll!(call.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        let (look, found) = look(&store).await;
+        written += 1;
+        look.conclude(&judged(written, &found, false)).await.unwrap();
+        assert_eq!(stored(&place).await[1], i64::try_from(written).unwrap(), "after {moments} steps, reading: {reads}");
+    }
 }

@@ -107,14 +107,21 @@ impl Postgres {
     }
 
     /// Begins a transaction, on another connection where one turns out to be gone: nothing was asked of it yet.
+    ///
+    /// In a task of its own: dropped while the answer to `BEGIN` is under way, sqlx (0.9.0) would not know that there is a transaction, and
+    /// the pool would give its connection to somebody who believes that there is none. A push written there would never be committed.
     async fn transaction(&self, begin: &'static str) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
-        for _ in 0..self.pool.size() {
-            match self.pool.begin_with(begin).await {
-                Err(sqlx::Error::Io(_) | sqlx::Error::Database(_)) => {}
-                begun => return begun,
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move {
+            for _ in 0..pool.size() {
+                match pool.begin_with(begin).await {
+                    Err(sqlx::Error::Io(_) | sqlx::Error::Database(_)) => {}
+                    begun => return begun,
+                }
             }
-        }
-        self.pool.begin_with(begin).await
+            pool.begin_with(begin).await
+        });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     async fn lane(&self, scope: &str) -> Result<OwnedMutexGuard<Lane>, StoreError> {

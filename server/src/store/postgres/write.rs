@@ -8,10 +8,11 @@ use homing::core::stamp::Stamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::BTreeMap;
 
-/// Where a scope stands that nobody has written to.
+/// Where a scope stands that nobody has written to. Whoever declares other rules meanwhile waits for it, or it waits for him: no scope
+/// begins under old rules behind the back of who indexes the rows there are.
 pub(super) async fn first_head(db: &mut PgConnection, scope: &str, head: &Head) -> Result<(), StoreError> {
-    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through, numbers_from) VALUES ($1, $2, $3, $4, $5) \
-               ON CONFLICT (scope) DO NOTHING";
+    let sql = "INSERT INTO scopes (scope, epoch, rev, purged_through, numbers_from) \
+               SELECT $1, $2, $3, $4, $5 FROM (SELECT 1 FROM declared WHERE one = 1 FOR SHARE) AS rules ON CONFLICT (scope) DO NOTHING";
     let query = sqlx::query(sql).bind(scope).bind(&head.epoch).bind(head.rev.cast_signed());
     query.bind(head.purged_through.cast_signed()).bind(head.numbers_from.cast_signed()).execute(db).await?;
     Ok(())
