@@ -168,14 +168,10 @@ async fn judged_again(place: Place, store: impl Store) {
     let second = push(4, "hens", json!({ "ring": 7 })).await.unwrap();
     assert_eq!((second.status, second.code.as_deref()), (Outcome::Rejected, Some("unique")));
 
-    // For ever too early: an end after some tries, and nothing stored.
-    let before = place.stored().await;
+    // Too early again and again: the last time it is judged alone in its scope, where nobody comes in between.
     times.store(usize::MAX, Ordering::SeqCst);
-    assert_eq!(push(5, "lines", line.clone()).await.unwrap_err(), 503);
-    assert_eq!(usize::MAX - times.load(Ordering::SeqCst), 5);
-    assert_eq!(place.stored().await, before);
-    times.store(0, Ordering::SeqCst);
     assert_eq!(number(&push(5, "lines", line).await.unwrap()), 3);
+    assert_eq!(usize::MAX - times.load(Ordering::SeqCst), 4);
     desk.store().close().await;
 }
 

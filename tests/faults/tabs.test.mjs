@@ -44,7 +44,7 @@ test(`F16, F17: 5 tabs write the same ${RECORDS} records and sync for ${SECONDS}
   await thaw()
   const alive = tabs.filter((tab) => tab !== killed)
   const written = Object.assign({}, ...await Promise.all(alive.map((tab) => tab.evaluate(stopWriting))))
-  const counts = relay.counts()
+  const counts = relay.counts({ killed: tabs.indexOf(killed) })
   for (const tab of [first, second]) await tab.evaluate(() => window.db.sync())
   const shown = []
   for (const tab of alive) shown.push(await tab.evaluate(async () => {
@@ -222,16 +222,16 @@ function withTabs(name, count, work, { without } = {}) {
     try {
       const token = await server.token(name)
       if (without !== undefined) await browser.context.addInitScript(without)
-      const openIn = async (context) => {
+      const openIn = async (context, n = count) => {
         const page = await whenReady(await context.open(site.url))
         await page.evaluate(async ({ name, url, token }) => {
           window.db = await window.homing.openDatabase({ name, sync: { url, debounce: 50, auto: false, getToken: async () => token } })
           window.facts = window.db.collection('facts')
-        }, { name, url: relay.url, token })
+        }, { name, url: `${relay.url}/t${n}/api/v1/sync/delta`, token })
         return page
       }
       const tabs = []
-      for (let n = 0; n < count; n += 1) tabs.push(await openIn(browser))
+      for (let n = 0; n < count; n += 1) tabs.push(await openIn(browser, n))
       const open = async () => {
         const other = await launchBrowser()
         others.push(other)
@@ -253,25 +253,25 @@ async function assertOnce(scope, ids) {
   assert.equal(Math.max(...revs) - Math.min(...revs) + 1, ids.length, 'each took effect once')
 }
 
-/** Passes requests on and counts pushes under way. `holdNext`: the next push is applied, its answer kept until released. */
+/**
+ * Passes requests on and notes pushes, of which tab and from when to when. `holdNext`: the next push is applied, its answer kept until
+ * released.
+ */
 async function startRelay(target) {
-  let [now, most, pushes, mutations] = [0, 0, 0, 0]
+  let pushes = []
   let holding = null
   const relay = createServer((request, response) => {
     const chunks = []
     request.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
       const body = Buffer.concat(chunks)
+      const [, tab, path] = /^(?:\/t(\d+))?(\/.*)$/.exec(request.url)
       const count = request.method === 'POST' && !request.headers['content-encoding'] ? JSON.parse(body).mutations?.length ?? 0 : Number(request.method === 'POST')
-      if (count > 0) {
-        now += 1
-        pushes += 1
-        mutations += count
-        most = Math.max(most, now)
-      }
+      const push = { tab: Number(tab), mutations: count, from: performance.now(), until: Infinity }
+      if (count > 0) pushes.push(push)
       const hold = count > 0 ? holding : null
       if (hold !== null) holding = null
-      const over = () => { if (count > 0) now -= 1 }
-      const passed = ask(new URL(request.url, target), { method: request.method, headers: { ...request.headers, host: new URL(target).host } }, (answer) => {
+      const over = () => { push.until = performance.now() }
+      const passed = ask(new URL(path, target), { method: request.method, headers: { ...request.headers, host: new URL(target).host } }, (answer) => {
         const parts = []
         answer.on('data', (part) => parts.push(part)).on('end', async () => {
           over()
@@ -287,8 +287,14 @@ async function startRelay(target) {
   await new Promise((resolve) => relay.listen(0, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${relay.address().port}`,
-    reset: () => { [most, pushes, mutations] = [0, 0, 0] },
-    counts: () => ({ most, pushes, mutations }),
+    reset: () => { pushes = [] },
+    /** A tab that was killed may have left a push under way: its last one is not counted among those at once. */
+    counts({ killed }) {
+      const left = pushes.findLast(({ tab }) => tab === killed)
+      const others = pushes.filter((push) => push !== left)
+      const most = Math.max(...others.map(({ from }) => others.filter((other) => other.from <= from && from < other.until).length))
+      return { most, pushes: pushes.length, mutations: pushes.reduce((sum, push) => sum + push.mutations, 0) }
+    },
     /** Resolves, when the answer is there and kept, to the function that lets it go. */
     holdNext: () => new Promise((resolve) => { holding = () => new Promise((release) => resolve(release)) }),
     async close() {
