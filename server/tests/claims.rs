@@ -172,6 +172,7 @@ async fn judged_again(place: Place, store: impl Store) {
     times.store(usize::MAX, Ordering::SeqCst);
     assert_eq!(number(&push(5, "lines", line).await.unwrap()), 3);
     assert_eq!(usize::MAX - times.load(Ordering::SeqCst), 4);
+    assert_eq!(place.count("collection = 'lines'").await, 3);
     desk.store().close().await;
 }
 
