@@ -39,12 +39,14 @@ async function caughtBy({ name, file, find, replace, by }, copy, env) {
   if (!ran) throw new SetupError(`The mutant "${name}" does not compile, or its test is gone.`, (stderr || stdout).split('\n').slice(0, 12).join('\n'))
   const [, seed, what] = /^SEED=(\d+): (.*)$/m.exec(stdout) ?? []
   if (code === 0 || by === undefined && seed === undefined) return null
+  if (program === 'wasm-pack' && !new RegExp(`^test .*${by.split(' ').at(-1)}.* FAIL`, 'm').test(stdout)) return null
   return by === undefined ? `seed ${seed}, ${what.slice(0, 100)}` : by
 }
 
 function command(by) {
   const [first, ...rest] = by?.split(' ') ?? []
-  if (first === '--browser') return ['wasm-pack', ['test', '--headless', '--chrome', '.', '--test', ...rest]]
+  // The whole file: wasm-pack hands what follows to `cargo build`, too, which knows no names of tests.
+  if (first === '--browser') return ['wasm-pack', ['test', '--headless', '--chrome', '.', '--test', ...rest.slice(0, 1)]]
   return ['cargo', by === undefined ? TEST : ['test', '--quiet', first, ...rest]]
 }
 
