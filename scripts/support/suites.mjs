@@ -16,7 +16,7 @@ import { run } from './process.mjs'
 /** The server's tests that speak HTTP; they need no particular database. */
 const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 'hostile'].flatMap((name) => ['--test', name])
 
-/** No command of a suite takes half of this, a first build included; one that hangs shall not cost the results of the others. */
+/** The longest seen is a first build beside other work, 11 minutes. A command that hangs shall not cost the results of the others. */
 const MOST_MS = 20 * 60_000
 
 /** Tests of the shell that run once more with every database in a worker. */

@@ -15,10 +15,7 @@ export function read<T extends object>(answer: Answer<T>): T {
 /** The engine behind one open database. */
 export interface Engine {
   clientId(): string
-  /**
-   * Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` in UTF-8 -> `Written`. The
-   * bytes are not looked at later.
-   */
+  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` in UTF-8 -> `Written`. */
   write(batch: Uint8Array): Answer<Written>
   /** The same where the ids are known: the ticket alone. */
   writeKnown(batch: Uint8Array): number

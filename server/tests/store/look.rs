@@ -7,13 +7,14 @@ use crate::contract::{NOW, begin, row};
 use futures_util::poll;
 use homing::core::authority::{Effects, Head, Needs, Receipt, Snapshot, page};
 use homing::core::mutation::MutationId;
-use homing::core::record::{ARCHIVE, Key};
+use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::schema::Schema;
 use homing_server::declare;
 use homing_server::store::postgres::{Postgres, PostgresLook};
 use homing_server::store::{Look as _, Store as _, StoreError, Transaction as _};
 use std::pin::pin;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// A push as it was judged: by one statement, or by several.
 fn judged(n: u64, found: &Snapshot, several: bool) -> Effects {
@@ -135,6 +136,26 @@ async fn who_looked_before_other_rules_writes_no_more() {
     assert!(matches!(seen.conclude(&judged(1, &found, false)).await, Err(StoreError::Taken)), "nothing was there to index, and yet");
     let refused = old.look("s", NOW, &Needs::default()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Busy(_)), "{refused}");
+}
+
+/// A scope that begins under old rules while others are declared: whoever declares waits for it, and indexes what it wrote.
+#[tokio::test]
+async fn no_scope_begins_behind_the_back_of_new_rules() {
+    let place = Place::postgres().await;
+    let (old, new) = (Postgres::open(&place.name(), 2).await.unwrap(), Postgres::open(&place.name(), 2).await.unwrap());
+    declare::run(&old, &Schema::default(), NOW).await.unwrap();
+    let mut tx = begin(&old, "s").await.unwrap();
+    let rules = Schema::parse(r#"{"collections": {"hens": {"unique": [["ring"]]}}}"#).unwrap();
+    let mut declaring = pin!(declare::run(&new, &rules, NOW));
+    let early = timeout(Duration::from_millis(500), declaring.as_mut()).await;
+    assert!(early.is_err(), "it did not wait: {early:?}");
+    let mut effects = judged(1, &Snapshot::new(tx.head().clone()), false);
+    let hen = &mut effects.rows[0].row.record;
+    *hen = Record::parse(&hen.text().replacen('{', r#"{"ring":7,"#, 1)).unwrap();
+    tx.write(&effects).await.unwrap();
+    tx.commit().await.unwrap();
+    declaring.await.unwrap();
+    assert_eq!(place.number("SELECT COUNT(*) FROM claims").await, 1);
 }
 
 /// A caller that goes away while its transaction begins, at whatever moment, leaves no connection in one that nobody knows of: what is

@@ -100,8 +100,7 @@ export class Remote implements Engine {
       this.#written.set(seq, touched)
       this.#touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
-    // Sent later, and the bytes are the caller's again when this returns.
-    this.#send({ kind: 'write', seq, batch: bytes.slice(), now, at, made, keyed: batch.idempotencyKey !== undefined })
+    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
     return { ticket: seq, results: known ?? results, ...counts }
   }
 
