@@ -23,7 +23,9 @@ pub(crate) async fn measure(url: &str) {
         Work { batch: 50, each: 2_000, limit: 1 },
         Work { batch: 5, each: 500, limit: 1 },
         Work { batch: 1, each: 100, limit: 1 },
+        Work { batch: 50, each: 2_000, limit: 1_000 },
         Work { batch: 5, each: 500, limit: 1_000 },
+        Work { batch: 1, each: 100, limit: 1_000 },
     ] {
         let one = run(url, &work, "one", |_| 0).await;
         let many = run(url, &work, "many", |n| n).await;

@@ -227,7 +227,9 @@ impl Replica {
         match result.status {
             // Only what was made on this very content stands on the acknowledged version: an accepted decision, for
             // one, is answered with a row its author may not have seen (seed 67).
-            Outcome::Applied if row.as_ref().is_none_or(|row| self.is_what_was_sent(row, &m)) => self.rebase(&m.id, &key, row.as_ref()),
+            Outcome::Applied if self.is_built_upon(&m) && row.as_ref().is_none_or(|row| self.is_what_was_sent(row, &m)) => {
+                self.rebase(&m.id, &key, row.as_ref());
+            }
             Outcome::Conflict => match &automatic {
                 Some(conflict) => self.overrule(place, m, conflict, at),
                 None => self.collide(m, result, row, at),
@@ -290,6 +292,12 @@ impl Replica {
     fn numbered_as(&self, row: &Record, m: &Mutation) -> Record {
         let numbered = self.schema.ordinal(&m.key.collection).and_then(|ordinal| ordinal::as_in(row, &m.record, ordinal).ok());
         numbered.unwrap_or_else(|| m.record.clone())
+    }
+
+    /// Whether a waiting edit was made on the content of this mutation.
+    fn is_built_upon(&self, m: &Mutation) -> bool {
+        let places = self.slot(&m.key).map_or(&[][..], |s| &s.pending);
+        places.iter().any(|place| self.queue.get(place).is_some_and(|waiting| waiting.on.as_ref() == Some(&m.id)))
     }
 
     /// The waiting edit made on acknowledged content takes the acknowledged version as its base (R1).
