@@ -14,7 +14,7 @@ pub use fields::Fields;
 use crate::core::error::{Code, Error, Result};
 use crate::core::stamp::Stamp;
 use crate::core::text::Text;
-use envelope::{built_envelope, own_envelope};
+use envelope::{built_ends, own_ends};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -127,8 +127,8 @@ impl Record {
     /// # Errors
     /// As [`Record::parse`].
     pub fn parse_own(text: Text) -> Result<Self> {
-        match own_envelope(&text) {
-            Some(found) => Ok(found.around(text)),
+        match own_ends(&text).map(|ends| ends.record(text.clone())) {
+            Some(record) => Ok(record),
             None => Self::parse(&text),
         }
     }
@@ -138,8 +138,8 @@ impl Record {
     /// # Errors
     /// As [`Record::parse`].
     pub fn parse_built(text: Text) -> Result<Self> {
-        match built_envelope(&text) {
-            Some((found, _)) => Ok(found.around(text)),
+        match built_ends(&text).map(|ends| ends.record(text.clone())) {
+            Some(record) => Ok(record),
             None => Self::parse(&text),
         }
     }
@@ -159,10 +159,10 @@ impl Record {
                 text.push_str(value.get());
             }
         }
-        Self::finish(text, envelope)
+        Self::finish(text, envelope.id.into(), envelope)
     }
 
-    fn finish(mut text: String, e: Envelope<'_>) -> Self {
+    fn finish(mut text: String, id: Arc<str>, e: Envelope<'_>) -> Self {
         let _ = write!(text, ",\"_updatedAt\":\"{}\",\"_deletedAt\":", e.updated_at);
         match e.deleted_at {
             Some(at) => _ = write!(text, "\"{at}\""),
@@ -175,7 +175,7 @@ impl Record {
         if has_line_end(&text) {
             text = compact(&text).unwrap_or(text);
         }
-        Self { id: e.id.into(), updated_at: e.updated_at, deleted_at: e.deleted_at, rev: e.rev, text: text.into() }
+        Self { id, updated_at: e.updated_at, deleted_at: e.deleted_at, rev: e.rev, text: text.into() }
     }
 
     /// The same body under another envelope (the id stays).
@@ -183,7 +183,16 @@ impl Record {
     /// # Errors
     /// `invalid-record` when the stored text is broken.
     pub fn with(&self, updated_at: Stamp, deleted_at: Option<Stamp>, rev: Option<u64>) -> Result<Self> {
-        Ok(Self::build(Envelope { id: &self.id, updated_at, deleted_at, rev }, &self.fields()?))
+        let envelope = Envelope { id: &self.id, updated_at, deleted_at, rev };
+        // Nearly every text is one that was built here: the body is taken as it stands, not member by member.
+        match own_ends(&self.text) {
+            Some(ends) => {
+                let mut text = String::with_capacity(ends.body.len() + 128);
+                text.push_str(ends.body);
+                Ok(Self::finish(text, self.id.clone(), envelope))
+            }
+            None => Ok(Self::build(envelope, &self.fields()?)),
+        }
     }
 
     /// The version as the server confirmed it.
@@ -349,7 +358,7 @@ mod tests {
 
     #[test]
     fn an_own_text_is_decoded_at_its_ends() {
-        let own = |text: &str| own_envelope(text).map(|found| found.around(text.into()));
+        let own = |text: &str| own_ends(text).map(|ends| ends.record(text.into()));
         let at = Stamp::parse("2025-01-01T00:00:00.000Z").unwrap();
         for (deleted_at, rev) in [(None, None), (Some(at), None), (None, Some(7)), (Some(at), Some(12))] {
             for body in [r#"{}"#, r#"{"a":",\"_rev\":9","b":{"_updatedAt":"x","_deletedAt":null}}"#, r#"{"é":"\n"}"#] {
@@ -357,6 +366,11 @@ mod tests {
                 assert_eq!(own(built.text()), Some(built.clone()));
                 assert_eq!(Record::parse_built(built.text().into()).unwrap(), built);
                 assert_eq!(Record::parse(built.text()).unwrap(), built);
+                // Another envelope is put around the body as it stands; member by member it is the same.
+                for (deleted_at, rev) in [(None, None), (Some(at), Some(8))] {
+                    let envelope = Envelope { id: "x-1", updated_at: Stamp(1), deleted_at, rev };
+                    assert_eq!(built.with(Stamp(1), deleted_at, rev).unwrap(), Record::build(envelope, &built.fields().unwrap()));
+                }
             }
         }
         for foreign in [

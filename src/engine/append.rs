@@ -9,7 +9,10 @@ use crate::core::replica::{Output, Source};
 use crate::platform::Platform;
 use crate::storage::{Appended, Journal, Tail};
 use crate::transport::Transport;
+use futures_channel::oneshot;
 use std::collections::HashSet;
+use std::future::poll_fn;
+use std::task::Poll;
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Appends everything speculative, group by group, until nothing is left.
@@ -94,23 +97,33 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     ///
     /// `Ok(false)`: another tab appended first; its rows are folded now, plan again.
     pub(super) async fn append_entry(&self, entry: &Entry, source: Source) -> Result<bool> {
+        self.append_entries(std::slice::from_ref(entry), source, None).await
+    }
+
+    /// The same for several that are durable together. `durable` hears of it, and may act, before they are folded.
+    pub(super) async fn append_entries(&self, entries: &[Entry], source: Source, durable: Option<oneshot::Sender<()>>) -> Result<bool> {
         let _turn = self.inner.turn.lock().await;
         self.check_open()?;
-        let wanted = self.inner.memory.borrow().replica.wanted_by([entry]);
+        let wanted = self.inner.memory.borrow().replica.wanted_by(entries);
         if !self.read_in_turn(wanted).await? {
             self.inner.platform.notify();
             return Ok(false);
         }
         let head = self.inner.memory.borrow().head;
-        let bytes = encode(std::slice::from_ref(entry))?;
+        let bytes = encode(entries)?;
         let size = bytes.len() as u64;
         match self.noting(self.inner.journal.append(head, bytes).await)? {
             Appended::At(new) => {
-                self.folded(entry, source, new, size)?;
+                if durable.is_some_and(|durable| durable.send(()).is_ok()) {
+                    give_way().await;
+                }
+                self.folded(entries, source, new, size)?;
                 self.inner.platform.appended(new);
-                if let Entry::Response(response) = entry {
-                    // What the page makes of it is a task of its own.
-                    self.breathe(response.size()).await;
+                for entry in entries {
+                    if let Entry::Response(response) = entry {
+                        // What the page makes of it is a task of its own.
+                        self.breathe(response.size()).await;
+                    }
                 }
                 self.inner.platform.notify();
                 Ok(true)
@@ -123,12 +136,12 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
-    /// The entry is durable at this head: now it is in memory, too.
-    fn folded(&self, entry: &Entry, source: Source, head: u64, size: u64) -> Result<()> {
+    /// The entries are durable at this head: now they are in memory, too.
+    fn folded(&self, entries: &[Entry], source: Source, head: u64, size: u64) -> Result<()> {
         let now = self.inner.platform.now();
         let mut memory = self.inner.memory.borrow_mut();
         memory.collect(Source::Local);
-        memory.beneath(now, &self.inner.options, |m| m.replica.fold(entry))?;
+        memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|entry| m.replica.fold(entry)))?;
         (memory.head, memory.tail_bytes) = (head, memory.tail_bytes + size);
         memory.tell();
         memory.collect(source);
@@ -204,6 +217,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.tell_unreadable(unreadable);
         Ok(())
     }
+}
+
+/// Lets the other futures of this task run first.
+async fn give_way() {
+    let mut gave = false;
+    poll_fn(|context| match std::mem::replace(&mut gave, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 impl super::Speculation {

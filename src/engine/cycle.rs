@@ -2,14 +2,13 @@
 //!
 //! Order of things, each for a reason: an `attempt` entry is durable before a request leaves (rule *freeze*); an answer
 //! is one entry with its rows, results and cursor; a client that never heard the server's clock pulls before its first
-//! push. Not here: pages (`pull`), what a request says and what an answer means (`sync`), whether a cycle may start
+//! push. Not here: batches (`push`), pages (`pull`), what a request says and what an answer means (`sync`), whether a cycle may start
 //! (`gate`), what its end means for the state (`conclude`).
 
-use super::{Engine, Event, Progress, State, SyncReport};
+use super::{Engine, Event, State, SyncReport};
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::{Entry, Range, Settled};
-use crate::core::mutation::MutationId;
-use crate::core::protocol::{Outcome, PullRequest, PushRequest, SyncResponse, WireResult};
+use crate::core::journal::Entry;
+use crate::core::protocol::{PullRequest, PushRequest, SyncResponse};
 use crate::core::replica::{Replica, Source};
 use crate::core::stamp::Stamp;
 use crate::platform::{Log, Platform};
@@ -19,8 +18,6 @@ use futures_util::future::{Either, select};
 use std::collections::HashSet;
 use std::pin::pin;
 
-/// Failures in a row of the same batch after which a server's 500 may be the batch's own fault.
-const SUSPICIOUS: u32 = 3;
 /// An answer with so many rows and results is worked on in several tasks: a page stays responsive while a queue drains.
 const MANY: usize = 100;
 
@@ -154,7 +151,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Whether something goes out for the first time: the attempt is appended, and so finds what other tabs appended.
     fn will_attempt(&self) -> bool {
         let memory = self.inner.memory.borrow();
-        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady());
+        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &HashSet::new());
         memory.replica.standing().offset.is_some() && picked.iter().any(|(_, attempted)| !attempted)
     }
 
@@ -178,80 +175,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         loop {
             self.check_say()?;
             let known = self.read(|r| r.standing().offset.is_some());
-            let batch = if known { self.attempt().await? } else { Vec::new() };
+            let attempt = if known { self.attempt().await? } else { None };
             self.check_say()?;
-            let more = match batch.is_empty() {
-                true => self.pull(report).await?,
-                false => self.push(batch, report).await?,
+            let more = match attempt {
+                None => self.pull(report).await?,
+                Some(attempt) => self.push(attempt, report).await?,
             };
             if !more && !self.can_push() {
                 return Ok(());
             }
         }
-    }
-
-    /// Chooses what to send next and makes the attempt durable, or says that nothing can be sent.
-    async fn attempt(&self) -> Step<Vec<MutationId>> {
-        loop {
-            let picked = {
-                let memory = self.inner.memory.borrow();
-                memory.pick(&memory.batch.limits(&self.inner.options), self.steady())
-            };
-            let fresh: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
-            let first_sent = fresh.iter().map(|id| (*id).clone()).collect();
-            if fresh.is_empty() || self.append_entry(&Entry::Attempt(Range::runs(fresh)), Source::Local).await? {
-                self.inner.memory.borrow_mut().first_sent = first_sent;
-                return Ok(picked.into_iter().map(|(id, _)| id).collect());
-            }
-        }
-    }
-
-    /// Sends a batch; whether there is more to do at once.
-    async fn push(&self, batch: Vec<MutationId>, report: &mut SyncReport) -> Step<bool> {
-        match self.push_once(&batch, report).await {
-            Ok(more) => {
-                self.inner.memory.borrow_mut().batch.went_well(&batch);
-                Ok(more)
-            }
-            Err(Failure::Transport(failure)) => self.push_failed(batch, failure, report).await,
-            Err(failure) => Err(failure),
-        }
-    }
-
-    async fn push_once(&self, batch: &[MutationId], report: &mut SyncReport) -> Step<bool> {
-        self.step(Event::Push);
-        let request = {
-            let mut memory = self.inner.memory.borrow_mut();
-            for id in batch {
-                *memory.attempts.entry(id.clone()).or_default() += 1;
-            }
-            memory.metrics.attempts += batch.len() as u64;
-            memory.in_flight = batch.iter().cloned().collect();
-            let total = report.pushed + memory.replica.queue_len();
-            memory.progress = Some(Progress { phase: "push", done: report.pushed, total: Some(total) });
-            memory.report.status = true;
-            memory.push_request(batch, &self.inner.options, self.inner.platform.uuid())?
-        };
-        self.inner.platform.notify();
-        report.request_id.clone_from(&request.request_id);
-        let (mut answer, sent) = self.ask(Ask::Push(&request), &request.request_id).await?;
-        // A server that says nothing about a mutation has not settled it: it waits like one told to retry.
-        let told: HashSet<&str> = answer.results.iter().map(|r| r.id.as_str()).collect();
-        let silent = request.mutations.iter().filter(|m| !told.contains(m.id.as_str()) && !answer.reset);
-        let waits: Vec<WireResult> = silent.map(|m| WireResult::new(m.id.clone(), Outcome::Retry)).collect();
-        answer.results.extend(waits);
-        // Settled before it was ever sent: a copy of this profile has used the number (R5).
-        let mut reused = false;
-        for result in answer.results.iter_mut().filter(|r| r.status == Outcome::Expired) {
-            if result.id.parse().is_ok_and(|id| self.inner.memory.borrow().first_sent.contains(&id)) {
-                (result.status, reused) = (Outcome::Retry, true);
-            }
-        }
-        let more = self.apply(answer, request.cursor, sent, report).await?;
-        if reused {
-            self.take_new_client().await?;
-        }
-        Ok(more)
     }
 
     /// Sends one request, a second time with a fresh token when the first was refused; the answer, and when that was under way.
@@ -309,86 +242,5 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             Either::Left((done, _)) => Some(done),
             Either::Right(_) => None,
         }
-    }
-
-    /// A batch as a whole did not work: is it the batch, or the server? Whether there is more to do at once.
-    async fn push_failed(&self, batch: Vec<MutationId>, failure: TransportError, report: &mut SyncReport) -> Step<bool> {
-        self.check_say()?;
-        let (times, single, offline) = {
-            let mut memory = self.inner.memory.borrow_mut();
-            memory.in_flight.clear();
-            let offline = memory.offline(Some(&failure));
-            if offline {
-                // No attempt is used up by a network that is not there.
-                batch.iter().for_each(|id| _ = memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1)));
-            }
-            (memory.batch.failed(&batch), memory.indivisible(&batch), offline)
-        };
-        if offline {
-            return Err(failure.into());
-        }
-        match &failure {
-            TransportError::Http { status: 413, .. } => {
-                return match single {
-                    true => self.give_up(&batch, "too-large", &failure, report).await.map(|()| true),
-                    false => {
-                        self.inner.memory.borrow_mut().batch.too_large(&batch);
-                        Ok(true)
-                    }
-                };
-            }
-            TransportError::Http { status, .. } if matches!(status, 400 | 422) || *status == 500 && times >= SUSPICIOUS => {
-                // The control: the same request without the batch. A server that takes it is well, and the batch is not.
-                self.check_breaker(&failure)?;
-                if let Err(why) = self.push_once(&[], report).await {
-                    self.inner.memory.borrow_mut().batch.acquit();
-                    return Err(if *status == 500 || !matches!(why, Failure::Transport(_)) { why } else { failure.into() });
-                }
-                return match single {
-                    true => self.give_up(&batch, "poison", &failure, report).await.map(|()| true),
-                    false => {
-                        self.inner.memory.borrow_mut().batch.suspect(&batch);
-                        Ok(true)
-                    }
-                };
-            }
-            // A line that does not carry this much may carry less.
-            TransportError::Timeout | TransportError::Network(_) if times > 1 && !single => {
-                self.inner.memory.borrow_mut().batch.too_large(&batch);
-            }
-            _ => {}
-        }
-        let spent = |id: &MutationId| self.inner.memory.borrow().attempts.get(id).copied().unwrap_or(0);
-        if let Some(most) = self.inner.options.max_attempts.filter(|_| failure.passes()) {
-            let done: Vec<MutationId> = batch.into_iter().filter(|id| spent(id) >= most).collect();
-            if !done.is_empty() {
-                self.give_up(&done, "gave-up", &failure, report).await?;
-            }
-        }
-        Err(failure.into())
-    }
-
-    fn check_breaker(&self, failure: &TransportError) -> Step<()> {
-        match self.inner.memory.borrow().breaker.open_until(self.steady().0) {
-            Some(_) => Err(failure.clone().into()),
-            None => Ok(()),
-        }
-    }
-
-    /// These mutations become dead letters by this client's own judgement.
-    async fn give_up(&self, ids: &[MutationId], code: &str, failure: &TransportError, report: &mut SyncReport) -> Step<()> {
-        let error = failure.to_error();
-        let word = failure.server_code().filter(|_| code == "poison").unwrap_or(code);
-        let settled = |id: &MutationId| Settled {
-            code: Some(word.to_owned()),
-            message: Some(error.message.clone()),
-            ..Settled::new(id.clone(), Outcome::Rejected)
-        };
-        let at = self.read(|r| crate::core::replica::server_now(self.inner.platform.now(), r.standing().offset));
-        let entry = Entry::GiveUp { at, results: ids.iter().map(settled).collect() };
-        while !self.append_entry(&entry, Source::Local).await? {}
-        report.rejected += ids.len();
-        self.inner.memory.borrow_mut().batch.reset();
-        Ok(())
     }
 }

@@ -22,6 +22,7 @@ mod lazy;
 mod load;
 mod machine;
 mod pull;
+mod push;
 mod receive;
 mod report;
 mod schedule;
@@ -153,8 +154,6 @@ struct Memory {
     /// Phase and id of the request under way.
     asking: (&'static str, String),
     in_flight: HashSet<MutationId>,
-    /// Those of the last batch that were never sent before.
-    first_sent: HashSet<MutationId>,
     attempts: HashMap<MutationId, u32>,
     not_before: HashMap<MutationId, Stamp>,
     best_rtt: Option<i64>,
@@ -234,7 +233,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             progress: None,
             asking: ("", String::new()),
             in_flight: HashSet::new(),
-            first_sent: HashSet::new(),
             attempts: HashMap::new(),
             not_before: HashMap::new(),
             best_rtt: None,

@@ -20,12 +20,12 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let (mut answer, mut sent) = self.ask(Ask::Pull(&request), &request.request_id).await?;
         loop {
             let Some(next) = self.next_page(&answer) else {
-                return self.apply(answer, request.cursor, sent, report).await;
+                return self.apply(answer, request.cursor, sent, None, report).await;
             };
             (answer, sent) = {
                 // First in line: it is to leave before the work on this page begins.
                 let ahead = pin!(self.ask(Ask::Pull(&next), &next.request_id));
-                let (more, ahead) = match select(ahead, pin!(self.apply(answer, request.cursor, sent, report))).await {
+                let (more, ahead) = match select(ahead, pin!(self.apply(answer, request.cursor, sent, None, report))).await {
                     Either::Left((ahead, applying)) => (applying.await?, Either::Left(ahead)),
                     Either::Right((more, ahead)) => (more?, Either::Right(ahead)),
                 };

@@ -15,6 +15,7 @@ use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
+use futures_channel::oneshot;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
@@ -46,9 +47,24 @@ pub struct SyncReport {
     pub ms: i64,
 }
 
+/// What becomes durable together with an answer.
+pub(super) struct Follows {
+    /// The attempt at what goes next.
+    pub(super) attempt: Option<Entry>,
+    /// Hears when it is; dropped where it is not.
+    pub(super) durable: oneshot::Sender<()>,
+}
+
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
-    /// Makes an answer durable; whether more pages follow.
-    pub(super) async fn apply(&self, wire: SyncResponse, asked: Option<String>, sent: Sent, report: &mut SyncReport) -> Step<bool> {
+    /// Makes an answer durable, with what `follows` in the same row; whether more pages follow.
+    pub(super) async fn apply(
+        &self,
+        wire: SyncResponse,
+        asked: Option<String>,
+        sent: Sent,
+        follows: Option<Follows>,
+        report: &mut SyncReport,
+    ) -> Step<bool> {
         self.check_open()?;
         let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
         let mut reused = false;
@@ -89,20 +105,30 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let (more, much, nothing) = (response.has_more, response.size(), response.nothing_new(&standing));
         if !nothing {
             let mut entry = Entry::Response(Box::new(response));
+            let together = match follows {
+                Some(Follows { attempt, durable }) => {
+                    // First, because the answer may move the clock that stamps what was never sent.
+                    let entries: Vec<Entry> = attempt.into_iter().chain([entry.clone()]).collect();
+                    self.append_entries(&entries, Source::Remote, Some(durable)).await
+                }
+                None => self.append_entry(&entry, Source::Remote).await,
+            };
+            let mut outcome = together;
             loop {
-                match self.append_entry(&entry, Source::Remote).await {
+                match outcome {
                     Ok(true) => break,
+                    // Of what another tab appended first nobody knows what it means for what was to follow.
                     Ok(false) => {}
                     // No room for its rows. What became of the writes is kept all the same: they would be sent for ever.
                     Err(error) if error.code == Code::StorageFull && entry.leave_rows() => {}
                     Err(error) => return Err(error.into()),
                 }
+                outcome = self.append_entry(&entry, Source::Remote).await;
             }
         }
         {
             let now = self.steady();
             let mut memory = self.inner.memory.borrow_mut();
-            memory.in_flight.clear();
             for lag in lags {
                 memory.metrics.settled(now.0, lag);
             }
@@ -162,7 +188,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 impl Memory {
     /// Whether a request with mutations could leave now.
     pub(super) fn can_push(&self, options: &super::Options, now: Stamp) -> bool {
-        !self.pick(&self.batch.limits(options), now).is_empty()
+        let one = super::Options { batch_mutations: 1, ..self.batch.limits(options) };
+        !self.pick(&one, now, &HashSet::new()).is_empty()
     }
 
     /// Whether a batch is one mutation, or one group, which is never split.
@@ -180,20 +207,20 @@ impl Memory {
         !self.replica.ready(Limits { mutations: 1, bytes: 1 }, |m| self.replica.hold(&m.key).is_some()).is_empty()
     }
 
-    /// The next batch; what is not durable yet may still be taken back.
-    pub(super) fn pick(&self, options: &super::Options, now: Stamp) -> Vec<(MutationId, bool)> {
+    /// The next batch, without what is `going` already; what is not durable yet may still be taken back.
+    pub(super) fn pick(&self, options: &super::Options, now: Stamp, going: &HashSet<&MutationId>) -> Vec<(MutationId, bool)> {
         let mut speculative: HashSet<MutationId> = HashSet::new();
         for range in self.speculative.iter().flat_map(|s| s.plans.iter()).filter_map(|p| p.mutations.as_ref()) {
             speculative.extend(range.ids());
         }
         let limits = Limits { mutations: options.batch_mutations, bytes: options.batch_bytes };
-        self.replica.ready(limits, |m| self.waits(m, now) || speculative.contains(&m.id))
+        self.replica.ready(limits, |m| going.contains(&m.id) || self.waits(m, now) || speculative.contains(&m.id))
     }
 
     pub(super) fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {
         let mut mutations = Vec::with_capacity(batch.len());
         for m in batch.iter().filter_map(|id| self.replica.pending(id)) {
-            mutations.push(wire(m)?);
+            mutations.push(wire(&self.replica.attempted(m))?);
         }
         // Only the collections it touches: all of them would outweigh a push of one record.
         let mut schemas = self.replica.schema().hashes();

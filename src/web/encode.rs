@@ -100,21 +100,39 @@ pub(super) fn collections(replica: &Replica, engine: &WebEngine) -> String {
     out
 }
 
-fn verdict(verdict: &Verdict, id: &str) -> Value {
-    let with = |status: &str, rev: u64, conflict: &Option<Arc<str>>| match conflict {
-        Some(conflict) => json!({"status": status, "mutationId": id, "rev": rev, "conflictId": conflict}),
-        None => json!({"status": status, "mutationId": id, "rev": rev}),
+/// A mutation that left the queue. Written member by member: a drain has thousands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Judged<'a> {
+    verdict: Told<'a>,
+    mutation_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    status: &'static str,
+    mutation_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rev: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+}
+
+fn judged<'a>(verdict: &'a Verdict, mutation_id: &'a str) -> Judged<'a> {
+    let (status, rev, conflict, error) = match verdict {
+        Verdict::Applied { rev, conflict } => ("applied", Some(*rev), conflict.as_deref(), None),
+        Verdict::Merged { rev, conflict } => ("merged", Some(*rev), conflict.as_deref(), None),
+        Verdict::Superseded { rev, conflict } => ("superseded", Some(*rev), conflict.as_deref(), None),
+        Verdict::Conflict { conflict } => ("conflict", None, Some(conflict.as_ref()), None),
+        Verdict::Rejected(error) => ("rejected", None, None, Some(error_value(error, "push"))),
+        Verdict::GaveUp(error) => ("gave-up", None, None, Some(error_value(error, "push"))),
+        Verdict::Cancelled => ("cancelled", None, None, None),
+        Verdict::Discarded => ("discarded", None, None, None),
     };
-    match verdict {
-        Verdict::Applied { rev, conflict } => with("applied", *rev, conflict),
-        Verdict::Merged { rev, conflict } => with("merged", *rev, conflict),
-        Verdict::Superseded { rev, conflict } => with("superseded", *rev, conflict),
-        Verdict::Conflict { conflict } => json!({"status": "conflict", "mutationId": id, "conflictId": conflict}),
-        Verdict::Rejected(error) => json!({"status": "rejected", "mutationId": id, "error": error_value(error, "push")}),
-        Verdict::GaveUp(error) => json!({"status": "gave-up", "mutationId": id, "error": error_value(error, "push")}),
-        Verdict::Cancelled => json!({"status": "cancelled", "mutationId": id}),
-        Verdict::Discarded => json!({"status": "discarded", "mutationId": id}),
-    }
+    Judged { verdict: Told { status, mutation_id, rev, conflict_id: conflict, error }, mutation_id }
 }
 
 /// A run of mutation ids.
@@ -143,7 +161,7 @@ struct News<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    settled: Vec<Value>,
+    settled: Vec<Judged<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     resent: Vec<[String; 2]>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -158,16 +176,13 @@ struct News<'a> {
 pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
     let all = |c: &Arc<str>| json!({"collection": c, "source": "tab", "added": [], "updated": [], "removed": [], "all": true});
     let everything = |r: &Replica| r.collections().filter(|name| engine.shows(name)).map(all).collect();
-    let settle = |(id, v): &(MutationId, Verdict)| {
-        let id = id.to_string();
-        json!({"verdict": verdict(v, &id), "mutationId": id})
-    };
+    let ids: Vec<String> = d.settled.iter().map(|(id, _)| id.to_string()).collect();
     text(&News {
         changes: if d.everything { &[] } else { &d.changes },
         everything: if d.everything { engine.read(everything) } else { Vec::new() },
         durable: d.durable.iter().map(ticket).collect(),
         failed: d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect(),
-        settled: d.settled.iter().map(settle).collect(),
+        settled: d.settled.iter().zip(&ids).map(|((_, verdict), id)| judged(verdict, id)).collect(),
         resent: d.resent.iter().map(|(from, to)| [from.to_string(), to.to_string()]).collect(),
         events: d.notices.iter().filter_map(|n| notice(n, engine)).collect(),
         status: d.status,

@@ -16,6 +16,7 @@ mod damage;
 mod formats;
 mod outages;
 mod pages;
+mod pushes;
 mod sessions;
 mod stamps;
 mod wire;

@@ -7,6 +7,7 @@ use crate::oracle::{needle, number};
 use crate::world::{History, Mode};
 use homing::core::conflict::Conflict;
 use homing::core::error::Code;
+use homing::core::mutation::Mutation;
 use homing::core::plan::{Choice, Intent, Seen};
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::replica::Replica;
@@ -280,6 +281,10 @@ impl History {
         let intent = match self.world.pick(10) {
             0..=1 => {
                 self.oracle.borrow_mut().give_up(letter.mutation.record.text());
+                // A group may have been refused for another record's sake, and with it what counts (seed 3211).
+                let counts = |m: &Mutation| m.key.collection.as_ref() == "settings";
+                let behind = |r: &Replica| r.dependents(&id).iter().any(|id| r.pending(id).is_some_and(counts));
+                self.given_up |= counts(&letter.mutation) || engine.read(behind);
                 Intent::DiscardDead { id, cascade: self.world.pick(2) == 0 }
             }
             2..=3 if !heals => Intent::Retry { id, edited: None },

@@ -62,6 +62,8 @@ pub(crate) struct History {
     pub(crate) mode: Mode,
     /// In a hundred writes, how many carry what the server refuses.
     pub(crate) bad: u64,
+    /// Counts were discarded with a dead letter.
+    pub(crate) given_up: bool,
     owners: u64,
     backup: Option<(MemorySnapshot, Effects)>,
     pub(crate) closed: Vec<Closed>,
@@ -103,6 +105,7 @@ impl History {
         let mode = MODES[world.pick(MODES.len() as u64) as usize];
         let mut history = Self {
             bad: [0, 0, 6][world.pick(3) as usize],
+            given_up: false,
             network,
             devices: vec![],
             oracle,

@@ -4,33 +4,31 @@
 use super::Record;
 use crate::core::stamp::Stamp;
 use crate::core::text::Text;
-use std::sync::Arc;
 
-/// The envelope found at the ends of a text.
-pub(super) struct Found {
-    id: Arc<str>,
+/// The envelope found at the ends of a text, and what is between.
+pub(super) struct Ends<'a> {
+    id: &'a str,
+    /// From the brace and the id on, up to the stamps.
+    pub(super) body: &'a str,
     updated_at: Stamp,
     deleted_at: Option<Stamp>,
     rev: Option<u64>,
 }
 
-impl Found {
-    pub(super) fn around(self, text: Text) -> Record {
-        Record { text, id: self.id, updated_at: self.updated_at, deleted_at: self.deleted_at, rev: self.rev }
+impl Ends<'_> {
+    pub(super) fn record(&self, text: Text) -> Record {
+        Record { text, id: self.id.into(), updated_at: self.updated_at, deleted_at: self.deleted_at, rev: self.rev }
     }
 }
 
-pub(super) fn own_envelope(text: &str) -> Option<Found> {
-    let (found, body) = built_envelope(text)?;
+/// The ends of a text that this module built, or of one that looks the same, where the envelope is nowhere else.
+pub(super) fn own_ends(text: &str) -> Option<Ends<'_>> {
     // One that came from a server may have its `_rev` elsewhere.
-    if body.split('_').skip(1).any(|after| after.starts_with("rev\"")) {
-        return None;
-    }
-    Some(found)
+    built_ends(text).filter(|ends| !ends.body.split('_').skip(1).any(|after| after.starts_with("rev\"")))
 }
 
-/// What stands where [`Record::build`] puts it, and the text between.
-pub(super) fn built_envelope(text: &str) -> Option<(Found, &str)> {
+/// What stands where [`Record::build`] puts it.
+pub(super) fn built_ends(text: &str) -> Option<Ends<'_>> {
     let (id, _) = text.strip_prefix("{\"id\":\"")?.split_once('"')?;
     if id.is_empty() || id.contains('\\') {
         return None;
@@ -56,5 +54,5 @@ pub(super) fn built_envelope(text: &str) -> Option<(Found, &str)> {
     let rest = rest.strip_suffix(",\"_deletedAt\":")?.strip_suffix('"')?;
     let (head, date) = rest.split_at_checked(rest.len().checked_sub(24)?)?;
     let body = head.strip_suffix(",\"_updatedAt\":\"")?;
-    Some((Found { id: id.into(), updated_at: Stamp::parse(date).ok()?, deleted_at, rev }, body))
+    Some(Ends { id, body, updated_at: Stamp::parse(date).ok()?, deleted_at, rev })
 }

@@ -10,6 +10,7 @@ use crate::core::mutation::{Mutation, MutationId, Once, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Replica {
@@ -30,10 +31,9 @@ impl Replica {
             Entry::Attempt(ranges) => {
                 for id in ranges.iter().flat_map(|r| r.ids().collect::<Vec<_>>()) {
                     if let Some(place) = self.places.get(&id).copied()
-                        && let Some(mut m) = self.queue.get(&place).cloned()
+                        && let Some(m) = self.queue.get(&place)
                     {
-                        m.attempted = true;
-                        self.stamp_raw(&mut m);
+                        let m = Mutation { attempted: true, ..self.attempted(m).into_owned() };
                         self.queue_put(place, m);
                     }
                 }
@@ -161,9 +161,10 @@ impl Replica {
         self.standing.offset.is_none() || before.raw && beaten()
     }
 
-    /// Moves a raw stamp to the server's clock, once: raw + offset, and later than the version it was made on.
-    fn stamp_raw(&self, m: &mut Mutation) {
-        let Some(offset) = self.standing.offset.filter(|_| std::mem::take(&mut m.raw)) else { return };
+    /// The mutation as it is once it was attempted: a raw stamp is moved to the server's clock, once: raw + offset, and later than
+    /// the version it was made on.
+    pub(crate) fn attempted<'m>(&self, m: &'m Mutation) -> Cow<'m, Mutation> {
+        let Some(offset) = self.standing.offset.filter(|_| m.raw) else { return Cow::Borrowed(m) };
         let base = m.base.as_ref();
         let at = Stamp::next(server_now(m.record.updated_at(), Some(offset)), base.map(Record::updated_at));
         let deleted_at = m.record.deleted_at().map(|_| at);
@@ -171,9 +172,8 @@ impl Replica {
             Policy::Fields => merge::stamp_fields(base, record, &m.changed),
             _ => Ok(record),
         });
-        if let Ok(record) = stamped {
-            m.record = record;
-        }
+        let record = stamped.unwrap_or_else(|_| m.record.clone());
+        Cow::Owned(Mutation { record, raw: false, ..m.clone() })
     }
 
     /// What waited for `from` waits for `to`, or no longer. Returns what was there before.

@@ -1,0 +1,216 @@
+//! A long queue in several batches: the answer to one and the attempt at the next are one row, and the next one leaves before
+//! the page works on that answer. Whatever happens in between, nothing is lost, sent too early, or applied twice.
+
+use crate::wire::*;
+use futures_util::FutureExt;
+use homing::core::journal::{Entry, decode};
+use homing::core::record::Key;
+use homing::engine::{Options, Request};
+use homing::storage::Journal;
+use homing::storage::memory::MemoryJournal;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+const BATCH: usize = 10;
+
+fn batched() -> Options {
+    Options { batch_mutations: BATCH, ..manual() }
+}
+
+/// A device that knows the server's clock, with `rows` to send.
+fn laden(farm: &Farm, rows: usize) -> Device {
+    let d = farm.device(batched());
+    d.sync(farm).unwrap();
+    d.wire.take();
+    d.insert(names(rows));
+    d
+}
+
+/// What each row of the journal holds, a letter per entry.
+fn letters(journal: &MemoryJournal) -> Vec<String> {
+    let loaded = journal.load().now_or_never().unwrap().unwrap();
+    let letter = |entry: &Entry| match entry {
+        Entry::Attempt(_) => 'a',
+        Entry::Response(_) => 'r',
+        Entry::Write(_) => 'w',
+        _ => '-',
+    };
+    loaded.tail.iter().map(|row| decode(row.bytes.clone()).unwrap().iter().map(letter).collect()).collect()
+}
+
+#[test]
+fn an_answer_and_the_next_attempt_are_one_row_and_the_next_batch_leaves_before_the_answer_is_folded() {
+    let farm = Farm::new(400);
+    let d = laden(&farm, 5 * BATCH);
+    let (engine, journal, seen) = (d.engine.clone(), d.journal.clone(), Rc::new(RefCell::new(vec![])));
+    let there = seen.clone();
+    d.wire.does(move |s| {
+        if s.push {
+            there.borrow_mut().push((engine.read(|r| r.queue_len()), letters(&journal).last().unwrap().clone()));
+        }
+        Act::Pass
+    });
+    let report = d.sync(&farm).unwrap();
+    assert_eq!((report.pushed, report.remaining, farm.server_rows()), (5 * BATCH, 0, 5 * BATCH));
+    // When the second left, the answer to the first was durable, and nothing of the first had come off the queue.
+    let seen = seen.borrow();
+    let seen: Vec<(usize, &str)> = seen.iter().map(|(pending, last)| (*pending, last.as_str())).collect();
+    assert_eq!(seen, [(50, "a"), (50, "ar"), (40, "ar"), (30, "ar"), (20, "ar")]);
+    farm.check_once();
+}
+
+#[test]
+fn a_batch_that_is_not_simply_applied_is_folded_before_the_next_one_leaves() {
+    let farm = Farm::new(401);
+    let d = laden(&farm, 3 * BATCH);
+    let (engine, seen) = (d.engine.clone(), Rc::new(RefCell::new(vec![])));
+    let there = seen.clone();
+    d.wire.does(move |s| {
+        if s.push {
+            there.borrow_mut().push((engine.read(|r| r.queue_len()), engine.read(|r| r.dead_letters().count())));
+        }
+        Act::Reject("f3")
+    });
+    let report = d.sync(&farm).unwrap();
+    assert_eq!((report.rejected, farm.server_rows()), (1, 3 * BATCH - 1));
+    // The second left when the verdict on the first was known; that was good, and the third did not wait for it.
+    assert_eq!(*seen.borrow(), [(30, 0), (20, 1), (20, 1)]);
+    farm.check_once();
+}
+
+#[test]
+fn what_stands_on_a_batch_under_way_is_not_in_the_next_one() {
+    let farm = Farm::new(402);
+    let d = laden(&farm, BATCH);
+    farm.world.run(Box::pin(d.engine.durable()));
+    let first = d.engine.read(|r| r.queue().map(|m| m.id.clone()).next()).unwrap();
+    // Behind the first batch: one that depends on its first write, then others.
+    let child = vec![(Arc::from("child"), Arc::from(r#"{"name":"child"}"#))];
+    let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: child };
+    d.engine.write(Request { intents: vec![intent], depends_on: vec![first], ..Request::default() }).unwrap();
+    d.insert((0..2 * BATCH).map(|n| format!("g{n}")));
+    // And edits of what is under way, made while it is.
+    let (engine, edited) = (d.engine.clone(), Cell::new(false));
+    d.wire.does(move |s| {
+        if s.push && !edited.replace(true) {
+            let set = vec![("name".to_owned(), serde_json::value::RawValue::from_string("\"edited\"".to_owned()).unwrap())];
+            let intent = homing::core::plan::Intent::Update { key: Key::new("flocks", "f0"), set, unset: vec![] };
+            engine.write(Request { intents: vec![intent], ..Request::default() }).unwrap();
+        }
+        Act::Pass
+    });
+    d.sync(&farm).unwrap();
+    let pushes: Vec<Vec<String>> = d.wire.take().into_iter().filter(|s| s.push).map(|s| s.records).collect();
+    let at = |id: &str| pushes.iter().enumerate().filter(|(_, ids)| ids.iter().any(|i| i == id)).map(|(at, _)| at).collect::<Vec<_>>();
+    assert_eq!(at("g0"), [1], "{pushes:?}");
+    assert!(at("child")[0] >= 2 && at("f0").len() == 2 && at("f0")[1] >= 2, "{pushes:?}");
+    assert_eq!((d.pending(), farm.server_rows()), (0, 3 * BATCH + 1));
+    farm.check_once();
+}
+
+#[test]
+fn a_batch_that_fails_on_its_way_takes_nothing_from_the_one_before() {
+    for act in [http(503), Act::LoseAnswer] {
+        let farm = Farm::new(403);
+        let d = laden(&farm, 4 * BATCH);
+        let count = Cell::new(0);
+        d.wire.does(move |s| {
+            count.set(count.get() + usize::from(s.push));
+            if s.push && count.get() == 2 { act.clone() } else { Act::Pass }
+        });
+        d.sync(&farm).unwrap_err();
+        assert_eq!(d.pending(), 3 * BATCH);
+        d.sync(&farm).unwrap();
+        assert_eq!((d.pending(), farm.server_rows()), (0, 4 * BATCH));
+        farm.check_once();
+    }
+}
+
+#[test]
+fn another_tab_in_between_loses_nothing() {
+    let farm = Farm::new(404);
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
+    a.sync(&farm).unwrap();
+    a.insert(names(4 * BATCH));
+    farm.world.run(Box::pin(a.engine.durable()));
+    // The other tab writes while each answer is on its way: the row that was to follow is stale.
+    let (other, n) = (b.engine.clone(), Cell::new(0));
+    let platform = b.platform.clone();
+    a.wire.does(move |s| {
+        if s.push && n.get() < 4 {
+            n.set(n.get() + 1);
+            let (other, id) = (other.clone(), format!("b{}", n.get()));
+            homing::platform::Platform::spawn(
+                &platform,
+                Box::pin(async move {
+                    let record = (Arc::from(id.as_str()), Arc::from(r#"{"name":"b"}"#));
+                    let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: vec![record] };
+                    other.write(Request { intents: vec![intent], ..Request::default() }).unwrap();
+                    other.durable().await;
+                }),
+            );
+        }
+        Act::Slow(20)
+    });
+    let outcome = a.start();
+    farm.pass(60_000);
+    outcome.borrow().clone().unwrap().unwrap();
+    a.wire.does(|_| Act::Pass);
+    a.sync(&farm).unwrap();
+    b.sync(&farm).unwrap();
+    assert_eq!((a.pending(), b.pending()), (0, 0));
+    assert_eq!(farm.server_rows(), 4 * BATCH + 4);
+    assert_eq!((a.rows(), b.rows()), (farm.server_rows(), farm.server_rows()));
+    farm.check_once();
+}
+
+#[test]
+fn what_was_written_before_the_servers_clock_was_known_is_sent_as_its_attempt_stamps_it() {
+    let farm = Farm::new(405);
+    let d = farm.open(&MemoryJournal::new(), batched(), "farm", -3_600_000);
+    d.insert(names(4 * BATCH));
+    farm.pass(1_000);
+    // Answers of very different speed: the offset is learnt anew on the way.
+    let n = Cell::new(0);
+    d.wire.does(move |_| {
+        n.set(n.get() + 1);
+        Act::Slow([900, 5, 700, 3, 2][n.get() % 5])
+    });
+    let outcome = d.start();
+    farm.pass(120_000);
+    outcome.borrow().clone().unwrap().unwrap();
+    let rows = farm.network.server.borrow().rows("farm");
+    for (key, row) in rows {
+        let late = row.record.updated_at().0 - T0;
+        assert!(late.abs() < 1_000, "{key} is stamped {late} ms after it was written, by the server's clock");
+        let here = d.engine.read(|r| r.confirmed(&key).cloned()).unwrap();
+        assert_eq!((here.updated_at(), here.text()), (row.record.updated_at(), row.record.text()), "{key}");
+    }
+    assert_eq!(d.pending(), 0);
+    farm.check_once();
+}
+
+#[test]
+fn what_left_early_is_frozen_whenever_the_device_dies() {
+    let farm = Farm::new(406);
+    let d = laden(&farm, 3 * BATCH);
+    let (engine, pushes) = (d.engine.clone(), Cell::new(0));
+    d.wire.does(move |s| {
+        pushes.set(pushes.get() + usize::from(s.push));
+        if pushes.get() < 2 {
+            return Act::Pass;
+        }
+        engine.journal().crash(false);
+        Act::Hang
+    });
+    _ = d.start();
+    farm.pass(1_000);
+    let again = farm.open(&d.journal, batched(), "farm", 0);
+    let attempted = again.engine.read(|r| r.queue().filter(|m| m.attempted).count());
+    assert_eq!((again.pending(), attempted), (2 * BATCH, BATCH));
+    again.sync(&farm).unwrap();
+    assert_eq!((again.pending(), farm.server_rows()), (0, 3 * BATCH));
+    farm.check_once();
+}
