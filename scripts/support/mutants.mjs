@@ -42,6 +42,7 @@ export const RULES = [
   { name: 'ahead: sent with the stamp of its attempt', file: 'src/engine/sync.rs', find: 'wire(&self.replica.attempted(m))?', replace: 'wire(m)?', by: '--test faults_native pushes::what_was_written_before' },
   { name: 'ahead: the attempt before the clock moves', file: 'src/engine/sync.rs', find: 'attempt.into_iter().chain([entry.clone()]).collect();', replace: '[entry.clone()].into_iter().chain(attempt).collect();', by: '--test faults_native pushes::' },
   { name: 'ahead: not before it is durable', file: 'src/engine/push.rs', find: 'if durable.await.is_err() || self.check_say().is_err() {', replace: 'drop(durable);\n        if self.check_say().is_err() {', by: '--test faults_native pushes::what_left_early' },
+  { name: 'sync: not the cycle that asked before', file: 'src/engine/cycle.rs', find: '!asked || outcome.is_err() || self.inner.requests.get() != sent', replace: 'true || !asked', by: '--test faults_native sessions::whoever_asks' },
   { name: 'cas: only from where the fold stands', file: 'src/core/replica/response.rs', find: 'if response.asked != self.standing.cursor {', replace: 'if false {' },
   { name: 'dlorder: what waits behind a refused create goes with it', file: 'src/core/replica/response.rs', find: 'm.record = later.record;', replace: 'let _ = later;' },
   { name: 'clone: expired on the first send', file: 'src/engine/push.rs', find: '(result.status, reused) = (Outcome::Retry, true);', replace: 'reused = false;', by: '--test queue rules::a_copied_profile_whose_numbers' },

@@ -71,8 +71,9 @@ fn size(answer: &SyncResponse) -> usize {
 }
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
-    /// Runs a cycle, or waits for the one under way. `full` fetches everything again without touching pending work.
-    /// Tries whatever the platform says about the network, and does not wait for a backoff to end.
+    /// Runs a cycle, or waits for the one under way where that still asks the server: what was there when this was called is here
+    /// afterwards. `full` fetches everything again without touching pending work. Tries whatever the platform says about the
+    /// network, and does not wait for a backoff to end.
     ///
     /// # Errors
     /// The code of the state syncing is held in, or what went wrong, with `retry_at`; the queue is kept either way.
@@ -86,12 +87,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         if self.inner.memory.as_it_is().state == State::Paused {
             return Err(Error::new(Code::Paused, "syncing is paused"));
         }
-        let seen = self.inner.cycles.get();
+        let (seen, sent) = (self.inner.cycles.get(), self.inner.requests.get());
         let _running = self.inner.cycle.lock().await;
         self.fold_rest().await;
         if !full && self.inner.cycles.get() != seen {
-            // A cycle was under way when this call came: it is this call's cycle, too.
-            if let Some(outcome) = self.inner.last_cycle.borrow().clone() {
+            // A cycle was under way when this call came: it is this call's cycle, too, unless the app asked for what the server has
+            // now and its last request had left before.
+            let shared = |outcome: &Result<SyncReport>| !asked || outcome.is_err() || self.inner.requests.get() != sent;
+            if let Some(outcome) = self.inner.last_cycle.borrow().clone().filter(shared) {
                 return outcome;
             }
         }
@@ -215,6 +218,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     async fn ask_once(&self, ask: &Ask<'_>, id: &str) -> std::result::Result<SyncResponse, TransportError> {
         let from = self.steady();
+        self.inner.requests.set(self.inner.requests.get() + 1);
         let answer = match ask {
             Ask::Push(request) => self.in_time(self.inner.transport.push(request)).await,
             Ask::Pull(request) => self.in_time(self.inner.transport.pull(request)).await,

@@ -188,6 +188,8 @@ struct Inner<J, T, P> {
     turn: Mutex<()>,
     cycle: Mutex<()>,
     cycles: Cell<u64>,
+    /// How many requests have left.
+    requests: Cell<u64>,
     /// The run that the cycle under way began in.
     cycle_run: Cell<u64>,
     steady: steady::Steady,
@@ -249,6 +251,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             turn: Mutex::new(()),
             cycle: Mutex::new(()),
             cycles: Cell::new(0),
+            requests: Cell::new(0),
             cycle_run: Cell::new(0),
             steady: steady::Steady::default(),
             last_cycle: RefCell::new(None),

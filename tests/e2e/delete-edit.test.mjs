@@ -21,6 +21,16 @@ const write = (device, what, id) => device.run(async (db, [what, id]) => {
   await (what === 'delete' ? flocks.delete(id) : flocks.update(id, { notes: 'edited' }))
 }, [what, id])
 
+/** Both write without knowing of the other; `a` comes first to the server, whatever the pages do by themselves. */
+async function meet(a, b, id, first) {
+  await b.switchOnline(false)
+  await write(a, first, id)
+  await write(b, first === 'delete' ? 'edit' : 'delete', id)
+  await a.sync()
+  await b.switchOnline(true)
+  await b.sync()
+}
+
 test('all four ways in which a deletion and an edit can meet', { timeout: 180_000 }, async (t) => {
   const demo = await startDemo()
   const screenshots = await mkdtemp(join(tmpdir(), 'homing-delete-edit-'))
@@ -32,10 +42,7 @@ test('all four ways in which a deletion and an edit can meet', { timeout: 180_00
     for (const device of devices) await device.sync()
     for (const [n, { first, answer, left }] of WAYS.entries()) {
       await t.test(`${first} first, “${answer}”`, async () => {
-        await write(a, first, ids[n])
-        await write(b, first === 'delete' ? 'edit' : 'delete', ids[n])
-        await a.sync()
-        await b.sync()
+        await meet(a, b, ids[n], first)
         const dialog = b.find('conflict-dialog')
         await dialog.waitFor({ state: 'visible' })
         const sentence = first === 'delete' ? `Flock 'Layers ${n}' was deleted on another device but you made changes.` : `You deleted Flock 'Layers ${n}', but another device made changes to it.`
@@ -55,10 +62,7 @@ test('all four ways in which a deletion and an edit can meet', { timeout: 180_00
       await b.page.setViewportSize({ width: 360, height: 740 })
       const id = await a.run(async (db) => (await db.collection('flocks').insert({ name: 'Layers of the long house behind the old barn', breed: 'Lohmann Brown' })).id)
       for (const device of devices) await device.sync()
-      await write(a, 'edit', id)
-      await write(b, 'delete', id)
-      await a.sync()
-      await b.sync()
+      await meet(a, b, id, 'edit')
       await b.find('conflict-dialog').waitFor({ state: 'visible' })
       await b.page.keyboard.press('Escape')
       await b.tab('config')

@@ -223,3 +223,25 @@ fn a_guest_who_wrote_much_keeps_all_of_it() {
     assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&guest.journal.clone()))).unwrap(), 600);
     assert_eq!(d.pending(), 600);
 }
+
+#[test]
+fn whoever_asks_to_sync_gets_what_the_server_has_by_then_also_while_a_cycle_is_under_way() {
+    let farm = Farm::new(60);
+    let (d, other) = (farm.device(manual()), farm.device(manual()));
+    d.sync(&farm).unwrap();
+    other.sync(&farm).unwrap();
+    // The server has answered, and the answer takes its time.
+    d.wire.does(|_| Act::Slow(5_000));
+    let early = d.start();
+    farm.pass(1_000);
+    other.insert(names(1));
+    other.sync(&farm).unwrap();
+    let (late, later) = (d.start(), d.start());
+    farm.pass(60_000);
+    for outcome in [early, late, later] {
+        outcome.borrow().clone().unwrap().unwrap();
+    }
+    assert_eq!(d.rows(), 1);
+    // One cycle for all that came too late for the first.
+    assert_eq!(d.wire.take().len(), 3);
+}
