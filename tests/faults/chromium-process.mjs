@@ -60,7 +60,9 @@ async function livingOf(group) {
     // Command names may hold anything but end with the last bracket; then: state, parent, group.
     const stat = await readFile(`/proc/${id}/stat`, 'utf8').catch(() => ') X 0 0')
     const [state, , of] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return Number(of) === group && state !== 'Z' && state !== 'X'
+    if (Number(of) !== group || state === 'X') return false
+    // A first thread that has ended is a zombie while others of its process still end, and hold its files and their locks.
+    return state !== 'Z' || (await readdir(`/proc/${id}/task`).catch(() => [])).length > 1
   }))
   return ids.filter((_, at) => states[at])
 }
