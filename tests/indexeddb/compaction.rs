@@ -53,6 +53,13 @@ async fn nobody_waits_for_a_compaction_to_write() {
     let name = fresh();
     let (here, there) = (open(&name).await.unwrap(), open(&name).await.unwrap());
     append(&here, 0).await;
+    js("window.locked = []; window.realTransaction = IDBDatabase.prototype.transaction;
+        IDBDatabase.prototype.transaction = function (stores, mode, ...rest) {
+            const names = [].concat(stores);
+            if (mode === 'readwrite' && names.includes('segments')) locked.push(names.length);
+            return realTransaction.call(this, stores, mode, ...rest);
+        };")
+    .await;
     let mut compaction = pin!(here.compact(large(1, 80)));
     assert!(poll!(compaction.as_mut()).is_pending());
     // Appends of either connection are durable while it is still under way, one after the other.
@@ -62,6 +69,9 @@ async fn nobody_waits_for_a_compaction_to_write() {
     }
     assert!(poll!(compaction.as_mut()).is_pending(), "80 segments were written before five rows");
     assert_eq!(compaction.await, Ok(Compacted::Done));
+    // A stage locks the segments only: the switch alone, the last of 80, keeps appends waiting.
+    let locked = js("IDBDatabase.prototype.transaction = realTransaction; return locked.join('')").await;
+    assert_eq!(locked, format!("{}3", "1".repeat(79)));
     let loaded = there.load().await.unwrap();
     assert_eq!((loaded.compacted, loaded.head, loaded.tail.len()), (1, 6, 5));
 }
