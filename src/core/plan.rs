@@ -18,7 +18,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{MutationId, Once, Op};
-use crate::core::record::{Envelope, Fields, Key, Record, SINGLETON, check, check_id};
+use crate::core::record::{Envelope, Fields, Key, Record, SINGLETON, check, check_id, checked};
 use crate::core::replica::Replica;
 use crate::core::schema::{Policy, check_name};
 use crate::core::stamp::Stamp;
@@ -177,6 +177,8 @@ pub struct Plan {
     pub held: Option<Arc<str>>,
     /// Ids of the records, in the order given.
     pub ids: Vec<Arc<str>>,
+    /// The stamp of new records that are shown as they were given, with it and without hidden state: nobody need read them back.
+    pub as_given: Option<Stamp>,
     /// Imports: rows new here.
     pub inserted: usize,
     /// Imports: rows already here.
@@ -267,10 +269,9 @@ fn check_room(replica: &Replica, more: usize, context: &Context) -> Result<()> {
 }
 
 /// The app's members of a record it handed in: hidden state is ours.
-fn own_fields(text: &str) -> Result<Fields<'_>> {
-    let mut fields = Fields::split(text)?;
+fn own_fields(mut fields: Fields<'_>) -> Fields<'_> {
     fields.0.retain(|(name, _)| !matches!(name.as_ref(), "_fieldTimes" | "_crdt"));
-    Ok(fields)
+    fields
 }
 
 /// What a record that was read and is handed in again still says of its counters and sets.
@@ -281,8 +282,8 @@ fn hidden_state(text: &str) -> Result<Option<Map<String, Value>>> {
 
 /// The first version of a record.
 fn first(replica: &Replica, key: &Key, text: &str, at: Stamp) -> Result<Record> {
-    check(text)?;
-    let record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(text)?);
+    let envelope = Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None };
+    let record = Record::build_from(text, envelope, &own_fields(checked(text)?));
     let rules = replica.rules(key);
     let record = merge::first_types(record, rules.types)?;
     match rules.policy {
@@ -355,6 +356,9 @@ fn insert(replica: &Replica, collection: &Arc<str>, records: &[(Arc<str>, Arc<st
         ));
     }
     if !built.is_empty() {
+        let rules = records.first().map(|(id, _)| replica.schema().rules(collection, id));
+        let plain = rules.is_some_and(|rules| rules.types.is_empty() && rules.policy != Policy::Fields);
+        plan.as_given = built.first().filter(|_| plain && built.len() == records.len()).map(Record::updated_at);
         enqueue::creates(replica, collection, built, false, context, &mut plan);
     }
     Ok(plan)
@@ -375,7 +379,8 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
         };
     }
     let at = Stamp::next(context.now, Some(view.updated_at()));
-    let mut record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(text)?);
+    let mut record =
+        Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &own_fields(Fields::split(text)?));
     if let Some(older) = hidden_state(text)? {
         merge::check_types(&record, replica.rules(key).types)?;
         record = merge::types_onto(&view, record, &older, replica.rules(key).types)?;

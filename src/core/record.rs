@@ -8,7 +8,7 @@ mod check;
 mod envelope;
 mod fields;
 
-pub use check::{check, check_id};
+pub use check::{check, check_id, checked};
 pub use fields::Fields;
 
 use crate::core::error::{Code, Error, Result};
@@ -162,7 +162,32 @@ impl Record {
         Self::finish(text, envelope.id.into(), envelope)
     }
 
-    fn finish(mut text: String, id: Arc<str>, e: Envelope<'_>) -> Self {
+    /// [`Record::build`] of all members of a text, which is taken in one piece where it stands as it would be written.
+    #[must_use]
+    pub fn build_from(text: &str, envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
+        match text.strip_suffix('}').filter(|_| fields.is_written(text.len(), envelope.id)) {
+            Some(body) => {
+                let mut text = String::with_capacity(body.len() + 128);
+                text.push_str(body);
+                // No line ends between these members, or within a text: only a value with members of its own may have one.
+                let nested = fields.0.iter().any(|(_, value)| value.get().starts_with(['[', '{']));
+                let finish = if nested { Self::finish } else { Self::closed };
+                finish(text, envelope.id.into(), envelope)
+            }
+            None => Self::build(envelope, fields),
+        }
+    }
+
+    fn finish(text: String, id: Arc<str>, e: Envelope<'_>) -> Self {
+        let record = Self::closed(text, id, e);
+        match has_line_end(&record.text).then(|| compact(&record.text)) {
+            Some(Ok(text)) => Self { text: text.into(), ..record },
+            _ => record,
+        }
+    }
+
+    /// The stamps behind a body.
+    fn closed(mut text: String, id: Arc<str>, e: Envelope<'_>) -> Self {
         let _ = write!(text, ",\"_updatedAt\":\"{}\",\"_deletedAt\":", e.updated_at);
         match e.deleted_at {
             Some(at) => _ = write!(text, "\"{at}\""),
@@ -172,9 +197,6 @@ impl Record {
             let _ = write!(text, ",\"_rev\":{rev}");
         }
         text.push('}');
-        if has_line_end(&text) {
-            text = compact(&text).unwrap_or(text);
-        }
         Self { id, updated_at: e.updated_at, deleted_at: e.deleted_at, rev: e.rev, text: text.into() }
     }
 
@@ -387,6 +409,34 @@ mod tests {
         // A repeated member would make the two ways disagree: such a text is never kept.
         let twice = record(r#"{"id":"a","id":"b","n":1,"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#);
         assert_eq!((twice.id().as_ref(), own(twice.text())), ("b", Some(twice.clone())));
+    }
+
+    #[test]
+    fn a_text_that_stands_as_it_would_be_written_is_taken_in_one_piece() {
+        let envelope = |id| Envelope { id, updated_at: Stamp(1), deleted_at: None, rev: None };
+        for (id, text, written) in [
+            ("a", r#"{"id":"a","n":1.50,"x":{"y":[1, 2]},"t":"\u00e9\n"}"#, true),
+            ("a", r#"{"id":"a"}"#, true),
+            ("é", r#"{"id":"é","é":"é"}"#, true),
+            ("a", "{\"id\":\"a\",\"n\":[1,\n2],\"o\":{\"p\":\r[]}}", true),
+            ("a", r#"{"id":"a", "n":1}"#, false),
+            ("a", r#"{"id":"a","n":1} "#, false),
+            ("a", r#"{"n":1,"id":"a"}"#, false),
+            ("a", r#"{"n":1}"#, false),
+            ("a", r#"{"id":"\u0061","n":1}"#, false),
+            ("a", r#"{"id":"a","\u006e":1}"#, false),
+            ("a", r#"{"id":"a","n":1,"n":2}"#, false),
+            ("a", r#"{"id":"a","id":"a"}"#, false),
+            ("a", r#"{"id":"a","_rev":7}"#, false),
+            ("a", r#"{"id":"a","_updatedAt":"x"}"#, false),
+            ("a", r#"{"id":"a","_deletedAt":null,"n":1}"#, false),
+            ("b", r#"{"id":"a","n":1}"#, false),
+            ("a\"b", r#"{"id":"a\"b","n":1}"#, false),
+        ] {
+            let fields = Fields::split(text).unwrap();
+            assert_eq!(fields.is_written(text.len(), id), written, "{text}");
+            assert_eq!(Record::build_from(text, envelope(id), &fields), Record::build(envelope(id), &fields), "{text}");
+        }
     }
 
     #[test]

@@ -149,6 +149,8 @@ pub struct Drained {
     pub dead: bool,
     /// Conflicts or the archive changed.
     pub conflicts: bool,
+    /// Writes that were not durable were taken back, most of them to be planned again: their receipts may be out of date.
+    pub replanned: bool,
 }
 
 pub(super) type Buffer = Drained;

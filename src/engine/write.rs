@@ -38,6 +38,8 @@ pub struct Receipt {
     pub mutations: Vec<Option<Range>>,
     /// Imports: rows new here, already here, with an id that came twice.
     pub counts: (usize, usize, usize),
+    /// Of new records of one intent: the stamp they have, where they are otherwise as they were given ([`crate::core::plan::Plan`]).
+    pub as_given: Option<Stamp>,
 }
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
@@ -70,6 +72,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 ticket,
                 ids: planned.plans.iter().map(|p| p.ids.clone()).collect(),
                 mutations: planned.plans.iter().map(|p| p.mutations.clone()).collect(),
+                as_given: if let [plan] = planned.plans.as_slice() { plan.as_given } else { None },
                 counts: planned.plans.iter().fold((0, 0, 0), |c, p| (c.0 + p.inserted, c.1 + p.unchanged, c.2 + p.duplicate_ids)),
             };
             memory.speculative.push_back(planned);
@@ -121,6 +124,7 @@ impl Memory {
 
     /// Takes one speculative write back; it can be planned again.
     pub(super) fn take_back(&mut self, s: &mut Speculation) {
+        self.report.replanned = true;
         for undo in std::mem::take(&mut s.undo).into_iter().rev() {
             self.replica.take_back(undo);
         }

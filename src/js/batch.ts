@@ -57,7 +57,7 @@ class Gathering implements Batch<Schema> {
       insert: (record: object) => write<AnyRow>(() => {
         const given = (record as Members | null | undefined)?.['id']
         const id = typeof given === 'string' ? given : this.#session.newId(name)
-        const text = insertOperation(name, given === undefined ? { ...record, id } : record, false)
+        const { text } = insertOperation(name, given === undefined ? { ...record, id } : record, false)
         return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
       }),
       put: (record: object) => write<AnyRow>(() => {

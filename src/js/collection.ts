@@ -4,13 +4,13 @@
 import { HomingError, toHomingError } from './errors.js'
 import type { Lazy } from './lazy.js'
 import { Source } from './observable.js'
-import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, setOperation, updateOperation } from './operations.js'
+import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, setOperation, updateOperation, type Made } from './operations.js'
 import { difference, keepIdentity, select, type AnyRow } from './query.js'
 import type { Rows } from './rows.js'
 import type { Session } from './session.js'
 import type { Changes, Collection, Observable, Options, Query, RecordState, Verdict, Write, WriteOptions } from './types.js'
 import { ROW_PREFIX, SINGLETON, type Members } from './values.js'
-import { ManyWrite, RecordWrite, RefusedWrite, refuse } from './writes.js'
+import { ManyWrite, RecordWrite, RefusedWrite, refuse, type Ticket } from './writes.js'
 
 const NONE: readonly AnyRow[] = Object.freeze([])
 
@@ -84,7 +84,10 @@ export class RecordCollection implements Collection<Members> {
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
       this.#writes()
-      return this.#order(insertOperation(this.name, record, this.#namesRows()), idOf(record), options, true, singlePath)
+      const { text, made } = insertOperation(this.name, record, this.#namesRows())
+      const [known = null] = made ?? []
+      if (known !== null && this.#isNamed(options)) return this.#show(batchText([text], options), [known], () => new RecordWrite<AnyRow>(this.#rows, known.id, this.#session, true, singlePath))
+      return this.#order(text, idOf(record), options, true, singlePath)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }
@@ -94,8 +97,11 @@ export class RecordCollection implements Collection<Members> {
     try {
       this.#session.checkSignal(options?.signal, 'write')
       this.#writes()
-      const operation = insertManyOperation(this.name, records)
-      const write = this.#session.write(batchText([operation]), ([result]) => new ManyWrite<AnyRow>(this.#rows, result?.ids ?? [], this.#session))
+      const { text, made } = insertManyOperation(this.name, records)
+      const many = (ids: readonly string[]): ManyWrite<AnyRow> => new ManyWrite(this.#rows, ids, this.#session)
+      const write = made !== null && this.#isNamed()
+        ? this.#show(batchText([text]), made, () => many(made.map(({ id }) => id)))
+        : this.#session.write(batchText([text]), ([result]) => many(result?.ids ?? []))
       const { onProgress } = options ?? {}
       if (onProgress !== undefined) {
         this.#session.later(() => onProgress({ phase: 'writing', done: 0, total: records.length }))
@@ -165,9 +171,18 @@ export class RecordCollection implements Collection<Members> {
   /** The engine is asked which record it was only where it may be another: a new id, a remapped one, an equal key. */
   #order<R = AnyRow>(operation: string, id: unknown, options: WriteOptions | undefined, reads: boolean, placed?: (error: HomingError) => HomingError): Write<R> {
     const batch = batchText([operation], options)
-    const known = typeof id === 'string' && options?.idempotencyKey === undefined && !this.#session.remaps(this.name)
-    if (known) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads, placed))
+    if (typeof id === 'string' && this.#isNamed(options)) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads, placed))
     return this.#session.write(batch, ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? String(id), this.#session, reads, placed))
+  }
+
+  /** Whether an id that the page knows is the one that the record has. */
+  #isNamed(options?: WriteOptions): boolean {
+    return options?.idempotencyKey === undefined && !this.#session.remaps(this.name)
+  }
+
+  /** New records that the page has already: nobody reads them back. */
+  #show<T extends Ticket>(batch: string, made: readonly Made[], make: () => T): T {
+    return this.#session.insertKnown(batch, this.#rows, made, make)
   }
 
   /** Facts whose rows came without ids stay that way in the document. */

@@ -19,6 +19,8 @@ export interface Engine {
   write(batch: Uint8Array): Answer<Written>
   /** The same where the ids are known: the ticket alone. */
   writeKnown(batch: Uint8Array): number
+  /** The same for new `records` alone: the ticket, and their stamp where they are otherwise shown as given (else NaN). */
+  insertKnown(batch: Uint8Array, collection: string, records: readonly object[]): Float64Array | readonly [number, number]
   /** Durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
   drainDurable(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
@@ -138,4 +140,6 @@ export interface Drained {
   readonly queue?: boolean
   readonly deadLetters?: boolean
   readonly conflicts?: boolean
+  /** Stamps that writes were answered with may be out of date. */
+  readonly replanned?: boolean
 }

@@ -4,7 +4,7 @@
 import { HomingError } from './errors.js'
 import type { AnyRow } from './query.js'
 import type { WriteOptions } from './types.js'
-import { checkId, checkNewId, encodeRecord, encodeRecords } from './validate.js'
+import { checkId, checkNewId, checkedRecord, checkedRecords, encodeRecord } from './validate.js'
 import { SINGLETON, isObject, isReserved, type Members } from './values.js'
 
 /** The version that the caller saw. */
@@ -21,32 +21,58 @@ export function insertText(collection: string, records: string, idless = false):
   return `{"op":"insert","collection":${JSON.stringify(collection)},"records":${records}${idless ? ',"idless":true' : ''}}`
 }
 
+/** New records as an operation. */
+export interface Insertion {
+  readonly text: string
+  /** The records as they will be shown, but for their stamps; null where only the engine knows. */
+  readonly made: readonly Made[] | null
+}
+
+/** A record about to be shown: the copy is ours. */
+export interface Made extends Members { readonly id: string }
+
 /** One new record. */
-export function insertOperation(collection: string, record: unknown, idless: boolean): string {
+export function insertOperation(collection: string, record: unknown, idless: boolean): Insertion {
+  // Before the walk: of a record that has both, the id is what is named.
   const id = readId(record)
   if (id !== undefined) checkNewId(id)
-  let text = encodeRecord(record)
-  const members = record as Members
-  if (members['_sourceId'] !== undefined) text = encodeRecord(withoutSource(members))
-  return insertText(collection, `[${text}]`, idless && id === undefined)
+  const { text, copy } = checkedRecord(record)
+  const own = copy['_sourceId'] === undefined ? text : checkedRecord(withoutSource(copy)).text
+  return { text: insertText(collection, `[${own}]`, idless && copy['id'] === undefined), made: shown([copy]) }
 }
 
 /** Many new records: one walk, one text. */
-export function insertManyOperation(collection: string, records: readonly unknown[]): string {
-  let text = encodeRecords(records)
+export function insertManyOperation(collection: string, records: readonly unknown[]): Insertion {
+  const { text, copy } = checkedRecords(records)
   let copied = false
-  for (let at = 0; at < records.length; at++) {
-    const members = records[at] as Members
-    if (members['id'] !== undefined) checkNewId(members['id'], `/${at}/id`)
-    if (members['_sourceId'] !== undefined) copied = true
+  for (let at = 0; at < copy.length; at++) {
+    const { id, _sourceId: source } = copy[at] as Members
+    if (id !== undefined) checkNewId(id, `/${at}/id`)
+    if (source !== undefined) copied = true
   }
-  if (copied) text = encodeRecords(records.map((record) => withoutSource(record as Members)))
-  return insertText(collection, text)
+  const own = copied ? checkedRecords(copy.map(withoutSource)).text : text
+  return { text: insertText(collection, own), made: shown(copy) }
 }
 
 /** A copied row is a row of its own. */
 function withoutSource(record: Members): Members {
   return { ...record, _sourceId: undefined }
+}
+
+/** As the engine writes rows: the id first, then the members in their order, its own at the end. */
+function shown(records: Members[]): readonly Made[] | null {
+  for (let at = 0; at < records.length; at++) {
+    const record = records[at] as Members
+    if (typeof record['id'] !== 'string') return null
+    let first = true
+    for (const name in record) {
+      // It may be one that Homing owns.
+      if (name.charCodeAt(0) === 95) return null
+      if (first && name !== 'id') records[at] = { id: record['id'], ...record }
+      first = false
+    }
+  }
+  return records as Made[]
 }
 
 /** A whole record. Where it says which version it was made from, that is its base. */

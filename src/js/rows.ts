@@ -3,6 +3,7 @@
 
 import type { Change, Engine } from './engine.js'
 import { Listeners } from './observable.js'
+import type { Made } from './operations.js'
 import { keepIdentity, type AnyRow } from './query.js'
 import { OPTIMISTIC_PREFIX, freeze, sameValue } from './values.js'
 
@@ -31,6 +32,8 @@ export class Rows {
   readonly unread = new Map<string, Unread>()
   readonly unreadMany = new Set<Unread>()
   readonly #reader: Reader
+  /** Rows that the page has made itself, until the engine says that they are there. */
+  readonly #expected = new Map<string, AnyRow>()
   #byId = new Map<string, AnyRow | null>()
   /** Loaded, and not looked up by id so far. */
   #unlisted: readonly AnyRow[] | null = null
@@ -150,6 +153,20 @@ export class Rows {
     for (const many of this.unreadMany) many.read()
   }
 
+  /** These records were just written under that stamp: once the engine says so, they are the rows. */
+  expect(made: readonly Made[], at: string): void {
+    for (const record of made) {
+      record['_updatedAt'] = at
+      record['_deletedAt'] = null
+      this.#expected.set(record.id, Object.freeze(record) as unknown as AnyRow)
+    }
+  }
+
+  /** What the engine has not said by now, it will not say. */
+  expectNothing(): void {
+    this.#expected.clear()
+  }
+
   /** Notes what changed; nothing is fetched. Returns what listeners need. */
   apply(change: Change): Delivery {
     const delivery = { change, before: this.#before }
@@ -168,6 +185,12 @@ export class Rows {
     }
     for (const ids of [change.added, change.updated]) {
       for (const id of ids) {
+        const made = ids === change.added && change.source === 'local' ? this.#expected.get(id) : undefined
+        if (made !== undefined) {
+          this.#slots.set(id, made)
+          this.#stale.delete(id)
+          continue
+        }
         const slot = this.#slots.get(id)
         if (this.#loaded && (slot === undefined || slot === GONE)) this.#slots.set(id, null)
         if (this.#loaded || slot !== undefined) this.#stale.add(id)

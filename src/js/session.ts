@@ -15,6 +15,7 @@ import type { AnyRow } from './query.js'
 import type { Choice, Conflict, EventMap, RecordState, Verdict } from './types.js'
 import { Verdicts, type Awaited } from './verdicts.js'
 import { toBytes } from './utf8.js'
+import type { Made } from './operations.js'
 import { freeze, type Members } from './values.js'
 import type { Judge, JudgeOfOne, Ticket } from './writes.js'
 
@@ -43,6 +44,8 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   readonly #rows = new Map<string, Rows>()
   #counts: { readonly [name: string]: number } | null = null
   readonly #tickets = new Map<number, Ticket>()
+  /** Collections with rows that were shown before the engine has said so. */
+  readonly #ahead = new Set<Rows>()
   /** Tickets whose rows nobody fetched yet. */
   #fresh: Ticket[] = []
   readonly #verdicts = new Verdicts()
@@ -185,6 +188,22 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     return this.#issue(number, make())
   }
 
+  /**
+   * The same for new records that are here already: nobody reads back what the page has, where the engine keeps it as it is.
+   *
+   * @throws HomingError
+   */
+  insertKnown<T extends Ticket>(batch: string, rows: Rows, made: readonly Made[], make: () => T): T {
+    const engine = this.open('write')
+    const [number = 0, at = NaN] = this.guard('write', () => engine.insertKnown(toBytes(batch), rows.name, made))
+    const ticket = this.#issue(number, make())
+    if (!Number.isNaN(at)) {
+      rows.expect(made, new Date(at).toISOString())
+      this.#ahead.add(rows)
+    }
+    return ticket
+  }
+
   #issue<T extends Ticket>(number: number, ticket: T): T {
     this.touch()
     this.#tickets.set(number, ticket)
@@ -282,6 +301,12 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     } catch (thrown) {
       this.failure(thrown, 'apply')
     }
+    this.#expectNothing()
+  }
+
+  #expectNothing(): void {
+    for (const rows of this.#ahead) rows.expectNothing()
+    this.#ahead.clear()
   }
 
   dispatch<K extends keyof EventMap>(type: K, detail: EventMap[K]): void {
@@ -305,6 +330,8 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
 
   #takeIn(drained: Drained): void {
     if (!isOnlyEdits(drained.changes)) this.#counts = null
+    // Planned again, a record has another stamp.
+    if (drained.replanned) this.#expectNothing()
     for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)

@@ -1,8 +1,8 @@
-// What may be stored: one walk over the caller's values that names the first thing JSON would lose or change, and the checks
-// of ids. Pure. Not here: sizes in bytes and names of collections; the engine checks those.
+// What may be stored: one walk over the caller's values that names the first thing JSON would lose or change, and copies the rest;
+// and the checks of ids. Pure. Not here: sizes in bytes and names of collections; the engine checks those.
 
 import { HomingError, type ErrorCode } from './errors.js'
-import { step } from './values.js'
+import { step, type Members } from './values.js'
 
 const MAX_DEPTH = 100
 /** More values than a record of the largest allowed size can hold; stops the walk over heavily shared references. */
@@ -18,6 +18,9 @@ class Refusal {
 
 interface Walk { readonly path: (string | number)[]; depth: number; values: number; readonly surrogates: boolean }
 
+/** What the caller gave, read once: as text, and as what `JSON.parse` would make of that, frozen but for its top. */
+export interface Checked<T> { readonly text: string; readonly copy: T }
+
 /**
  * The JSON text of a record, exactly as it will be stored.
  *
@@ -26,16 +29,25 @@ interface Walk { readonly path: (string | number)[]; depth: number; values: numb
  * @example encodeRecord({ id: 'a', n: NaN }) // HomingError invalid-record at "/n"
  */
 export function encodeRecord(record: unknown, at = ''): string {
-  return encode(record, at, checkRecord)
+  return checkedRecord(record, at).text
 }
 
 /**
- * The JSON text of an array of records: one walk, one `JSON.stringify`.
+ * The same with a copy of the record.
+ *
+ * @throws HomingError `invalid-record` with the path
+ */
+export function checkedRecord(record: unknown, at = ''): Checked<Members> {
+  return checked(record, at, checkRecord)
+}
+
+/**
+ * The JSON text of an array of records, and copies: one walk, one `JSON.stringify`.
  *
  * @throws HomingError `invalid-record`, its path starts with the index
  */
-export function encodeRecords(records: readonly unknown[], at = ''): string {
-  return encode(records, at, checkRecords)
+export function checkedRecords(records: readonly unknown[], at = ''): Checked<Members[]> {
+  return checked(records, at, checkRecords)
 }
 
 /**
@@ -44,21 +56,20 @@ export function encodeRecords(records: readonly unknown[], at = ''): string {
  * @throws HomingError `invalid-record` with the path
  */
 export function encodeValue(value: unknown, at = ''): string {
-  return encode(value, at, checkValue)
+  return checked(value, at, checkValue).text
 }
 
-function encode<T>(value: T, at: string, check: (value: T, walk: Walk) => void): string {
-  let text = run(value, at, check, false)
+function checked<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C): Checked<C> {
+  const found = run(value, at, check, false)
   // JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one.
-  if (text.includes('\\ud')) text = run(value, at, check, true)
-  return text
+  return found.text.includes('\\ud') ? run(value, at, check, true) : found
 }
 
-function run<T>(value: T, at: string, check: (value: T, walk: Walk) => void, surrogates: boolean): string {
+function run<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, surrogates: boolean): Checked<C> {
   const walk: Walk = { path: [], depth: 0, values: 0, surrogates }
   try {
-    check(value, walk)
-    return JSON.stringify(value)
+    const copy = check(value, walk)
+    return { text: JSON.stringify(copy), copy }
   } catch (error) {
     const path = at + walk.path.slice(0, walk.depth).map(step).join('')
     if (error instanceof Refusal) throw new HomingError({ code: error.code, message: `${error.why}${path === '' ? '' : ` (at ${path})`}.`, phase: 'write', path })
@@ -67,43 +78,43 @@ function run<T>(value: T, at: string, check: (value: T, walk: Walk) => void, sur
   }
 }
 
-function checkRecords(records: readonly unknown[], walk: Walk): void {
+function checkRecords(records: readonly unknown[], walk: Walk): Members[] {
   if (!Array.isArray(records)) throw new Refusal('An array of records is needed')
   walk.depth = 1
+  const copies: Members[] = []
   for (let at = 0; at < records.length; at++) {
     walk.path[0] = at
     walk.values = 0
-    checkRecord(records[at], walk)
+    copies.push(checkRecord(records[at], walk))
   }
   walk.depth = 0
+  return copies
 }
 
-function checkRecord(record: unknown, walk: Walk): void {
+function checkRecord(record: unknown, walk: Walk): Members {
   if (typeof record !== 'object' || record === null || Array.isArray(record)) throw new Refusal(`A record is a plain object, not ${describe(record)}`)
-  const base = walk.depth
-  checkObject(record, walk, base)
+  return checkObject(record, walk, walk.depth)
 }
 
-function checkValue(value: unknown, walk: Walk): void {
-  check(value, walk, walk.depth)
+function checkValue(value: unknown, walk: Walk): unknown {
+  return check(value, walk, walk.depth)
 }
 
-function check(value: unknown, walk: Walk, base: number): void {
+function check(value: unknown, walk: Walk, base: number): unknown {
   switch (typeof value) {
     case 'string':
       if (walk.surrogates && LONE_SURROGATE.test(value)) throw new Refusal('Half of a surrogate pair is no text and would not survive')
-      return
+      return value
     case 'number':
       // One comparison refuses NaN, the infinities and integers that JSON readers round.
       if (!(value <= Number.MAX_SAFE_INTEGER && value >= -Number.MAX_SAFE_INTEGER)) throw new Refusal(Number.isFinite(value) ? 'An integer beyond 2^53-1 would be rounded; store it as text' : `${String(value)} is no JSON`)
-      return
+      // JSON knows no minus zero.
+      return value === 0 ? 0 : value
     case 'boolean':
-      return
+      return value
     case 'object':
-      if (value === null) return
-      if (Array.isArray(value)) checkArray(value, walk, base)
-      else checkObject(value, walk, base)
-      return
+      if (value === null) return null
+      return Object.freeze(Array.isArray(value) ? checkArray(value, walk, base) : checkObject(value, walk, base))
     default:
       throw new Refusal(`${describe(value)} is no JSON`)
   }
@@ -114,34 +125,63 @@ function enter(walk: Walk, base: number): void {
   if (++walk.values > MAX_VALUES) throw new Refusal('More values than the largest record can hold', 'too-large')
 }
 
-function checkArray(value: unknown[], walk: Walk, base: number): void {
+function checkArray(value: unknown[], walk: Walk, base: number): unknown[] {
   enter(walk, base)
   if (Object.getPrototypeOf(value) !== Array.prototype) throw new Refusal(`${describe(value)} is no JSON`)
   const depth = walk.depth++
+  const copy: unknown[] = []
   for (let at = 0; at < value.length; at++) {
     walk.path[depth] = at
     const item = value[at]
     if (item === undefined) throw new Refusal('undefined in an array would become null')
-    check(item, walk, base)
+    copy.push(check(item, walk, base))
   }
   walk.values += value.length
   walk.depth = depth
+  return copy
 }
 
-function checkObject(value: object, walk: Walk, base: number): void {
+function checkObject(value: object, walk: Walk, base: number): Members {
   enter(walk, base)
   const proto: unknown = Object.getPrototypeOf(value)
   if (proto !== Object.prototype && proto !== null) throw new Refusal(`${describe(value)} is no plain object and would not come back as one`)
   if (Object.getOwnPropertySymbols(value).length > 0) throw new Refusal('A member named by a symbol would be lost')
   const depth = walk.depth++
-  for (const name of Object.keys(value)) {
+  const copy = membersOf(value as Members, walk, depth)
+  let gaps = false
+  for (const name of Object.keys(copy)) {
     walk.path[depth] = name
     if (name === '__proto__') throw new Refusal('The name __proto__ is not allowed')
     if (walk.surrogates && LONE_SURROGATE.test(name)) throw new Refusal('Half of a surrogate pair is no text and would not survive')
-    const member = (value as { [name: string]: unknown })[name]
-    if (member !== undefined) check(member, walk, base)
+    const member = copy[name]
+    if (member === undefined) gaps = true
+    // Most members are what they were: not written again.
+    else if (typeof member === 'object' || member === 0) copy[name] = check(member, walk, base)
+    else check(member, walk, base)
   }
   walk.depth = depth
+  return gaps ? withoutGaps(copy) : copy
+}
+
+/** Every member read once, whatever getters and proxies would say the second time. */
+function membersOf(value: Members, walk: Walk, depth: number): Members {
+  try {
+    return { ...value }
+  } catch (error) {
+    // One by one, to find out which.
+    for (const name of Object.keys(value)) {
+      walk.path[depth] = name
+      void value[name]
+    }
+    throw error
+  }
+}
+
+/** In JSON, what is undefined is not there. */
+function withoutGaps(members: Members): Members {
+  const copy: Members = {}
+  for (const name of Object.keys(members)) if (members[name] !== undefined) copy[name] = members[name]
+  return copy
 }
 
 function describe(value: unknown): string {

@@ -170,6 +170,8 @@ struct News<'a> {
     queue: bool,
     dead_letters: bool,
     conflicts: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replanned: bool,
 }
 
 /// Everything since the last drain.
@@ -189,6 +191,7 @@ pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
         queue: d.queue,
         dead_letters: d.dead,
         conflicts: d.conflicts || d.everything,
+        replanned: d.replanned,
     })
 }
 

@@ -100,6 +100,15 @@ impl Handle {
         self.engine.write(request).map(|receipt| receipt.ticket as f64).map_err(|e| encode::error(&e, "write"))
     }
 
+    /// [`Handle::write`] of new records whose ids the page knows: the ticket, and their stamp in milliseconds where they are otherwise
+    /// as they were given (else NaN), so that the page need not read them back.
+    #[wasm_bindgen(js_name = insertKnown)]
+    pub fn insert_known(&self, batch: &[u8]) -> Result<Vec<f64>, JsValue> {
+        let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
+        let receipt = self.engine.write(request).map_err(|e| encode::error(&e, "write"))?;
+        Ok(vec![receipt.ticket as f64, receipt.as_given.map_or(f64::NAN, |stamp| stamp.0 as f64)])
+    }
+
     /// What most drains are, in numbers: writes of single mutations that became durable, as ticket and number of the
     /// mutation (0: nothing was queued) in turns. Nothing is taken, and nothing said, where there is more to tell.
     #[wasm_bindgen(js_name = drainDurable)]

@@ -31,7 +31,8 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
 /// A JSON head line followed by record lines.
 pub(crate) fn write_lines<T: Serialize>(head: &T, lines: &[Text], size: usize) -> Result<Vec<u8>> {
     let mut out = serde_json::to_vec(head).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
-    out.reserve(size + 1);
+    // Storage writes a few bytes behind them.
+    out.reserve(size + 16);
     for line in lines {
         out.push(b'\n');
         out.extend_from_slice(line.as_bytes());

@@ -5,7 +5,7 @@
 
 use super::Context;
 use crate::core::mutation::{Mutation, MutationId};
-use crate::core::record::{Key, Record};
+use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::{may_hold, optimistic_ids};
 use crate::core::replica::Replica;
 use serde_json::Value;
@@ -90,5 +90,6 @@ fn texts(raw: &str) -> Vec<String> {
 /// Whether records of one write can name each other: then each needs to know those before it.
 pub(super) fn among(replica: &Replica, collection: &str, records: &[Record]) -> bool {
     let own = |c: &crate::core::schema::Collection| c.references.values().any(|target| target == collection);
-    records.len() > 1 && (replica.schema().collection(collection).is_some_and(own) || records.iter().any(|r| may_hold(r.id())))
+    records.len() > 1
+        && (replica.schema().collection(collection).is_some_and(own) || records.iter().any(|r| r.id().starts_with(OPTIMISTIC_PREFIX)))
 }

@@ -6,7 +6,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
-use crate::core::record::{Envelope, Record, check};
+use crate::core::record::{Envelope, Fields, Record, check};
 use crate::core::replica::{DeadLetter, Replica};
 use crate::core::stamp::Stamp;
 
@@ -125,7 +125,7 @@ fn edit(replica: &Replica, dead: &Mutation, text: &str, context: &Context) -> Re
 
 fn rebuilt(dead: &Mutation, text: &str, at: Stamp) -> Result<Record> {
     let deleted_at = (dead.op == Op::Delete).then_some(at);
-    Ok(Record::build(Envelope { id: &dead.key.id, updated_at: at, deleted_at, rev: None }, &own_fields(text)?))
+    Ok(Record::build(Envelope { id: &dead.key.id, updated_at: at, deleted_at, rev: None }, &own_fields(Fields::split(text)?)))
 }
 
 /// Lets go of a dead letter: the view is confirmed ⊕ what remains. With `cascade` what waits for it goes too, else it goes on

@@ -61,6 +61,23 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))
     }
 
+    /// Whether a text of that length, which these are all members of, is what [`super::Record::build`] writes before the stamps: the id
+    /// first, each name once and without escapes, no member of the envelope, nothing between.
+    pub(super) fn is_written(&self, length: usize, id: &str) -> bool {
+        let [(first, value), rest @ ..] = self.0.as_slice() else { return false };
+        let plain_id = value.get().strip_prefix('"').and_then(|value| value.strip_suffix('"')) == Some(id);
+        let borrowed = |name: &Cow<'_, str>| matches!(name, Cow::Borrowed(_));
+        let own = |name: &str| !matches!(name, "id" | "_updatedAt" | "_deletedAt" | "_rev");
+        let once = |at: usize, name: &str| rest.iter().skip(at + 1).all(|(other, _)| other != name);
+        // Braces, and per member quotes, colon and comma.
+        let written = 1 + self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum::<usize>();
+        length == written
+            && first == "id"
+            && plain_id
+            && borrowed(first)
+            && rest.iter().enumerate().all(|(at, (name, _))| borrowed(name) && own(name) && once(at, name))
+    }
+
     /// The last member of that name, as JSON text (JavaScript keeps the last of a repeated name).
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a str> {

@@ -14,6 +14,7 @@ import { Answers } from './answers.js'
 import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type RowsNews, type Standing, type TellName, type ToWorker } from './protocol.js'
 import { textOf, valueOf } from './slot.js'
 import type { Ground } from './start.js'
+import type { Members } from '../values.js'
 
 type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']> }
 
@@ -85,8 +86,18 @@ export class Remote implements Engine {
   }
 
   write(bytes: Uint8Array): Written {
-    const text = UTF8.decode(bytes)
-    const batch = JSON.parse(text) as Batch
+    return this.#write(bytes, JSON.parse(UTF8.decode(bytes)) as Batch)
+  }
+
+  /** Shown at once as the page has made them, so nothing is taken apart; what the worker makes of them may be another change. */
+  insertKnown(bytes: Uint8Array, collection: string, records: readonly Members[]): readonly [number, number] {
+    const mirror = this.#mirror(collection)
+    const isNew = records.every((record) => mirror.view(record['id'] as string) === undefined)
+    const { ticket, at } = this.#write(bytes, { ops: [{ op: 'insert', collection, records }] })
+    return [ticket, isNew ? at : NaN]
+  }
+
+  #write(bytes: Uint8Array, batch: Batch): Written & { readonly at: number } {
     const seq = ++this.#seq
     const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
     const { naming } = this.#ground
@@ -100,8 +111,9 @@ export class Remote implements Engine {
       this.#written.set(seq, touched)
       this.#touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
-    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
-    return { ticket: seq, results: known ?? results, ...counts }
+    // The bytes are lent, and what is sent leaves later.
+    this.#send({ kind: 'write', seq, batch: bytes.slice(), now, at, made, keyed: batch.idempotencyKey !== undefined })
+    return { ticket: seq, results: known ?? results, ...counts, at }
   }
 
   writeKnown(bytes: Uint8Array): number {

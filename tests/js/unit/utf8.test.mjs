@@ -7,7 +7,7 @@ import { modules } from './modules.mjs'
 const { toBytes } = modules.utf8
 
 test('bytes are those of TextEncoder, with few and with many characters of several bytes', () => {
-  for (const text of ['', 'hen', 'gallina ponedora, piñón', '鶏'.repeat(100), 'a'.repeat(50) + '🐔'.repeat(40), 'x'.repeat(1000) + 'ñ'.repeat(142), 'x'.repeat(100) + '\ud800', 'é'.repeat(17)]) {
+  for (const text of ['', 'hen', 'gallina ponedora, piñón', '鶏'.repeat(100), 'a'.repeat(50) + '🐔'.repeat(40), 'x'.repeat(1000) + 'ñ'.repeat(142), 'x'.repeat(100) + '\ud800', 'é'.repeat(17), 'x'.repeat(5461), 'x'.repeat(5462), '鶏'.repeat(5461), '鶏'.repeat(5462), 'x'.repeat(20_000) + 'ñ'.repeat(900), 'é'.repeat(9_000)]) {
     assert.deepEqual([...toBytes(text)], [...new TextEncoder().encode(text)], text.slice(0, 20))
   }
 })

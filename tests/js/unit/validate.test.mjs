@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { modules, refusal } from './modules.mjs'
 
-const { encodeRecord, encodeRecords, checkNewId, idProblem } = modules.validate
+const { encodeRecord, checkedRecord, checkedRecords, checkNewId, idProblem } = modules.validate
 
 const nest = (depth) => JSON.parse('{"a":'.repeat(depth) + '1' + '}'.repeat(depth))
 const cyclic = { id: 'a', list: [{}] }
@@ -59,10 +59,31 @@ test('members that are undefined are not there', () => {
 })
 
 test('many records are refused with the index', () => {
-  assert.deepEqual(refusal(() => encodeRecords([{ a: 1 }, { a: { b: NaN } }])), { code: 'invalid-record', path: '/1/a/b' })
-  assert.deepEqual(refusal(() => encodeRecords([{ a: 1 }, 7])), { code: 'invalid-record', path: '/1' })
-  assert.deepEqual(refusal(() => encodeRecords('abc')), { code: 'invalid-record', path: '' })
-  assert.equal(encodeRecords([{ a: 1 }, { b: 2 }]), '[{"a":1},{"b":2}]')
+  assert.deepEqual(refusal(() => checkedRecords([{ a: 1 }, { a: { b: NaN } }])), { code: 'invalid-record', path: '/1/a/b' })
+  assert.deepEqual(refusal(() => checkedRecords([{ a: 1 }, 7])), { code: 'invalid-record', path: '/1' })
+  assert.deepEqual(refusal(() => checkedRecords('abc')), { code: 'invalid-record', path: '' })
+  assert.equal(checkedRecords([{ a: 1 }, { b: 2 }]).text, '[{"a":1},{"b":2}]')
+})
+
+test('the copy is what JSON would make of the record, in the same order, and shares nothing with it', () => {
+  const inner = { list: [{ n: -0 }, [], [[-0, null]]], gone: undefined, nothing: null }
+  const bare = Object.assign(Object.create(null), { x: 1 })
+  const record = { z: 1, id: 'a', 7: 'seven', gone: undefined, minus: -0, inner, bare, 1: 'one', empty: {}, t: 'é\n', f: 5e-324, list: Object.assign([1], { more: 2 }) }
+  const { text, copy } = checkedRecord(record)
+  assert.equal(text, JSON.stringify(record))
+  assert.deepEqual(copy, JSON.parse(text))
+  assert.equal(JSON.stringify(copy), text)
+  assert.ok(Object.is(copy.minus, 0) && Object.is(copy.inner.list[0].n, 0) && Object.is(copy.inner.list[2][0][0], 0))
+  assert.ok(!('gone' in copy) && !('gone' in copy.inner) && Object.getPrototypeOf(copy.bare) === Object.prototype)
+  inner.list[0].n = 9
+  record.list.push(2)
+  assert.deepEqual(copy, JSON.parse(text))
+})
+
+test('a member is read once: what a getter says the second time counts for nothing', () => {
+  let read = 0
+  const { text, copy } = checkedRecord({ get n() { return ++read } })
+  assert.deepEqual([text, copy, read], ['{"n":1}', { n: 1 }, 1])
 })
 
 test('references shared so often that no record could hold them end soon', () => {
