@@ -4,6 +4,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support outside of #[test] functions")]
 
+use futures_channel::oneshot;
+use futures_util::future::join;
 use homing::core::authority::MemoryServer;
 use homing::core::error::{Code, Result};
 use homing::core::plan::Intent;
@@ -11,6 +13,7 @@ use homing::core::record::Key;
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
 use homing::engine::{Engine, Notice, Options, Request};
+use homing::platform::Platform;
 use homing::platform::manual::{Manual, World};
 use homing::storage::memory::MemoryJournal;
 use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
@@ -23,11 +26,13 @@ const SCHEMA: &str =
     r#"{"collections":{"farms":{"ids":"server"},"flocks":{},"feed":{"lazy":true},"log":{"lazy":true},"notes":{"sync":false,"lazy":true}}}"#;
 const ROWS: usize = 40;
 
-/// A journal that knows which segments were read, and says once that another tab has compacted.
+/// A journal that knows which segments were read, says once that another tab has compacted, and whose disk is slow when told.
 struct Counting {
     inner: MemoryJournal,
     read: RefCell<Vec<String>>,
     stale: Cell<bool>,
+    /// A compaction is written when this is told so.
+    gate: RefCell<Option<oneshot::Receiver<()>>>,
 }
 
 impl Journal for Counting {
@@ -48,6 +53,10 @@ impl Journal for Counting {
         self.inner.append(expected_head, bytes).await
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
+        let gate = self.gate.take();
+        if let Some(gate) = gate {
+            gate.await.unwrap();
+        }
         self.inner.compact(step).await
     }
     async fn close(&self) {
@@ -78,8 +87,8 @@ impl Farm {
         self.owners.set(self.owners.get() + 1);
         let platform = self.world.device(self.owners.get());
         let transport = Loopback::new(&self.network, &platform, "farm");
-        let options = Options { auto: false, ..Options::default() };
-        let journal = Rc::new(Counting { inner: disk.clone(), read: RefCell::default(), stale: Cell::default() });
+        let options = Options { auto: false, page: ROWS, ..Options::default() };
+        let journal = Rc::new(Counting { inner: disk.clone(), read: RefCell::default(), stale: Cell::default(), gate: RefCell::default() });
         let device = self.run(Engine::open(journal, transport, platform, Schema::parse(SCHEMA).unwrap(), options)).unwrap();
         self.world.settle();
         self.world.advance(1);
@@ -344,6 +353,60 @@ fn a_replacement_sync_reads_them_all_and_lets_them_go_again() {
     assert_eq!((absent(&device).len(), count(&device, "log")), (0, ROWS), "what it does not list goes, so all has to be there");
     farm.run(device.compact()).unwrap();
     assert_eq!(absent(&device), ["feed", "log"]);
+    farm.check(&device, &disk);
+}
+
+#[test]
+fn none_is_let_go_while_a_replacement_sync_is_under_way() {
+    let farm = Farm::new();
+    let writer = farm.writer();
+    let disk = farm.stored();
+    // The server has let go of a tombstone: only what a whole listing leaves out tells of it.
+    writer.write(Request { intents: vec![Intent::Delete { key: Key::new("feed", "feed-1") }], ..Request::default() }).unwrap();
+    farm.sync(&writer);
+    farm.network.server.borrow_mut().purge("farm", 500);
+    let device = farm.open(&disk);
+    let platform = farm.world.device(99);
+    let sweeping = || !device.read(Replica::digest).contains("sweep None");
+    let (synced, compacted) = farm.run(Box::pin(join(device.sync(true), async {
+        while !sweeping() {
+            platform.sleep(1).await;
+        }
+        let compacted = device.compact().await;
+        (compacted, sweeping())
+    })));
+    synced.unwrap();
+    assert_eq!(compacted, (Ok(()), true), "in the middle of it");
+    farm.run(device.load("feed")).unwrap();
+    assert_eq!(device.read(|r| r.view(&Key::new("feed", "feed-1"))), None);
+    farm.check(&device, &disk);
+}
+
+#[test]
+fn none_is_let_go_with_what_arrived_while_a_snapshot_was_written() {
+    let farm = Farm::new();
+    let writer = farm.writer();
+    let disk = farm.stored();
+    let put = |n: u32| {
+        let (key, text) = (Key::new("feed", "feed-1"), format!(r#"{{"id":"feed-1","n":{n}}}"#).into());
+        writer.write(Request { intents: vec![Intent::Put { key, text, seen: Default::default() }], ..Request::default() }).unwrap();
+        farm.sync(&writer);
+    };
+    put(2);
+    let device = farm.open(&disk);
+    farm.sync(&device);
+    put(3);
+    let (written, gate) = oneshot::channel();
+    device.journal().gate.replace(Some(gate));
+    let (compacted, synced) = farm.run(Box::pin(join(device.compact(), async {
+        let synced = device.sync(false).await;
+        written.send(()).unwrap();
+        synced
+    })));
+    (compacted.unwrap(), synced.unwrap());
+    assert_eq!(absent(&device), ["log"], "the snapshot is older than this row");
+    farm.run(device.load("feed")).unwrap();
+    assert!(device.read(|r| r.view(&Key::new("feed", "feed-1"))).unwrap().text().contains(r#""n":3"#));
     farm.check(&device, &disk);
 }
 

@@ -28,6 +28,8 @@ export class Asking {
   readonly #host: AskingHost
   readonly #patience: number
   readonly #asked = new Set<string>()
+  /** Whether any collection has a handler. */
+  #asks: boolean | null = null
   #log: ((entry: string) => void) | undefined
 
   constructor(host: AskingHost, patience = PATIENCE_MS) {
@@ -44,7 +46,9 @@ export class Asking {
   /** Something changed: asks about what is new. */
   look(): void {
     const { declaration: { collections }, ended } = this.#host
-    if (ended.signal.aborted || !Object.values(collections).some((declared) => declared?.onConflict !== undefined)) return
+    // Every write comes by here.
+    this.#asks ??= Object.values(collections).some((declared) => declared?.onConflict !== undefined)
+    if (ended.signal.aborted || !this.#asks) return
     for (const id of this.#host.ownConflicts()) {
       const about = this.#asked.has(id) ? undefined : this.#host.conflict(id)
       if (about === undefined || collections[about.collection]?.onConflict === undefined) continue
