@@ -15,7 +15,6 @@ use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
 use futures_util::future::{Either, select};
-use std::collections::HashSet;
 use std::pin::pin;
 
 /// An answer with so many rows and results is worked on in several tasks: a page stays responsive while a queue drains.
@@ -154,7 +153,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Whether something goes out for the first time: the attempt is appended, and so finds what other tabs appended.
     fn will_attempt(&self) -> bool {
         let memory = self.inner.memory.borrow();
-        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &HashSet::new());
+        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &[]);
         memory.replica.standing().offset.is_some() && picked.iter().any(|(_, attempted)| !attempted)
     }
 

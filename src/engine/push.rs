@@ -1,9 +1,9 @@
 //! Batches of mutations: the answer to one and the attempt at the next are one row of the journal, and the next one leaves
 //! before the page works on that answer.
 //!
-//! It may where every write of the batch took effect as it was written: that says nothing about any other mutation but those
-//! on the same records and those that depend on them, and they are not in the next batch (`Replica::ready` gives one mutation
-//! per record, and none whose parent is pending). Not here: what a request says and what an answer means (`sync`), how much one carries (`batch`).
+//! It may where every write of the batch took effect as it was written: that says nothing about any other mutation but those on the
+//! same records, which are not in the next batch (`Replica::ready` gives one mutation per record), and those that depend on them: these
+//! may go, in their turn, so that a server receives everything in the order in which it was written. Not here: what a request says and what an answer means (`sync`), how much one carries (`batch`).
 
 use super::cycle::{Ask, Failure, Sent, Step};
 use super::sync::Follows;
@@ -63,7 +63,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         loop {
             let picked = {
                 let memory = self.inner.memory.borrow();
-                memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &HashSet::new())
+                memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &[])
             };
             let new: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
             let fresh = new.iter().map(|id| (*id).clone()).collect();
@@ -113,8 +113,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             return None;
         }
         let memory = self.inner.memory.borrow();
-        let going: HashSet<&MutationId> = answered.ids.iter().collect();
-        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &going);
+        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &answered.ids);
         if picked.is_empty() {
             return None;
         }

@@ -189,7 +189,7 @@ impl Memory {
     /// Whether a request with mutations could leave now.
     pub(super) fn can_push(&self, options: &super::Options, now: Stamp) -> bool {
         let one = super::Options { batch_mutations: 1, ..self.batch.limits(options) };
-        !self.pick(&one, now, &HashSet::new()).is_empty()
+        !self.pick(&one, now, &[]).is_empty()
     }
 
     /// Whether a batch is one mutation, or one group, which is never split.
@@ -204,17 +204,17 @@ impl Memory {
 
     /// Whether anything in the queue could be sent, now or later.
     pub(super) fn sendable(&self) -> bool {
-        !self.replica.ready(Limits { mutations: 1, bytes: 1 }, |m| self.replica.hold(&m.key).is_some()).is_empty()
+        !self.replica.ready(Limits { mutations: 1, bytes: 1 }, &[], |m| self.replica.hold(&m.key).is_some()).is_empty()
     }
 
-    /// The next batch, without what is `going` already; what is not durable yet may still be taken back.
-    pub(super) fn pick(&self, options: &super::Options, now: Stamp, going: &HashSet<&MutationId>) -> Vec<(MutationId, bool)> {
+    /// The next batch, without what was `applied` already; what is not durable yet may still be taken back.
+    pub(super) fn pick(&self, options: &super::Options, now: Stamp, applied: &[MutationId]) -> Vec<(MutationId, bool)> {
         let mut speculative: HashSet<MutationId> = HashSet::new();
         for range in self.speculative.iter().flat_map(|s| s.plans.iter()).filter_map(|p| p.mutations.as_ref()) {
             speculative.extend(range.ids());
         }
         let limits = Limits { mutations: options.batch_mutations, bytes: options.batch_bytes };
-        self.replica.ready(limits, |m| going.contains(&m.id) || self.waits(m, now) || speculative.contains(&m.id))
+        self.replica.ready(limits, applied, |m| self.waits(m, now) || speculative.contains(&m.id))
     }
 
     pub(super) fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {

@@ -145,10 +145,12 @@ impl Replica {
     }
 
     /// The next request: oldest first, at most one mutation of each record, what others depend on before them, groups
-    /// whole, within the limits. `held` says what cannot go now for other reasons. With each: whether it was sent before.
+    /// whole, within the limits. `applied` took effect already, although it is in the queue still: what depends on it goes in its
+    /// place, not after all others. `held` says what cannot go now for other reasons. With each: whether it was sent before.
     #[must_use]
-    pub fn ready(&self, limits: Limits, held: impl Fn(&Mutation) -> bool) -> Vec<(MutationId, bool)> {
-        let mut pick = Pick { replica: self, held: &held, picked: HashSet::default(), keys: HashSet::default(), out: Vec::new(), bytes: 0 };
+    pub fn ready(&self, limits: Limits, applied: &[MutationId], held: impl Fn(&Mutation) -> bool) -> Vec<(MutationId, bool)> {
+        let picked = applied.iter().filter_map(|id| self.pending(id)).map(|m| &m.id).collect();
+        let mut pick = Pick { replica: self, held: &held, picked, keys: HashSet::default(), out: Vec::new(), bytes: 0 };
         loop {
             let before = pick.out.len();
             let mut later = false;
