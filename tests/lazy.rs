@@ -33,6 +33,8 @@ struct Counting {
     stale: Cell<bool>,
     /// A compaction is written when this is told so.
     gate: RefCell<Option<oneshot::Receiver<()>>>,
+    /// Segments are read then.
+    reading: RefCell<Option<oneshot::Receiver<()>>>,
 }
 
 impl Journal for Counting {
@@ -42,6 +44,10 @@ impl Journal for Counting {
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
         if self.stale.take() {
             return Ok(Segments::Stale);
+        }
+        let reading = self.reading.take();
+        if let Some(reading) = reading {
+            reading.await.unwrap();
         }
         self.read.borrow_mut().extend(names.iter().cloned());
         self.inner.segments(compacted, names).await
@@ -88,7 +94,13 @@ impl Farm {
         let platform = self.world.device(self.owners.get());
         let transport = Loopback::new(&self.network, &platform, "farm");
         let options = Options { auto: false, page: ROWS, ..Options::default() };
-        let journal = Rc::new(Counting { inner: disk.clone(), read: RefCell::default(), stale: Cell::default(), gate: RefCell::default() });
+        let journal = Rc::new(Counting {
+            inner: disk.clone(),
+            read: RefCell::default(),
+            stale: Cell::default(),
+            gate: RefCell::default(),
+            reading: RefCell::default(),
+        });
         let device = self.run(Engine::open(journal, transport, platform, Schema::parse(SCHEMA).unwrap(), options)).unwrap();
         self.world.settle();
         self.world.advance(1);
@@ -403,10 +415,43 @@ fn none_is_let_go_with_what_arrived_while_a_snapshot_was_written() {
         written.send(()).unwrap();
         synced
     })));
-    (compacted.unwrap(), synced.unwrap());
+    compacted.unwrap();
+    synced.unwrap();
     assert_eq!(absent(&device), ["log"], "the snapshot is older than this row");
     farm.run(device.load("feed")).unwrap();
     assert!(device.read(|r| r.view(&Key::new("feed", "feed-1"))).unwrap().text().contains(r#""n":3"#));
+    farm.check(&device, &disk);
+}
+
+#[test]
+fn what_is_written_while_a_compaction_reads_is_told_with_the_stamp_that_it_gets() {
+    let farm = Farm::new();
+    let writer = farm.writer();
+    let disk = farm.stored();
+    farm.insert(&writer, "feed", &[("waits", "{}".into())]);
+    farm.sync(&writer);
+    let device = farm.open(&disk);
+    farm.sync(&device);
+    let _ = device.drain();
+    let platform = farm.world.device(99);
+    let (read, gate) = oneshot::channel();
+    device.journal().reading.replace(Some(gate));
+    let stamp = || device.read(|r| r.view(&Key::new("flocks", "new"))).unwrap().updated_at();
+    let (compacted, shown) = farm.run(Box::pin(join(device.compact(), async {
+        let records = vec![("new".into(), "{}".into())];
+        device.write(Request { intents: vec![Intent::Insert { collection: "flocks".into(), records }], ..Request::default() }).unwrap();
+        let told = device.drain().changes;
+        assert!(told.iter().any(|change| change.added == ["new".into()]), "{told:?}");
+        let shown = stamp();
+        platform.sleep(50).await;
+        read.send(()).unwrap();
+        shown
+    })));
+    compacted.unwrap();
+    assert!(stamp() > shown, "planned again");
+    let told = device.drain();
+    assert!(told.replanned && told.changes.iter().any(|change| change.updated == ["new".into()]), "{told:?}");
+    farm.run(device.durable());
     farm.check(&device, &disk);
 }
 

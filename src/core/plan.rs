@@ -199,7 +199,12 @@ pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Pla
     let current = aliases::current(replica, intent);
     current.collection().map_or(Ok(()), |collection| replica.require(collection))?;
     match current.as_ref() {
-        Intent::Insert { collection, records } => insert(replica, collection, records, context),
+        Intent::Insert { collection, records } => {
+            let mut plan = insert(replica, collection, records, context)?;
+            // Ids that the server has replaced were replaced in it.
+            plan.as_given = plan.as_given.filter(|_| matches!(current, Cow::Borrowed(_)));
+            Ok(plan)
+        }
         Intent::Import { collection, records } => import::import(replica, collection, records, context),
         Intent::Update { key, set, unset } => {
             let view = live(replica, key)?;

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::core::error::Result;
-use crate::core::replica::Snapshot;
+use crate::core::replica::{Snapshot, Source};
 use crate::platform::Platform;
 use crate::storage::{Compacted, Compaction, Journal};
 use crate::transport::Transport;
@@ -66,8 +66,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             if memory.head == memory.compacted {
                 return Ok(());
             }
-            let snapshot = memory.beneath(now, &self.inner.options, |m| m.replica.snapshot())?;
-            (snapshot, memory.compacted, memory.head, memory.tail_bytes)
+            let snapshot = memory.beneath(now, &self.inner.options, |m| m.replica.snapshot());
+            // What is not durable was planned again: its stamps may be others than those that are shown.
+            memory.collect(Source::Local);
+            (snapshot?, memory.compacted, memory.head, memory.tail_bytes)
         };
         let outcome = self.write_segments(&snapshot, expected, through).await;
         match outcome {

@@ -100,7 +100,7 @@ export class RecordCollection implements Collection<Members> {
       const { text, made } = insertManyOperation(this.name, records)
       const many = (ids: readonly string[]): ManyWrite<AnyRow> => new ManyWrite(this.#rows, ids, this.#session)
       const write = made !== null && this.#isNamed()
-        ? this.#show(batchText([text]), made, () => many(made.map(({ id }) => id)))
+        ? this.#show(batchText([text]), made, () => many(made.map(({ id }) => this.#rows.now(id))))
         : this.#session.write(batchText([text]), ([result]) => many(result?.ids ?? []))
       const { onProgress } = options ?? {}
       if (onProgress !== undefined) {

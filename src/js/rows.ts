@@ -85,8 +85,7 @@ export class Rows {
     this.#reader.refresh()
     const id = this.now(given)
     const slot = this.#slots.get(id)
-    if (slot === GONE) return undefined
-    if (slot && !this.#stale.has(id)) return slot
+    if (slot && !this.#stale.has(id)) return slot === GONE ? undefined : slot
     if (this.#loaded && slot === undefined) return undefined
     const text = this.#reader.engine?.row(this.name, id)
     return text === undefined ? undefined : this.#keep(id, JSON.parse(text) as AnyRow)

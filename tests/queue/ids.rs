@@ -57,6 +57,17 @@ fn a_chain_goes_on_under_the_old_ids_while_it_is_synced() {
 }
 
 #[test]
+fn a_new_record_that_names_an_old_id_is_not_as_it_was_given() {
+    let mut farm = Farm::new(4, 1);
+    farm.insert(0, "orders", "optimistic_o", &json!({"n": 1}));
+    let write = |farm: &Farm, id: &str, named: &str| farm.tab(0).write(insert("lines", id, &json!({"orderId": named}))).unwrap().as_given;
+    assert!(write(&farm, "before", "optimistic_o").is_some());
+    farm.sync(0);
+    assert_eq!(write(&farm, "after", "optimistic_o"), None, "it names the server's id now");
+    assert!(write(&farm, "new", &farm.id_now(0, "optimistic_o")).is_some());
+}
+
+#[test]
 fn two_records_that_name_each_other() {
     let mut farm = Farm::new(3, 2);
     farm.insert(0, "people", "optimistic_a", &json!({"name": "A"}));

@@ -86,17 +86,19 @@ export class Remote implements Engine {
   }
 
   write(bytes: Uint8Array): Written {
-    return this.#write(bytes, JSON.parse(UTF8.decode(bytes)) as Batch)
+    return this.#write(bytes.slice(), JSON.parse(UTF8.decode(bytes)) as Batch)
   }
 
   /** Shown at once as the page has made them, so nothing is taken apart; what the worker makes of them may be another change. */
   insertKnown(bytes: Uint8Array, collection: string, records: readonly Members[]): readonly [number, number] {
-    const mirror = this.#mirror(collection)
-    const isNew = records.every((record) => mirror.view(record['id'] as string) === undefined)
-    const { ticket, at } = this.#write(bytes, { ops: [{ op: 'insert', collection, records }] })
+    const mirror = this.#mirrors.get(collection)
+    const ids = new Set(records.map((record) => record['id'] as string))
+    const isNew = ids.size === records.length && records.every((record) => mirror?.view(record['id'] as string) === undefined)
+    const { ticket, at } = this.#write(bytes.slice(), { ops: [{ op: 'insert', collection, records }] })
     return [ticket, isNew ? at : NaN]
   }
 
+  /** `bytes` are this write's own: they leave later. */
   #write(bytes: Uint8Array, batch: Batch): Written & { readonly at: number } {
     const seq = ++this.#seq
     const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
@@ -111,8 +113,7 @@ export class Remote implements Engine {
       this.#written.set(seq, touched)
       this.#touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
-    // The bytes are lent, and what is sent leaves later.
-    this.#send({ kind: 'write', seq, batch: bytes.slice(), now, at, made, keyed: batch.idempotencyKey !== undefined })
+    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
     return { ticket: seq, results: known ?? results, ...counts, at }
   }
 
