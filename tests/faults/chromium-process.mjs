@@ -2,7 +2,6 @@
 // storage service), as a power button does to a program. Driven over its debugging port.
 
 import { spawn } from 'node:child_process'
-import { appendFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { readFile, readdir } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
@@ -11,7 +10,7 @@ import { chromium } from 'playwright-core'
 import { chromePath } from '../../scripts/support/environment.mjs'
 
 const ARGS = [
-  '--enable-logging=stderr', '--v=0', '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
   '--disable-sync', '--remote-debugging-port=0',
 ]
 
@@ -28,7 +27,6 @@ export async function startChromium(profile) {
   process.once('exit', end) // a test that fails half way leaves no browser behind
   const endpoint = await new Promise((resolve, reject) => {
     createInterface({ input: child.stderr }).on('line', (line) => {
-      appendFileSync('/tmp/chrome-err.log', `${child.pid} ${line}\n`)
       const found = line.match(/^DevTools listening on (ws:\S+)/)
       if (found) resolve(found[1])
     })

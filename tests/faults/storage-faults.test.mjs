@@ -82,6 +82,45 @@ test('F12: a connection that dies once is replaced without a word; one that keep
   assert.ok(seen.tries <= 3, `${seen.tries} tries`)
 }))
 
+test('F12: a browser that cannot open its store at first is asked again; one that never can is left for another storage, which is said', { timeout: 180_000 }, () => withDatabase('f12-open', async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    await window.facts.insert({ id: 'stored' })
+    await window.db.close()
+    const real = IDBFactory.prototype.open
+    let asked = 0
+    const refuse = (times) => {
+      asked = 0
+      IDBFactory.prototype.open = function open(...args) {
+        if (++asked > times) return real.apply(this, args)
+        const request = { readyState: 'pending', error: null, transaction: null }
+        setTimeout(() => {
+          request.readyState = 'done'
+          request.error = new DOMException('Internal error opening backing store for indexedDB.open.', 'UnknownError')
+          request.onerror?.(new Event('error', { cancelable: true }))
+        })
+        return request
+      }
+    }
+    const open = async () => {
+      await window.reopen()
+      const { storage } = window.db.status.getSnapshot()
+      const rows = window.facts.list().map(({ id }) => id)
+      await window.db.close()
+      return { mode: storage.mode, rows, asked }
+    }
+    refuse(3)
+    const soon = await open()
+    refuse(Infinity)
+    const never = await open()
+    IDBFactory.prototype.open = real
+    return { soon, never, after: (await open()).mode }
+  })
+  assert.deepEqual([seen.soon.mode, seen.soon.rows, seen.soon.asked >= 4], ['indexeddb', ['stored'], true])
+  assert.equal(seen.never.mode === 'indexeddb', false)
+  assert.ok(seen.never.asked < 20, `${seen.never.asked} times`)
+  assert.equal(seen.after, 'indexeddb')
+}))
+
 test('F12, F13: the browser deletes the data of the open page: it is told, once; opened again, the server\'s part comes back', { timeout: 180_000 }, () => withDatabase('f13-open', async ({ page, cdp }) => {
   const client = await page.evaluate(async () => {
     await window.facts.insert({ id: 'sent' })

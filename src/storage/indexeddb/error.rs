@@ -22,6 +22,11 @@ pub(super) fn connection_is_gone(thrown: &JsValue) -> bool {
     thrown.dyn_ref::<DomException>().is_some_and(|exception| matches!(exception.name().as_str(), "InvalidStateError" | "UnknownError"))
 }
 
+/// The browser failed for a reason of its own.
+pub(super) fn may_pass(exception: &DomException) -> bool {
+    exception.name() == "UnknownError"
+}
+
 /// A value that the browser holds and cannot give back: the file it kept it in vanished. What else has one of these names
 /// hits every value (`rows::one_by_one`).
 pub(super) fn is_lost_value(exception: &DomException) -> bool {

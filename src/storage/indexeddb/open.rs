@@ -36,8 +36,36 @@ fn factory() -> Result<IdbFactory> {
     factory.ok_or_else(|| Error::new(Code::StorageUnavailable, "this environment has no IndexedDB"))
 }
 
+/// Pauses, in milliseconds, before a browser is asked once more whose own error kept it from opening.
+const PAUSES: [u32; 3] = [100, 400, 1_500];
+
 /// A connection to the database as it is, at whatever version; `None` where there is none.
+///
+/// A browser that was killed may refuse at first, until it has put its store in order: without asking again a page would go on in
+/// another storage, beside its data.
 pub(super) async fn find(name: &str) -> Result<Option<IdbDatabase>> {
+    for pause in PAUSES {
+        match find_now(name).await {
+            Err(Refused { passes: true, .. }) => TimeoutFuture::new(pause).await,
+            found => return found.map_err(|refused| refused.why),
+        }
+    }
+    find_now(name).await.map_err(|refused| refused.why)
+}
+
+/// Why a database was not opened, and whether it may be in a moment.
+struct Refused {
+    why: Error,
+    passes: bool,
+}
+
+impl From<Error> for Refused {
+    fn from(why: Error) -> Self {
+        Self { why, passes: false }
+    }
+}
+
+async fn find_now(name: &str) -> Result<Option<IdbDatabase>, Refused> {
     let request = factory()?.open(name).map_err(|value| error::thrown(&value))?;
     let absent = Rc::new(Cell::new(false));
     // Asked for a new database: taking the upgrade back leaves none behind.
@@ -52,8 +80,12 @@ pub(super) async fn find(name: &str) -> Result<Option<IdbDatabase>> {
         }
     });
     request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
-    let opened = Answer::to(Ok(request))?.value().await;
-    if absent.get() { Ok(None) } else { Ok(Some(opened?.unchecked_into())) }
+    let opened = Answer::to(Ok(request.clone()))?.value().await;
+    match opened {
+        _ if absent.get() => Ok(None),
+        Ok(database) => Ok(Some(database.unchecked_into())),
+        Err(why) => Err(Refused { why, passes: request.error().ok().flatten().is_some_and(|exception| error::may_pass(&exception)) }),
+    }
 }
 
 /// Deletes the database; nothing happens where there is none.
