@@ -58,7 +58,7 @@ fn a_chain_goes_on_under_the_old_ids_while_it_is_synced() {
 
 #[test]
 fn a_new_record_that_names_an_old_id_is_not_as_it_was_given() {
-    let mut farm = Farm::new(4, 1);
+    let farm = Farm::new(4, 1);
     farm.insert(0, "orders", "optimistic_o", &json!({"n": 1}));
     let write = |farm: &Farm, id: &str, named: &str| farm.tab(0).write(insert("lines", id, &json!({"orderId": named}))).unwrap().as_given;
     assert!(write(&farm, "before", "optimistic_o").is_some());
