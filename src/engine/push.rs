@@ -3,7 +3,8 @@
 //!
 //! It may where every write of the batch took effect as it was written: that says nothing about any other mutation but those on the
 //! same records, which are not in the next batch (`Replica::ready` gives one mutation per record), and those that depend on them: these
-//! may go, in their turn, so that a server receives everything in the order in which it was written. Not here: what a request says and what an answer means (`sync`), how much one carries (`batch`).
+//! may go, in their turn, so that a server receives everything in the order in which it was written. Not here: what a request says and
+//! what an answer means (`sync`), how much one carries (`batch`).
 
 use super::cycle::{Ask, Failure, Sent, Step};
 use super::sync::Follows;

@@ -1,6 +1,6 @@
 // Collections declared `lazy` in a real browser: what is read when, and what the app is told meanwhile. A server in the page sends one
 // collection per answer; what is read of IndexedDB is counted where it is asked for. Not here: what a compaction keeps
-// (`tests/lazy.rs`, the simulation).
+// (`tests/lazy`, the simulation).
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'

@@ -214,4 +214,29 @@ mod tests {
         assert_eq!(checked(&large).map(|_| ()), check(&large));
         assert!(check(&large).is_err());
     }
+
+    #[test]
+    fn bad_records_are_refused_with_their_path() {
+        let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+        let very_deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+        for (text, path) in [
+            (r#"{"a":{"b":[0,9007199254740992]}}"#.to_owned(), "/a/b/1"),
+            (r#"{"a":12345678901234567890123}"#.to_owned(), "/a"),
+            (r#"{"a":1e400}"#.to_owned(), "/a"),
+            (r#"{"a":"\ud800"}"#.to_owned(), "/a"),
+            (r#"{"a":{"__proto__":{"x":1}}}"#.to_owned(), "/a/__proto__"),
+            (r#"{"a":{"\u005f_proto__":{"x":1}}}"#.to_owned(), "/a/__proto__"),
+            ("[1]".to_owned(), ""),
+            ("7".to_owned(), ""),
+        ] {
+            let error = check(&text).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRecord, "{text}");
+            assert_eq!(error.path.unwrap_or_default(), path, "{text}");
+        }
+        for text in [format!("{{\"a\":{deep}}}"), format!("{{\"a\":{very_deep}}}")] {
+            assert_eq!(check(&text).unwrap_err().code, Code::InvalidRecord);
+        }
+        assert_eq!(check(&format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BYTES))).unwrap_err().code, Code::TooLarge);
+        assert!(check(r#"{"a":"\ud83d\ude00","n":9007199254740991,"f":95.80078171216883,"constructor":1}"#).is_ok());
+    }
 }

@@ -4,182 +4,21 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support outside of #[test] functions")]
 
+mod harness;
+
 use futures_channel::oneshot;
 use futures_util::future::join;
-use homing::core::authority::MemoryServer;
-use homing::core::error::{Code, Result};
+use harness::{Farm, ROWS, SCHEMA, absent, count, reads};
+use homing::core::error::Code;
 use homing::core::plan::Intent;
 use homing::core::record::Key;
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
-use homing::engine::{Engine, Notice, Options, Request};
+use homing::engine::{Notice, Request};
 use homing::platform::Platform;
-use homing::platform::manual::{Manual, World};
 use homing::storage::memory::MemoryJournal;
-use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
-use homing::transport::loopback::{Loopback, Network};
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use homing::storage::{Journal, Segments};
 use std::sync::Arc;
-
-const SCHEMA: &str =
-    r#"{"collections":{"farms":{"ids":"server"},"flocks":{},"feed":{"lazy":true},"log":{"lazy":true},"notes":{"sync":false,"lazy":true}}}"#;
-const ROWS: usize = 40;
-
-/// A journal that knows which segments were read, says once that another tab has compacted, and whose disk is slow when told.
-struct Counting {
-    inner: MemoryJournal,
-    read: RefCell<Vec<String>>,
-    stale: Cell<bool>,
-    /// A compaction is written when this is told so.
-    gate: RefCell<Option<oneshot::Receiver<()>>>,
-    /// Segments are read then.
-    reading: RefCell<Option<oneshot::Receiver<()>>>,
-}
-
-impl Journal for Counting {
-    async fn load(&self) -> Result<Loaded> {
-        self.inner.load().await
-    }
-    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
-        if self.stale.take() {
-            return Ok(Segments::Stale);
-        }
-        let reading = self.reading.take();
-        if let Some(reading) = reading {
-            reading.await.unwrap();
-        }
-        self.read.borrow_mut().extend(names.iter().cloned());
-        self.inner.segments(compacted, names).await
-    }
-    async fn tail(&self, after: Head) -> Result<Tail> {
-        self.inner.tail(after).await
-    }
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        self.inner.append(expected_head, bytes).await
-    }
-    async fn compact(&self, step: Compaction) -> Result<Compacted> {
-        let gate = self.gate.take();
-        if let Some(gate) = gate {
-            gate.await.unwrap();
-        }
-        self.inner.compact(step).await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-    async fn destroy(&self) -> Result<()> {
-        self.inner.destroy().await
-    }
-}
-
-type Device = Engine<Rc<Counting>, Loopback, Manual>;
-
-struct Farm {
-    world: World,
-    network: Network,
-    owners: Cell<u64>,
-}
-
-impl Farm {
-    fn new() -> Self {
-        let world = World::new(1_700_000_000_000, 7);
-        let network = Network::new(&world, MemoryServer::new(Schema::parse(SCHEMA).unwrap()));
-        Self { world, network, owners: Cell::new(0) }
-    }
-
-    /// What was open there before is left behind.
-    fn open(&self, disk: &MemoryJournal) -> Device {
-        self.owners.set(self.owners.get() + 1);
-        let platform = self.world.device(self.owners.get());
-        let transport = Loopback::new(&self.network, &platform, "farm");
-        let options = Options { auto: false, page: ROWS, ..Options::default() };
-        let journal = Rc::new(Counting {
-            inner: disk.clone(),
-            read: RefCell::default(),
-            stale: Cell::default(),
-            gate: RefCell::default(),
-            reading: RefCell::default(),
-        });
-        let device = self.run(Engine::open(journal, transport, platform, Schema::parse(SCHEMA).unwrap(), options)).unwrap();
-        self.world.settle();
-        self.world.advance(1);
-        device
-    }
-
-    fn run<T>(&self, work: impl Future<Output = T>) -> T {
-        self.world.run(Box::pin(work))
-    }
-
-    fn insert(&self, device: &Device, collection: &str, rows: &[(&str, String)]) {
-        let records = rows.iter().map(|(id, text)| (Arc::from(*id), Arc::from(text.as_str()))).collect();
-        device.write(Request { intents: vec![Intent::Insert { collection: collection.into(), records }], ..Request::default() }).unwrap();
-        self.run(device.durable());
-    }
-
-    fn sync(&self, device: &Device) {
-        self.run(device.sync(false)).unwrap();
-    }
-
-    /// A device that has written rows of all collections and sent them.
-    fn writer(&self) -> Device {
-        let device = self.open(&MemoryJournal::new());
-        for name in ["flocks", "feed", "log"] {
-            self.run(device.load(name)).unwrap();
-            let ids: Vec<String> = (0..ROWS).map(|n| format!("{name}-{n}")).collect();
-            let rows: Vec<_> = ids.iter().map(|id| (id.as_str(), r#"{"n":1}"#.to_owned())).collect();
-            self.insert(&device, name, &rows);
-        }
-        self.sync(&device);
-        device
-    }
-
-    /// A disk on which everything of a server lies in segments, and what a whole fold of it comes to.
-    fn stored(&self) -> MemoryJournal {
-        let disk = MemoryJournal::new();
-        let device = self.open(&disk);
-        self.sync(&device);
-        self.run(device.compact()).unwrap();
-        disk
-    }
-
-    /// Everything that is stored, with nothing left unread.
-    fn whole(&self, disk: &MemoryJournal) -> Replica {
-        let mut schema = Schema::parse(SCHEMA).unwrap();
-        schema.collections.values_mut().for_each(|declared| declared.lazy = false);
-        let loaded = self.run(disk.load()).unwrap();
-        let names = Replica::stored(&loaded.index).unwrap();
-        let Segments::Read(segments) = self.run(disk.segments(loaded.compacted, &names)).unwrap() else { panic!("nobody compacts") };
-        let (mut replica, unreadable) = Replica::restore(Arc::new(schema), &loaded.index, &segments).unwrap();
-        assert!(unreadable.is_empty());
-        for row in loaded.tail {
-            homing::core::journal::decode(row.bytes).unwrap().iter().for_each(|entry| replica.fold(entry).unwrap());
-        }
-        replica
-    }
-
-    /// Memory, once everything was asked for, is the fold of what is stored.
-    fn check(&self, device: &Device, disk: &MemoryJournal) {
-        for name in ["feed", "log", "notes"] {
-            self.run(device.load(name)).unwrap();
-        }
-        assert_eq!(device.read(Replica::digest), self.whole(disk).digest());
-    }
-}
-
-fn absent(device: &Device) -> Vec<String> {
-    let mut names: Vec<String> = device.read(|r| r.absent().map(ToString::to_string).collect());
-    names.sort();
-    names
-}
-
-fn count(device: &Device, collection: &str) -> usize {
-    device.read(|r| r.list(collection).count())
-}
-
-fn reads(device: &Device) -> Vec<String> {
-    device.journal().read.borrow().clone()
-}
 
 #[test]
 fn opening_reads_nothing_of_them_and_asking_reads_that_one() {
