@@ -103,6 +103,29 @@ test('the server names records: same place, same list key, old ids stay valid, o
   })
 })
 
+test('a new record that names an old id is shown with the one that the server gave', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    const db = await open()
+    const notes = db.collection('notes')
+    notes.list()
+    const old = db.collection('orders').insert({ n: 1 }).recordId
+    await db.sync()
+    const now = db.collection('orders').list()[0].id
+    const one = notes.insert({ id: 'one', orderId: old })
+    const many = notes.insertMany([{ id: old, n: 1 }, { id: 'two', orderId: old }])
+    const shown = () => notes.list().map(({ id, orderId }) => [id, orderId])
+    const out = { now, one: one.record.orderId, ids: many.recordIds, atOnce: shown(), awaited: (await many).map(({ id, orderId }) => [id, orderId]), later: shown() }
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  const rows = [['one', 'server-1'], ['server-1', undefined], ['two', 'server-1']]
+  const { one, atOnce, ...durable } = result
+  assert.deepEqual(durable, { now: 'server-1', ids: ['server-1', 'two'], awaited: rows.slice(1), later: rows })
+  // With the engine in a worker, the page shows what it was given until the worker has planned it.
+  if (process.env['HOMING_WORKER'] !== '1') assert.deepEqual({ one, atOnce }, { one: 'server-1', atOnce: rows })
+})
+
 test('a refused parent: children blocked and visible, retried in order, exported, discarded with them', async () => {
   server.answer(namingServer({ refuse: (record) => (record.n > 100 ? 'validation' : null) }))
   const result = await inPage(async (open) => {
