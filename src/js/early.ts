@@ -15,19 +15,15 @@ interface EarlyRead {
 
 const MARKS = ['format', 'incarnation', 'compacted', 'index'] as const
 
-/** A reading under way; its promises never reject. */
+/** A reading under way. */
 export class EarlyReading {
-  /** The browser was asked for everything, or there is nothing to ask for. */
-  readonly asked: Promise<void>
+  /** Never rejects; null where there is nothing, or the browser refused. */
   readonly read: Promise<EarlyRead | null>
 
   constructor(stored: string) {
-    const opened = openExisting(stored)
-    const answers = opened.then((db) => ({ db, answer: db === null ? null : ask(db) }))
-    this.asked = answers.then(() => {})
-    this.read = answers.then(async ({ db, answer }) => {
+    this.read = openExisting(stored).then(async (db) => {
       try {
-        return db === null || answer === null ? null : { db, ...await answer }
+        return db === null ? null : { db, ...await ask(db) }
       } catch {
         db?.close()
         return null

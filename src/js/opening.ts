@@ -62,18 +62,24 @@ async function share(declaration: Declaration, options: AnyOptions, parts: Parts
 
 async function start(declaration: Declaration, options: AnyOptions, parts: Parts): Promise<Session> {
   const early = declaration.durable && !declaration.inWorker ? new EarlyReading(declaration.stored) : null
+  const session = new Session(declaration)
   try {
-    return await startOn(early, declaration, options, parts)
+    await startOn(session, early, options, parts)
+    return session
   } catch (error) {
+    session.ended.abort()
     early?.drop().catch(() => {})
     throw error
   }
 }
 
-async function startOn(early: EarlyReading | null, declaration: Declaration, options: AnyOptions, parts: Parts): Promise<Session> {
-  if (!declaration.inWorker) await loadWasm(() => parts.source())
-  const session = new Session(declaration)
+async function startOn(session: Session, early: EarlyReading | null, options: AnyOptions, parts: Parts): Promise<void> {
+  const { declaration } = session
+  const loading = declaration.inWorker ? null : loadWasm(() => parts.source())
   const tabs = new Tabs(declaration, session)
+  // What others write from now on is not in what was read early. And making a channel takes some milliseconds.
+  tabs.listen()
+  await loading
   const hooks: Hooks = {
     ...makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended }),
     turn: () => tabs.turns.take(),
@@ -86,7 +92,6 @@ async function startOn(early: EarlyReading | null, declaration: Declaration, opt
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
   if (declaration.durable) await settleIn(session)
-  return session
 }
 
 /** Says where the data lies, when that is not where it should be; takes the pen where only one tab can write. */

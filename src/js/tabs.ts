@@ -15,6 +15,8 @@ export class Tabs {
   readonly #session: Session
   #channel: BroadcastChannel | null = null
   #head: number | null = null
+  /** Another tab wrote before the engine was there. */
+  #missed = false
 
   constructor({ name, scope }: Declaration, session: Session) {
     this.#name = `homing:${JSON.stringify([name, scope])}`
@@ -22,11 +24,16 @@ export class Tabs {
     this.turns = new Turns(`homing:turn:${JSON.stringify([name, scope])}`, () => this.#say(ALIVE), session.ended.signal)
   }
 
-  /** Listens until the session ends. */
+  /** Hears other tabs until the session ends; what they write before the engine is there, it reads at the start. */
+  listen(): void {
+    this.#openChannel()
+    this.#session.ended.signal.addEventListener('abort', () => this.#closeChannel(), { once: true })
+  }
+
+  /** The engine is there: it hears of the page until the session ends. */
   start(): void {
     const { signal } = this.#session.ended
-    this.#openChannel()
-    signal.addEventListener('abort', () => this.#closeChannel(), { once: true })
+    if (this.#missed) this.#catchUp()
     this.#setOnline()
     this.#setVisible()
     const listen = (target: EventTarget | undefined, type: string, react: (event: Event) => void): void => target?.addEventListener?.(type, react, { signal })
@@ -98,6 +105,7 @@ export class Tabs {
 
   #catchUp(): void {
     const { engine } = this.#session
+    this.#missed = engine === null
     if (engine === null) return
     this.#session.during(engine.catchUp()).catch((thrown: unknown) => {
       // It closed meanwhile, or storage failed: the next write or cycle meets that again and reports it.

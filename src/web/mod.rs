@@ -7,7 +7,6 @@ mod decode;
 mod disk;
 mod encode;
 pub mod open;
-mod rehearsal;
 mod storage;
 
 use crate::core::conflict::Conflict;

@@ -23,7 +23,7 @@ impl WebJournal {
         }
         let durability = if durability == Some("strict") { Durability::Strict } else { Durability::Relaxed };
         let opened = match early {
-            Some(reading) => IndexedDbJournal::open_early(stored, durability, reading, super::rehearsal::rehearse()).await,
+            Some(reading) => IndexedDbJournal::open_early(stored, durability, reading).await,
             None => IndexedDbJournal::open(stored, durability).await,
         };
         Ok(Self::IndexedDb(opened?))

@@ -86,6 +86,46 @@ test('a content security policy needs wasm-unsafe-eval and nothing else; without
   assert.match(await outcome('/strict'), /^outcome wasm-load-failed: .*'wasm-unsafe-eval'/)
 })
 
+test('what another tab writes while the module is on its way is there after opening', async () => {
+  const other = await site.open()
+  await other.evaluate(async () => {
+    window.db = await openDatabase({ name: 'late' })
+    await db.collection('c').insert({ id: 'before' })
+  })
+  const fresh = await site.open()
+  await fresh.evaluate(() => {
+    const { transaction } = IDBDatabase.prototype
+    const read = new Promise((resolve) => {
+      IDBDatabase.prototype.transaction = function (...args) {
+        const begun = transaction.apply(this, args)
+        begun.addEventListener('complete', resolve)
+        return begun
+      }
+    })
+    const told = new Promise((resolve) => { new BroadcastChannel(`homing:${JSON.stringify(['late', ''])}`).onmessage = resolve })
+    const wasm = new Promise((resolve) => { window.give = () => resolve(fetch('/dist/homing.wasm')) })
+    const opening = import('homing/slim').then(({ openDatabase }) => openDatabase({ name: 'late', wasm }))
+    Object.assign(window, { read, told, opening })
+  })
+  await fresh.evaluate(() => read)
+  await other.evaluate(() => db.collection('c').insert({ id: 'meanwhile' }))
+  const ids = await fresh.evaluate(async () => {
+    await told
+    give()
+    const db = await opening
+    const rows = db.collection('c')
+    await new Promise((resolve) => {
+      const look = () => rows.get('meanwhile') && resolve()
+      rows.subscribe(look)
+      look()
+    })
+    return rows.list().map(({ id }) => id)
+  })
+  assert.deepEqual(ids, ['before', 'meanwhile'])
+  await Promise.all([fresh.close(), other.evaluate(() => db.wipe())])
+  await other.close()
+})
+
 test('a world for tests works in a page as it does in Node', async () => {
   const seen = await page.evaluate(async () => {
     const { createWorld } = await import('/dist/testing.js')

@@ -293,10 +293,17 @@ impl Replica {
     pub fn restore_part(schema: Arc<Schema>, index: &[u8], names: &[String], segments: &[Vec<u8>]) -> Result<(Self, Vec<Error>)> {
         let mut replica = Self::new(schema);
         replica.touched.muted = true;
-        let mut unreadable = Vec::new();
-        if index.is_empty() {
-            return Ok((replica, unreadable));
+        match index.is_empty() {
+            true => Ok((replica, Vec::new())),
+            false => replica.restore_index(index, names, segments),
         }
+    }
+
+    /// Apart: a browser compiles a function when it is first called, and this one is called where there is something to restore only.
+    #[inline(never)]
+    fn restore_index(self, index: &[u8], names: &[String], segments: &[Vec<u8>]) -> Result<(Self, Vec<Error>)> {
+        let mut replica = self;
+        let mut unreadable = Vec::new();
         let (index, lines) = read_index(index)?;
         let line =
             |n: u32| lines.get(n as usize).ok_or_else(|| lost("the index is cut short")).and_then(|t| Record::parse_own((*t).into()));

@@ -8,7 +8,6 @@ use super::schema;
 use crate::core::error::Result;
 use crate::storage::Loaded;
 use js_sys::{Array, Promise};
-use std::future::Future;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -16,12 +15,9 @@ use web_sys::IdbDatabase;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A reading under way; its promises never reject.
+    /// A reading under way; its promise never rejects.
     #[derive(Debug)]
     pub type EarlyReading;
-    /// The browser was asked for everything.
-    #[wasm_bindgen(method, getter)]
-    fn asked(this: &EarlyReading) -> Promise;
     #[wasm_bindgen(method, getter)]
     fn read(this: &EarlyReading) -> Promise;
 
@@ -45,9 +41,8 @@ extern "C" {
 }
 
 impl EarlyReading {
-    /// What was read; `None` where there was nothing, or the browser refused. The disk works while `meanwhile` runs.
-    pub(super) async fn done(self, meanwhile: impl Future<Output = ()>) -> Option<Early> {
-        meanwhile.await;
+    /// What was read; `None` where there was nothing, or the browser refused.
+    pub(super) async fn done(self) -> Option<Early> {
         let value = JsFuture::from(self.read()).await.ok()?;
         value.is_object().then(|| value.unchecked_into())
     }

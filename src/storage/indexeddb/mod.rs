@@ -29,7 +29,6 @@ use js_sys::{Array, JsString, Object, Reflect};
 use rows::{bytes, key, one_by_one, read_rows, value_of};
 use schema::{COMPACTED, INDEX, JOURNAL, KEYS, META, SEGMENTS};
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::rc::Rc;
 use transaction::{Answer, Mode, Verdict, write};
 use wasm_bindgen::{JsThreadLocal, JsValue};
@@ -73,14 +72,8 @@ impl IndexedDbJournal {
     }
 
     /// The same where the page has begun: its connection is taken over, and what it read is what `load` answers first.
-    /// While the disk works, `meanwhile` runs.
-    pub async fn open_early(
-        name: &str,
-        durability: Durability,
-        reading: EarlyReading,
-        meanwhile: impl Future<Output = ()> + 'static,
-    ) -> Result<Self> {
-        let early = open::patiently(async move { Ok(reading.done(meanwhile).await) }).await?;
+    pub async fn open_early(name: &str, durability: Durability, reading: EarlyReading) -> Result<Self> {
+        let early = open::patiently(async move { Ok(reading.done().await) }).await?;
         let Some(early) = early else { return Self::open(name, durability).await };
         match early.incarnation_of()? {
             Some(incarnation) => Ok(Self::on(Connection::over(name, durability.options(), early.db(), incarnation), Some(early))),
