@@ -38,7 +38,7 @@ fn open(world: &World, journal: &MemoryJournal, owner: u64) -> Device {
 }
 
 fn insert(collection: &str, rows: &[(&str, &str)]) -> Request {
-    let records = rows.iter().map(|(id, text)| (Arc::from(*id), Arc::from(*text))).collect();
+    let records = rows.iter().map(|(id, text)| (Arc::from(*id), (*text).into())).collect();
     Request { intents: vec![Intent::Insert { collection: collection.into(), records }], ..Request::default() }
 }
 
@@ -275,19 +275,19 @@ fn an_import_run_twice_adds_nothing() {
     let journal = MemoryJournal::new();
     let a = open(&world, &journal, 1);
     let rows = [r#"{"id":"x","n":1}"#, r#"{"id":"x","n":2}"#, r#"{"ts":1,"a":null}"#, r#"{"a":null,"ts":1}"#, r#"{"ts":2}"#];
-    let import = || one(Intent::Import { collection: "auditLog".into(), records: rows.iter().map(|r| Arc::from(*r)).collect() });
+    let import = || one(Intent::Import { collection: "auditLog".into(), records: rows.iter().map(|r| (*r).into()).collect() });
     let first = a.write(import()).unwrap();
     assert_eq!(first.counts, (5, 0, 1));
     let digest = a.read(Replica::digest);
     assert_eq!(a.write(import()).unwrap().counts, (0, 5, 1));
     assert_eq!(a.read(Replica::digest), digest);
     // A row edited since stays as it is; what the document says about it is archived, once.
-    let rows = one(Intent::Import { collection: "flocks".into(), records: vec![Arc::from(r#"{"id":"f","n":1}"#)] });
+    let rows = one(Intent::Import { collection: "flocks".into(), records: vec![r#"{"id":"f","n":1}"#.into()] });
     a.write(rows).unwrap();
     a.write(update("flocks", "f", "n", "2")).unwrap();
     for _ in 0..3 {
         world.advance(1000);
-        let again = one(Intent::Import { collection: "flocks".into(), records: vec![Arc::from(r#"{"id":"f","n":1}"#)] });
+        let again = one(Intent::Import { collection: "flocks".into(), records: vec![r#"{"id":"f","n":1}"#.into()] });
         assert_eq!(a.write(again).unwrap().counts, (0, 1, 0));
         assert_eq!((field(&a, "flocks", "f", "n"), a.read(|r| r.archive().count())), (Some(2.into()), 1));
     }

@@ -122,7 +122,7 @@ fn a_write_right_after_opening_stands_on_what_was_put_off() {
     let journal = stored(&world);
     let engine = open(&world, &journal);
     let insert = |id: &str| {
-        let records = vec![(Arc::from(id), Arc::from(r#"{"n":1}"#))];
+        let records = vec![(Arc::from(id), r#"{"n":1}"#.into())];
         Request { intents: vec![Intent::Insert { collection: "more".into(), records }], ..Request::default() }
     };
     let taken = engine.write(insert(&format!("more-{}", 2 * MANY + 3)));

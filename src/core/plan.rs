@@ -22,6 +22,7 @@ use crate::core::record::{Envelope, Fields, Key, Record, SINGLETON, check, check
 use crate::core::replica::Replica;
 use crate::core::schema::{Policy, check_name};
 use crate::core::stamp::Stamp;
+use crate::core::text::Text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -46,14 +47,14 @@ pub enum Intent {
         /// Where to.
         collection: Arc<str>,
         /// Id and JSON text of each.
-        records: Vec<(Arc<str>, Arc<str>)>,
+        records: Vec<(Arc<str>, Text)>,
     },
     /// Rows of a document: what is there already stays.
     Import {
         /// Where to.
         collection: Arc<str>,
         /// JSON text of each, with or without an id.
-        records: Vec<Arc<str>>,
+        records: Vec<Text>,
     },
     /// Some top-level fields of an existing record.
     Update {
@@ -328,7 +329,7 @@ fn patched(view: &Record, set: &[(String, Box<RawValue>)], unset: &[String], now
     Ok(Some(record))
 }
 
-fn insert(replica: &Replica, collection: &Arc<str>, records: &[(Arc<str>, Arc<str>)], context: &Context) -> Result<Plan> {
+fn insert(replica: &Replica, collection: &Arc<str>, records: &[(Arc<str>, Text)], context: &Context) -> Result<Plan> {
     check_name(collection)?;
     check_room(replica, records.len(), context)?;
     let mut plan = Plan { ids: records.iter().map(|(id, _)| id.clone()).collect(), ..Plan::default() };
@@ -373,7 +374,7 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
     check_key(&key.collection, &key.id)?;
     check(text)?;
     let Some(view) = replica.view(key) else {
-        return insert(replica, &key.collection, &[(key.id.clone(), text.clone())], context);
+        return insert(replica, &key.collection, &[(key.id.clone(), Text::from(&**text))], context);
     };
     if replica.policy(key) == Policy::AppendOnly {
         let same = first(replica, key, text, view.updated_at())?.same_content(&view);

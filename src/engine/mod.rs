@@ -35,7 +35,7 @@ pub use explain::{MutationState, STALLED_AFTER, Waiting};
 pub use figures::Figures;
 pub use load::pending;
 pub use machine::{Event, State};
-pub use report::{Drained, Durable, Failed, Notice, Progress, Verdict};
+pub use report::{Drained, Durable, Failed, Notice, Plain, Progress, Verdict};
 pub use sync::SyncReport;
 pub use view::{RecordState, Status};
 pub use write::{Receipt, Request};

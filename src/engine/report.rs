@@ -153,11 +153,30 @@ pub struct Drained {
     pub replanned: bool,
 }
 
+/// A [`Drained`] that says no more than this, apart from a queue that changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plain {
+    /// The status changed.
+    pub status: bool,
+    /// Conflicts or the archive may have changed.
+    pub conflicts: bool,
+    /// Writes of one mutation each that became durable: ticket, and number of the mutation (`None`: nothing had to be queued).
+    pub durable: Vec<(u64, Option<u64>)>,
+}
+
 pub(super) type Buffer = Drained;
 
 impl Drained {
-    fn is_durable_only(&self) -> bool {
-        let told = self.everything || self.status || self.queue || self.dead || self.conflicts;
+    /// Whether what changed from the `before`th change on are so many new records, and nothing else.
+    pub(super) fn is_one_insertion(&self, before: usize, count: usize) -> bool {
+        match self.changes.get(before..) {
+            Some([one]) => one.added.len() == count && one.updated.is_empty() && one.removed.is_empty() && !one.all,
+            _ => false,
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        let told = self.everything || self.dead || self.replanned;
         !told
             && self.changes.is_empty()
             && self.failed.is_empty()
@@ -174,12 +193,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         std::mem::take(&mut self.inner.memory.as_it_is_mut().report)
     }
 
-    /// What most drains come to, without their ceremony: writes of one mutation each that became durable, as ticket and
-    /// number of the mutation (`None`: nothing had to be queued). Takes nothing where more is to be told.
+    /// What most drains come to, without their ceremony. Takes nothing where more is to be told.
     #[must_use]
-    pub fn drain_durable(&self, client: &str) -> Option<Vec<(u64, Option<u64>)>> {
+    pub fn drain_plain(&self, client: &str) -> Option<Plain> {
         let mut memory = self.inner.memory.as_it_is_mut();
-        if !memory.report.is_durable_only() {
+        if !memory.report.is_plain() {
             return None;
         }
         let single = |d: &Durable| match d.mutations.as_slice() {
@@ -187,9 +205,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             [Some(range)] if range.count == 1 && range.first.client.as_ref() == client => Some((d.ticket, Some(range.first.seq))),
             _ => None,
         };
-        let writes = memory.report.durable.iter().map(single).collect::<Option<_>>()?;
-        memory.report.durable.clear();
-        Some(writes)
+        let durable = memory.report.durable.iter().map(single).collect::<Option<_>>()?;
+        let Drained { status, conflicts, .. } = std::mem::take(&mut memory.report);
+        Some(Plain { status, conflicts, durable })
     }
 
     pub(super) fn log(&self, entry: Log<'_>) {

@@ -48,11 +48,24 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// # Errors
     /// As [`plan`], and `closed`; then nothing is written.
     pub fn write(&self, request: Request) -> Result<Receipt> {
+        self.write_for(request, false)
+    }
+
+    /// [`Engine::write`] for a caller that shows new records itself: where the receipt says that they are as given, nobody is told of
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn write_shown(&self, request: Request) -> Result<Receipt> {
+        self.write_for(request, true)
+    }
+
+    fn write_for(&self, request: Request, shows: bool) -> Result<Receipt> {
         self.check_open()?;
         let now = self.inner.platform.now();
         let once = request.idempotency_key.as_ref().map(|key| once(key, &request.intents)).transpose()?;
         let group: Option<Arc<str>> = request.atomic.then(|| self.inner.platform.uuid().into());
-        let (receipt, start) = {
+        let (receipt, start, told) = {
             let mut memory = self.inner.memory.borrow_mut();
             let ticket = memory.next_ticket;
             let speculation = Speculation {
@@ -68,7 +81,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             };
             let planned = memory.speculate(speculation, now, &self.inner.options).map_err(|refused| refused.1)?;
             memory.next_ticket += 1;
-            let receipt = Receipt {
+            let mut receipt = Receipt {
                 ticket,
                 ids: planned.plans.iter().map(|p| p.ids.clone()).collect(),
                 mutations: planned.plans.iter().map(|p| p.mutations.clone()).collect(),
@@ -76,13 +89,23 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 counts: planned.plans.iter().fold((0, 0, 0), |c, p| (c.0 + p.inserted, c.1 + p.unchanged, c.2 + p.duplicate_ids)),
             };
             memory.speculative.push_back(planned);
+            let before = memory.report.changes.len();
             memory.collect(Source::Local);
-            (receipt, !std::mem::replace(&mut memory.flushing, true))
+            let told =
+                shows && receipt.as_given.is_some() && memory.report.is_one_insertion(before, receipt.ids.iter().map(Vec::len).sum());
+            match told {
+                true => memory.report.changes.truncate(before),
+                false if shows => receipt.as_given = None,
+                false => {}
+            }
+            (receipt, !std::mem::replace(&mut memory.flushing, true), told)
         };
         if start {
             self.start_flush();
         }
-        self.inner.platform.notify();
+        if !told {
+            self.inner.platform.notify();
+        }
         Ok(receipt)
     }
 

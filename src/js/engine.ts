@@ -15,14 +15,20 @@ export function read<T extends object>(answer: Answer<T>): T {
 /** The engine behind one open database. */
 export interface Engine {
   clientId(): string
-  /** Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` in UTF-8 -> `Written`. */
+  /**
+   * Plans the operations and makes them visible, all or none: `{ops, atomic?, dependsOn?, idempotencyKey?}` in UTF-8, then the new records,
+   * one line each -> `Written`.
+   */
   write(batch: Uint8Array): Answer<Written>
   /** The same where the ids are known: the ticket alone. */
   writeKnown(batch: Uint8Array): number
-  /** The same for new `records` alone: the ticket, and their stamp where they are otherwise shown as given (else NaN). */
+  /**
+   * The same for new `records` alone: the ticket, and their stamp where they are otherwise as given (else NaN). Those the page shows
+   * itself: no drain says that they are there.
+   */
   insertKnown(batch: Uint8Array, collection: string, records: readonly object[]): Float64Array | readonly [number, number]
-  /** Durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
-  drainDurable(): Float64Array | undefined
+  /** What changed (1: status, 2: conflicts), then durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
+  drainPlain(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */
   drain(): Answer<Drained>
   /** The live rows: a JSON array, then pieces of one JSON object per line. */

@@ -16,9 +16,21 @@ function baseText(base: Base | undefined): string {
   return `,"base":${JSON.stringify(base._updatedAt)}${rev}`
 }
 
-/** New records whose text is ready. */
-export function insertText(collection: string, records: string, idless = false): string {
-  return `{"op":"insert","collection":${JSON.stringify(collection)},"records":${records}${idless ? ',"idless":true' : ''}}`
+/** Texts of records, one per line, and how many there are. */
+export interface Lines { readonly text: string; readonly count: number }
+
+/** The texts of these records as lines. */
+export function linesOf(texts: readonly string[]): Lines {
+  return { text: texts.join('\n'), count: texts.length }
+}
+
+/** New records whose text is ready: the head of the operation, then they. */
+export function insertText(collection: string, records: Lines, idless = false): string {
+  return withLines(`{"op":"insert","collection":${JSON.stringify(collection)},"lines":${records.count}${idless ? ',"idless":true' : ''}}`, records)
+}
+
+function withLines(head: string, { text, count }: Lines): string {
+  return count === 0 ? head : `${head}\n${text}`
 }
 
 /** New records as an operation. */
@@ -38,7 +50,7 @@ export function insertOperation(collection: string, record: unknown, idless: boo
   if (id !== undefined) checkNewId(id)
   const { text, copy } = checkedRecord(record)
   const own = copy['_sourceId'] === undefined ? text : checkedRecord(withoutSource(copy)).text
-  return { text: insertText(collection, `[${own}]`, idless && copy['id'] === undefined), made: shown([copy]) }
+  return { text: insertText(collection, { text: own, count: 1 }, idless && copy['id'] === undefined), made: shown([copy]) }
 }
 
 /** Many new records: one walk, one text. */
@@ -51,7 +63,7 @@ export function insertManyOperation(collection: string, records: readonly unknow
     if (source !== undefined) copied = true
   }
   const own = copied ? checkedRecords(copy.map(withoutSource)).text : text
-  return { text: insertText(collection, own), made: shown(copy) }
+  return { text: insertText(collection, { text: own, count: copy.length }), made: shown(copy) }
 }
 
 /** A copied row is a row of its own. */
@@ -136,8 +148,8 @@ export function deleteOperation(op: 'delete' | 'undelete', collection: string, i
 }
 
 /** Rows of a document whose text is ready. */
-export function importText(collection: string, records: string): string {
-  return `{"op":"import","collection":${JSON.stringify(collection)},"records":${records}}`
+export function importText(collection: string, records: Lines): string {
+  return withLines(`{"op":"import","collection":${JSON.stringify(collection)},"lines":${records.count}}`, records)
 }
 
 function target(collection: string, id: string): string {
@@ -145,14 +157,21 @@ function target(collection: string, id: string): string {
   return `"collection":${JSON.stringify(collection)},"id":${JSON.stringify(id)}`
 }
 
-/** Operations and options as one call. */
+/** Operations and options as one call: a line with the heads of the operations, then the lines of their records. */
 export function batchText(operations: readonly string[], options: WriteOptions & { atomic?: boolean } = {}): string {
   const extras = [
     options.atomic === true ? ',"atomic":true' : '',
     options.idempotencyKey !== undefined ? `,"idempotencyKey":${JSON.stringify(String(options.idempotencyKey))}` : '',
     options.dependsOn !== undefined && options.dependsOn.length > 0 ? `,"dependsOn":${JSON.stringify(options.dependsOn)}` : '',
   ].join('')
-  return `{"ops":[${operations.join()}]${extras}}`
+  const heads: string[] = []
+  let lines = ''
+  for (const operation of operations) {
+    const end = operation.indexOf('\n')
+    heads.push(end < 0 ? operation : operation.slice(0, end))
+    if (end >= 0) lines += operation.slice(end)
+  }
+  return `{"ops":[${heads.join()}]${extras}}${lines}`
 }
 
 /** What a function of the caller makes of a row; its exception becomes ours. */

@@ -32,7 +32,7 @@ export class Rows {
   readonly unread = new Map<string, Unread>()
   readonly unreadMany = new Set<Unread>()
   readonly #reader: Reader
-  /** Rows that the page has made itself, until the engine says that they are there. */
+  /** Rows that the page has made itself, until changes are taken in. */
   readonly #expected = new Map<string, AnyRow>()
   #byId = new Map<string, AnyRow | null>()
   /** Loaded, and not looked up by id so far. */
@@ -152,7 +152,7 @@ export class Rows {
     for (const many of this.unreadMany) many.read()
   }
 
-  /** These records were just written under that stamp: once the engine says so, they are the rows. */
+  /** These records were just written under that stamp: they are the rows as soon as changes are taken in. */
   expect(made: readonly Made[], at: string): void {
     for (const record of made) {
       record['_updatedAt'] = at
@@ -161,7 +161,12 @@ export class Rows {
     }
   }
 
-  /** What the engine has not said by now, it will not say. */
+  /** The records expected, as a change. */
+  expected(): Change {
+    return { collection: this.name, source: 'local', added: [...this.#expected.keys()], updated: [], removed: [] }
+  }
+
+  /** What was expected is there, or will never be. */
   expectNothing(): void {
     this.#expected.clear()
   }

@@ -36,7 +36,10 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   readonly ended = new AbortController()
   #engine: Engine | null = null
   #clientId = ''
+  /** Something is to be taken in. */
   #dirty = false
+  /** More than what the page shows itself. */
+  #unheard = false
   #scheduled = false
   #delivering: (() => void)[] = []
   /** Calls that wait inside the engine, perhaps for a function of the app. */
@@ -195,17 +198,23 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
    */
   insertKnown<T extends Ticket>(batch: string, rows: Rows, made: readonly Made[], make: () => T): T {
     const engine = this.open('write')
+    // What the engine has said before comes before these records.
+    if (this.#unheard) this.refresh()
     const [number = 0, at = NaN] = this.guard('write', () => engine.insertKnown(toBytes(batch), rows.name, made))
-    const ticket = this.#issue(number, make())
-    if (!Number.isNaN(at)) {
-      rows.expect(made, new Date(at).toISOString())
-      this.#ahead.add(rows)
-    }
-    return ticket
+    if (Number.isNaN(at)) return this.#issue(number, make())
+    rows.expect(made, new Date(at).toISOString())
+    this.#ahead.add(rows)
+    this.#dirty = true
+    this.#schedule()
+    return this.#file(number, make())
   }
 
   #issue<T extends Ticket>(number: number, ticket: T): T {
     this.touch()
+    return this.#file(number, ticket)
+  }
+
+  #file<T extends Ticket>(number: number, ticket: T): T {
     this.#tickets.set(number, ticket)
     this.#fresh.push(ticket)
     return ticket
@@ -266,7 +275,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
 
   /** Something may have happened: look before the next read, and in a microtask at the latest. */
   touch(): void {
-    this.#dirty = true
+    this.#dirty = this.#unheard = true
     this.#schedule()
   }
 
@@ -293,11 +302,11 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   /** Takes in what happened. Cheap when nothing did. */
   refresh(): void {
     if (!this.#dirty || this.#engine === null) return
-    this.#dirty = false
+    this.#dirty = this.#unheard = false
     try {
-      const durable = this.#engine.drainDurable()
-      if (durable === undefined) this.#takeIn(read(this.#engine.drain()))
-      else this.#land(durable)
+      const plain = this.#engine.drainPlain()
+      if (plain === undefined) this.#takeIn(read(this.#engine.drain()))
+      else this.#land(plain)
     } catch (thrown) {
       this.failure(thrown, 'apply')
     }
@@ -329,10 +338,11 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   }
 
   #takeIn(drained: Drained): void {
-    if (!isOnlyEdits(drained.changes)) this.#counts = null
+    const changes = [...this.#own(), ...drained.changes ?? []]
+    if (!isOnlyEdits(changes)) this.#counts = null
     // Planned again, a record has another stamp.
     if (drained.replanned) this.#expectNothing()
-    for (const change of joinChanges(drained.changes ?? [])) this.#apply(change)
+    for (const change of joinChanges(changes)) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
     for (const [from, to] of drained.resent ?? []) this.#verdicts.move(from, to)
@@ -340,9 +350,18 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
       const error = isErrorDetail(verdict.error) ? { error: toHomingError(JSON.stringify(verdict.error), 'push') } : {}
       this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict)
     }
-    if (drained.status) this.#tell(() => this.status.changed())
+    this.#changed(drained.status === true, drained.conflicts === true)
     if (drained.deadLetters) this.#tell(() => this.reports.deadLetters.changed())
-    if (drained.conflicts) this.#tell(() => this.#conflictsChanged())
+  }
+
+  #changed(status: boolean, conflicts: boolean): void {
+    if (status) this.#tell(() => this.status.changed())
+    if (conflicts) this.#tell(() => this.#conflictsChanged())
+  }
+
+  /** What the page shows itself. */
+  #own(): Change[] {
+    return Array.from(this.#ahead, (rows) => rows.expected())
   }
 
   #conflictsChanged(): void {
@@ -371,10 +390,15 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     }
   }
 
-  #land(durable: Float64Array): void {
-    for (let at = 0; at < durable.length; at += 2) {
-      const ticket = durable[at] as number
-      const mutation = durable[at + 1]
+  #land(plain: Float64Array): void {
+    const own = this.#own()
+    if (own.length > 0) this.#counts = null
+    for (const change of own) this.#apply(change)
+    const what = plain[0] as number
+    this.#changed((what & 1) !== 0, (what & 2) !== 0)
+    for (let at = 1; at < plain.length; at += 2) {
+      const ticket = plain[at] as number
+      const mutation = plain[at + 1]
       this.#tickets.get(ticket)?.durable([mutation === 0 ? null : { first: `${this.#clientId}:${mutation}`, count: 1 }])
       this.#tickets.delete(ticket)
     }
@@ -430,7 +454,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
 }
 
 /** Records that were there were edited here: as many are there as before. */
-function isOnlyEdits(changes: readonly Change[] = []): boolean {
+function isOnlyEdits(changes: readonly Change[]): boolean {
   const edits = ({ source, all, added, removed, renamed }: Change): boolean => source === 'local' && !all && added.length + removed.length === 0 && renamed === undefined
   return changes.length > 0 && changes.every(edits)
 }

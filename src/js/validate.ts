@@ -42,12 +42,12 @@ export function checkedRecord(record: unknown, at = ''): Checked<Members> {
 }
 
 /**
- * The JSON text of an array of records, and copies: one walk, one `JSON.stringify`.
+ * The JSON texts of an array of records, one per line (JSON.stringify writes no line ends), and copies: one walk.
  *
  * @throws HomingError `invalid-record`, its path starts with the index
  */
 export function checkedRecords(records: readonly unknown[], at = ''): Checked<Members[]> {
-  return checked(records, at, checkRecords)
+  return checked(records, at, checkRecords, lines)
 }
 
 /**
@@ -59,17 +59,23 @@ export function encodeValue(value: unknown, at = ''): string {
   return checked(value, at, checkValue).text
 }
 
-function checked<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C): Checked<C> {
-  const found = run(value, at, check, false)
-  // JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one.
-  return found.text.includes('\\ud') ? run(value, at, check, true) : found
+function lines(records: readonly Members[]): string {
+  let text = ''
+  for (const record of records) text += text === '' ? JSON.stringify(record) : `\n${JSON.stringify(record)}`
+  return text
 }
 
-function run<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, surrogates: boolean): Checked<C> {
+function checked<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, write: (copy: C) => string = JSON.stringify): Checked<C> {
+  const found = run(value, at, check, write, false)
+  // JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one.
+  return found.text.includes('\\ud') ? run(value, at, check, write, true) : found
+}
+
+function run<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, write: (copy: C) => string, surrogates: boolean): Checked<C> {
   const walk: Walk = { path: [], depth: 0, values: 0, surrogates }
   try {
     const copy = check(value, walk)
-    return { text: JSON.stringify(copy), copy }
+    return { text: write(copy), copy }
   } catch (error) {
     const path = at + walk.path.slice(0, walk.depth).map(step).join('')
     if (error instanceof Refusal) throw new HomingError({ code: error.code, message: `${error.why}${path === '' ? '' : ` (at ${path})`}.`, phase: 'write', path })

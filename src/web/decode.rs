@@ -5,6 +5,7 @@ use crate::core::mutation::MutationId;
 use crate::core::plan::{Choice, Intent, Seen};
 use crate::core::record::{Fields, Key, ROW_PREFIX};
 use crate::core::stamp::Stamp;
+use crate::core::text::Text;
 use crate::engine::Request;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -35,8 +36,9 @@ struct Op<'a> {
     id: Option<String>,
     #[serde(default, borrow)]
     record: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    records: Vec<&'a RawValue>,
+    /// How many of the lines below the head are its records.
+    #[serde(default)]
+    lines: usize,
     #[serde(default, borrow)]
     set: Option<&'a RawValue>,
     #[serde(default)]
@@ -49,15 +51,50 @@ struct Op<'a> {
     base_rev: Option<u64>,
 }
 
-/// A batch of writes; `name` gives ids to records of a collection that come without one.
-pub(super) fn batch(bytes: &[u8], name: impl Fn(&str) -> String) -> Result<Request> {
-    let text = std::str::from_utf8(bytes).map_err(|e| Error::new(Code::InvalidRecord, format!("not UTF-8: {e}")))?;
-    let batch: Batch<'_> = serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a batch: {e}")))?;
-    let intents = batch.ops.into_iter().map(|op| intent(op, &name)).collect::<Result<_>>()?;
-    Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on, idempotency_key: batch.idempotency_key })
+/// A batch of writes: a head line, then a line per new record. `name` gives ids to records of a collection that come without one.
+///
+/// The records are not looked into here but for their ids: they are checked once, where they are planned.
+pub(super) fn batch(bytes: Vec<u8>, name: impl Fn(&str) -> String) -> Result<Request> {
+    let bad = |why: String| Error::new(Code::InvalidRecord, format!("not a batch: {why}"));
+    let whole = Arc::new(String::from_utf8(bytes).map_err(|e| bad(e.to_string()))?);
+    let (head, _) = whole.split_once('\n').unwrap_or((&whole, ""));
+    let batch: Batch<'_> = serde_json::from_str(head).map_err(|e| bad(e.to_string()))?;
+    let mut lines = Lines { whole: &whole, from: head.len() + 1 };
+    let intents = batch.ops.into_iter().map(|op| intent(op, &mut lines, &name)).collect::<Result<_>>()?;
+    match lines.next() {
+        None => Ok(Request { intents, atomic: batch.atomic, depends_on: batch.depends_on, idempotency_key: batch.idempotency_key }),
+        Some(_) => Err(bad("more records than it names".into())),
+    }
 }
 
-fn intent(op: Op<'_>, name: &impl Fn(&str) -> String) -> Result<Intent> {
+/// The lines below the head, which share the text they are in.
+struct Lines<'w> {
+    whole: &'w Arc<String>,
+    from: usize,
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Text;
+    fn next(&mut self) -> Option<Text> {
+        let rest = self.whole.as_bytes().get(self.from..)?;
+        let to = self.from + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = Text::part(self.whole, self.from, to);
+        self.from = to + 1;
+        line
+    }
+}
+
+impl Lines<'_> {
+    fn take_records(&mut self, count: usize) -> Result<Vec<Text>> {
+        let records: Vec<Text> = self.by_ref().take(count).collect();
+        match records.len() == count {
+            true => Ok(records),
+            false => Err(Error::new(Code::InvalidRecord, "not a batch: fewer records than it names")),
+        }
+    }
+}
+
+fn intent(op: Op<'_>, lines: &mut Lines<'_>, name: &impl Fn(&str) -> String) -> Result<Intent> {
     let collection: Arc<str> = op.collection.into();
     let id = op.id;
     let key = |collection: &Arc<str>| -> Result<Key> {
@@ -66,19 +103,20 @@ fn intent(op: Op<'_>, name: &impl Fn(&str) -> String) -> Result<Intent> {
     };
     Ok(match op.op.as_str() {
         "insert" => {
-            let mut records = Vec::with_capacity(op.records.len());
-            for (at, raw) in op.records.iter().enumerate() {
-                let given = given_id(raw.get()).map_err(|e| Error { path: Some(format!("/{at}/id")), ..e })?;
+            let texts = lines.take_records(op.lines)?;
+            let mut records = Vec::with_capacity(texts.len());
+            for (at, text) in texts.into_iter().enumerate() {
+                let given = given_id(&text).map_err(|e| Error { path: Some(format!("/{at}/id")), ..e })?;
                 let id = match given {
                     Some(id) => id,
                     None if op.idless => format!("{ROW_PREFIX}{}", name("")),
                     None => name(&collection),
                 };
-                records.push((id.into(), raw.get().into()));
+                records.push((id.into(), text));
             }
             Intent::Insert { collection, records }
         }
-        "import" => Intent::Import { collection, records: op.records.iter().map(|r| r.get().into()).collect() },
+        "import" => Intent::Import { collection, records: lines.take_records(op.lines)? },
         "update" => Intent::Update { key: key(&collection)?, set: members(op.set)?, unset: op.unset },
         "put" => {
             let raw = op.record.ok_or_else(|| Error::new(Code::InvalidRecord, "put needs a record"))?;

@@ -57,7 +57,7 @@ impl Handle {
     }
 
     /// Writes a batch, UTF-8; visible at once.
-    pub fn write(&self, batch: &[u8]) -> Result<String, JsValue> {
+    pub fn write(&self, batch: Vec<u8>) -> Result<String, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.submit(request)
     }
@@ -94,26 +94,29 @@ impl Handle {
 
     /// [`Handle::write`] where the page knows the ids already: answers the ticket alone.
     #[wasm_bindgen(js_name = writeKnown)]
-    pub fn write_known(&self, batch: &[u8]) -> Result<f64, JsValue> {
+    pub fn write_known(&self, batch: Vec<u8>) -> Result<f64, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
         self.engine.write(request).map(|receipt| receipt.ticket as f64).map_err(|e| encode::error(&e, "write"))
     }
 
     /// [`Handle::write`] of new records whose ids the page knows: the ticket, and their stamp in milliseconds where they are otherwise
-    /// as they were given (else NaN), so that the page need not read them back.
+    /// as they were given (else NaN). The page shows those itself: no drain says that they are there.
     #[wasm_bindgen(js_name = insertKnown)]
-    pub fn insert_known(&self, batch: &[u8]) -> Result<Vec<f64>, JsValue> {
+    pub fn insert_known(&self, batch: Vec<u8>) -> Result<Vec<f64>, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;
-        let receipt = self.engine.write(request).map_err(|e| encode::error(&e, "write"))?;
+        let receipt = self.engine.write_shown(request).map_err(|e| encode::error(&e, "write"))?;
         Ok(vec![receipt.ticket as f64, receipt.as_given.map_or(f64::NAN, |stamp| stamp.0 as f64)])
     }
 
-    /// What most drains are, in numbers: writes of single mutations that became durable, as ticket and number of the
-    /// mutation (0: nothing was queued) in turns. Nothing is taken, and nothing said, where there is more to tell.
-    #[wasm_bindgen(js_name = drainDurable)]
-    pub fn drain_durable(&self) -> Option<Vec<f64>> {
-        let writes = self.engine.drain_durable(&self.client)?;
-        Some(writes.into_iter().flat_map(|(ticket, mutation)| [ticket as f64, mutation.unwrap_or(0) as f64]).collect())
+    /// What most drains are, in numbers: what may have changed (1: the status, 2: conflicts), then writes of single mutations that
+    /// became durable, as ticket and number of the mutation (0: nothing was queued) in turns. Nothing is taken, and nothing said, where
+    /// there is more to tell.
+    #[wasm_bindgen(js_name = drainPlain)]
+    pub fn drain_plain(&self) -> Option<Vec<f64>> {
+        let plain = self.engine.drain_plain(&self.client)?;
+        let changed = f64::from(u8::from(plain.status) | u8::from(plain.conflicts) << 1);
+        let durable = plain.durable.into_iter().flat_map(|(ticket, mutation)| [ticket as f64, mutation.unwrap_or(0) as f64]);
+        Some(std::iter::once(changed).chain(durable).collect())
     }
 
     /// Everything since the last call.

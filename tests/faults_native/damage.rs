@@ -38,7 +38,7 @@ impl Farm {
     }
 
     fn insert(&self, device: &Device, id: &str) {
-        let intents = vec![Intent::Insert { collection: "flocks".into(), records: vec![(Arc::from(id), Arc::from(r#"{"n":1}"#))] }];
+        let intents = vec![Intent::Insert { collection: "flocks".into(), records: vec![(Arc::from(id), r#"{"n":1}"#.into())] }];
         device.write(Request { intents, ..Request::default() }).unwrap();
         self.world.run(Box::pin(device.durable()));
     }

@@ -58,7 +58,7 @@ fn a_write_waits_for_one_page_at_most() {
     let (engine, wrote) = (d.engine.clone(), Rc::new(Cell::new(false)));
     d.wire.does(move |s| {
         if !s.push && s.cursor.is_some() && !wrote.replace(true) {
-            let record = (std::sync::Arc::from("mine"), std::sync::Arc::from(r#"{"name":"mine"}"#));
+            let record = (std::sync::Arc::from("mine"), r#"{"name":"mine"}"#.into());
             let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: vec![record] };
             engine.write(homing::engine::Request { intents: vec![intent], ..Default::default() }).unwrap();
         }

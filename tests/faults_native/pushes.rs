@@ -86,7 +86,7 @@ fn what_depends_on_a_batch_that_was_applied_goes_in_its_turn_and_edits_of_its_re
     farm.world.run(Box::pin(d.engine.durable()));
     let first = d.engine.read(|r| r.queue().map(|m| m.id.clone()).next()).unwrap();
     // Behind the first batch: one that depends on its first write, then others.
-    let child = vec![(Arc::from("child"), Arc::from(r#"{"name":"child"}"#))];
+    let child = vec![(Arc::from("child"), r#"{"name":"child"}"#.into())];
     let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: child };
     d.engine.write(Request { intents: vec![intent], depends_on: vec![first], ..Request::default() }).unwrap();
     d.insert((0..2 * BATCH).map(|n| format!("g{n}")));
@@ -150,7 +150,7 @@ fn another_tab_in_between_loses_nothing() {
             homing::platform::Platform::spawn(
                 &platform,
                 Box::pin(async move {
-                    let record = (Arc::from(id.as_str()), Arc::from(r#"{"name":"b"}"#));
+                    let record = (Arc::from(id.as_str()), r#"{"name":"b"}"#.into());
                     let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: vec![record] };
                     other.write(Request { intents: vec![intent], ..Request::default() }).unwrap();
                     other.durable().await;

@@ -254,7 +254,7 @@ impl Farm {
 
 impl Device {
     pub fn insert(&self, ids: impl IntoIterator<Item = String>) -> Receipt {
-        let records = ids.into_iter().map(|id| (Arc::from(id.as_str()), Arc::from(format!(r#"{{"name":"{id}","count":1}}"#)))).collect();
+        let records = ids.into_iter().map(|id| (Arc::from(id.as_str()), format!(r#"{{"name":"{id}","count":1}}"#).into())).collect();
         self.engine.write(Request { intents: vec![Intent::Insert { collection: "flocks".into(), records }], ..Request::default() }).unwrap()
     }
     pub fn update(&self, id: &str, value: &str) {

@@ -105,6 +105,30 @@ test('what follows in the same breath is shown, and each write keeps the record 
   assert.deepEqual(seen, { now: 'a5,b2,c3,d4,e6', stored: 'a5,b2,c3,d4,e6', records: 'a1,b1,c1,d1,b2,c3,d4,e6' })
 })
 
+test('what was here before under an id comes before what is new under it', async () => {
+  const seen = await page.evaluate(async () => {
+    const db = await openDatabase({ name: 'discarded', sync: { url: '/nowhere', auto: false } })
+    const c = db.collection('c')
+    c.list()
+    await c.insert({ id: 'a', n: 1 })
+    const told = []
+    c.subscribe(({ added, updated, removed }) => told.push([...[added, updated].map((rows) => rows.map(({ id, n }) => `${id}${n ?? ''}`).join()), removed.map((row) => row.id ?? row).join()]))
+    const [{ id }] = db.queue.list()
+    const discarded = db.queue.discard(id)
+    const again = c.insert({ id: 'a', n: 2 })
+    for (let n = 0; n < 100; n++) c.insert({ id: `b${n}` })
+    const now = c.get('a')?.n
+    const pending = db.queue.list().length
+    await Promise.all([discarded, again, c.insert({ id: 'z' })])
+    const later = c.list().filter((row) => !row.id.startsWith('b')).map((row) => `${row.id}${row.n ?? ''}`)
+    await db.wipe({ discardPending: true })
+    return { now, pending, later, told: told.map((change) => change.map((rows) => rows.replace(/b.*b99/, 'b0 to b99'))) }
+  })
+  assert.deepEqual(seen.later, ['a2', 'z'])
+  // The page of a worker knows only later that the first one is gone.
+  if (!IN_WORKER) assert.deepEqual([seen.now, seen.pending, seen.told], [2, 101, [['', '', 'a'], ['a2,b0 to b99', '', ''], ['z', '', '']]])
+})
+
 test('another tab was faster: what is planned again is shown with the stamp that it got', async () => {
   const other = await site.open()
   const insert = ({ id, wait }) => window.db.collection('c').insert({ id }).then(() => wait)

@@ -106,7 +106,7 @@ impl Farm {
     }
 
     pub(crate) fn insert(&self, device: &Device, collection: &str, rows: &[(&str, String)]) {
-        let records = rows.iter().map(|(id, text)| (Arc::from(*id), Arc::from(text.as_str()))).collect();
+        let records = rows.iter().map(|(id, text)| (Arc::from(*id), text.as_str().into())).collect();
         device.write(Request { intents: vec![Intent::Insert { collection: collection.into(), records }], ..Request::default() }).unwrap();
         self.run(device.durable());
     }

@@ -50,11 +50,11 @@ fn nothing_is_written_to_what_was_not_read() {
     let disk = farm.stored();
     let device = farm.open(&disk);
     let key = Key::new("feed", "feed-1");
-    let text: Arc<str> = r#"{"id":"feed-1","n":2}"#.into();
+    let text = r#"{"id":"feed-1","n":2}"#;
     let intents = || {
-        let insert = Intent::Insert { collection: "feed".into(), records: vec![("feed-1".into(), text.clone())] };
-        let import = Intent::Import { collection: "feed".into(), records: vec![text.clone()] };
-        let put = Intent::Put { key: key.clone(), text: text.clone(), seen: Default::default() };
+        let insert = Intent::Insert { collection: "feed".into(), records: vec![("feed-1".into(), text.into())] };
+        let import = Intent::Import { collection: "feed".into(), records: vec![text.into()] };
+        let put = Intent::Put { key: key.clone(), text: text.into(), seen: Default::default() };
         let update = Intent::Update { key: key.clone(), set: vec![], unset: vec!["n".into()] };
         vec![insert, import, put, update, Intent::Delete { key: key.clone() }, Intent::Undelete { key: key.clone() }]
     };

@@ -68,6 +68,28 @@ fn a_new_record_that_names_an_old_id_is_not_as_it_was_given() {
 }
 
 #[test]
+fn nobody_is_told_of_new_records_that_the_caller_shows_itself() {
+    let farm = Farm::new(5, 1);
+    let write = |id: &str| farm.tab(0).write_shown(insert("lines", id, &json!({"n": 1}))).unwrap();
+    _ = farm.tab(0).drain();
+    assert!(write("a").as_given.is_some());
+    let told = farm.tab(0).drain_plain("").unwrap();
+    assert_eq!((told.status, told.durable), (true, vec![]));
+    assert!(write("b").as_given.is_some());
+    farm.world.settle();
+    let durable = farm.tab(0).drain().durable;
+    assert_eq!(durable.len(), 2, "one at a time: {durable:?}");
+    // What it is on top of, the caller cannot know.
+    farm.sync(0);
+    farm.delete(0, "lines", "a");
+    _ = farm.tab(0).drain();
+    assert_eq!(write("a").as_given, None);
+    assert_eq!(farm.tab(0).drain_plain(""), None);
+    let added: Vec<_> = farm.tab(0).drain().changes.into_iter().flat_map(|change| change.added).collect();
+    assert_eq!(added, ["a".into()]);
+}
+
+#[test]
 fn two_records_that_name_each_other() {
     let mut farm = Farm::new(3, 2);
     farm.insert(0, "people", "optimistic_a", &json!({"name": "A"}));

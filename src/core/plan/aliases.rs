@@ -4,6 +4,7 @@ use super::{Choice, Intent};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX};
 use crate::core::remap::{may_hold, translate_text};
 use crate::core::replica::Replica;
+use crate::core::text::Text;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,18 +16,17 @@ pub(super) fn current<'i>(replica: &Replica, intent: &'i Intent) -> Cow<'i, Inte
     }
     let id = |id: &Arc<str>| replica.current_id(id).clone();
     let key = |key: &Key| Key { collection: key.collection.clone(), id: id(&key.id) };
-    let text = |text: &Arc<str>| translate_text(text, &|id| replica.ids.server_id(id).cloned()).map_or_else(|| text.clone(), Arc::from);
-    let value = |raw: &RawValue| {
-        let new = translate_text(raw.get(), &|id| replica.ids.server_id(id).cloned());
-        new.and_then(|text| RawValue::from_string(text).ok()).unwrap_or_else(|| raw.to_owned())
-    };
+    let translated = |text: &str| translate_text(text, &|id| replica.ids.server_id(id).cloned());
+    let text = |text: &Arc<str>| translated(text).map_or_else(|| text.clone(), Arc::from);
+    let line = |text: &Text| translated(text).map_or_else(|| text.clone(), Text::from);
+    let value = |raw: &RawValue| translated(raw.get()).and_then(|text| RawValue::from_string(text).ok()).unwrap_or_else(|| raw.to_owned());
     let values = |set: &[(String, Box<RawValue>)]| set.iter().map(|(name, raw)| (name.clone(), value(raw))).collect();
     let new = match intent {
         Intent::Insert { collection, records } => {
-            Intent::Insert { collection: collection.clone(), records: records.iter().map(|(i, t)| (id(i), text(t))).collect() }
+            Intent::Insert { collection: collection.clone(), records: records.iter().map(|(i, t)| (id(i), line(t))).collect() }
         }
         Intent::Import { collection, records } => {
-            Intent::Import { collection: collection.clone(), records: records.iter().map(text).collect() }
+            Intent::Import { collection: collection.clone(), records: records.iter().map(line).collect() }
         }
         Intent::Update { key: k, set, unset } => Intent::Update { key: key(k), set: values(set), unset: unset.clone() },
         Intent::Put { key: k, text: t, seen } => Intent::Put { key: key(k), text: text(t), seen: *seen },

@@ -8,10 +8,11 @@ use crate::core::record::{ARCHIVE, Fields, Key, ROW_PREFIX, check, push_string};
 use crate::core::replica::Replica;
 use crate::core::schema::digest;
 use crate::core::stamp::Stamp;
+use crate::core::text::Text;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) fn import(replica: &Replica, collection: &Arc<str>, records: &[Arc<str>], context: &Context) -> Result<Plan> {
+pub(super) fn import(replica: &Replica, collection: &Arc<str>, records: &[Text], context: &Context) -> Result<Plan> {
     let mut plan = Plan::default();
     let mut built = Vec::with_capacity(records.len());
     let mut times: HashMap<String, u32> = HashMap::new();

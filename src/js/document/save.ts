@@ -2,7 +2,7 @@
 // is never touched, an unchanged old value is never written, and a change says which version it was made from.
 
 import { HomingError } from '../errors.js'
-import { deleteOperation, importText, insertText, putText, updateOperation } from '../operations.js'
+import { deleteOperation, importText, insertText, linesOf, putText, updateOperation, type Lines } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Rows } from '../rows.js'
 import { RESERVED, SINGLETON, isObject, sameContent, sameValue, type Members } from '../values.js'
@@ -214,9 +214,9 @@ class RowsDiff {
         if (row !== undefined && shown !== undefined && sameContent(shown, row)) this.#plan.see(this.#seen, id, row)
       })
     }
-    if (this.#inserts.length > 0) this.#plan.add(name, insertText(name, array(this.#inserts)), see(this.#inserts))
-    if (this.#nameless.length > 0) this.#plan.add(name, insertText(name, array(this.#nameless), true), see(this.#nameless))
-    if (this.#imports.length > 0) this.#plan.add(name, importText(name, array(this.#imports)))
+    if (this.#inserts.length > 0) this.#plan.add(name, insertText(name, texts(this.#inserts)), see(this.#inserts))
+    if (this.#nameless.length > 0) this.#plan.add(name, insertText(name, texts(this.#nameless), true), see(this.#nameless))
+    if (this.#imports.length > 0) this.#plan.add(name, importText(name, texts(this.#imports)))
   }
 
   #appends(id: string): boolean {
@@ -244,6 +244,6 @@ class RowsDiff {
   }
 }
 
-function array(list: readonly { readonly text: string }[]): string {
-  return `[${list.map(({ text }) => text).join()}]`
+function texts(list: readonly { readonly text: string }[]): Lines {
+  return linesOf(list.map(({ text }) => text))
 }

@@ -6,7 +6,7 @@ import type { Members } from '../values.js'
 import { rowId } from './digest.js'
 import type { Step } from './provisional.js'
 
-/** An operation as `operations.ts` writes it. */
+/** An operation as `operations.ts` writes it, its records with it. */
 interface Operation {
   readonly op: string
   readonly collection: string
@@ -18,8 +18,21 @@ interface Operation {
   readonly idless?: boolean
 }
 
-/** A batch as `operations.ts` writes it. */
+/** A batch taken apart. */
 export interface Batch { readonly ops: readonly Operation[]; readonly idempotencyKey?: string }
+
+/** A batch from its text: the line of heads says how many of the lines below are the records of each operation. */
+export function parseBatch(text: string): Batch {
+  const [head = '', ...lines] = text.split('\n')
+  const batch = JSON.parse(head) as Omit<Batch, 'ops'> & { readonly ops: readonly (Operation & { readonly lines?: number })[] }
+  let from = 0
+  const ops = batch.ops.map(({ lines: count = 0, ...operation }): Operation => {
+    if (count === 0) return operation
+    from += count
+    return { ...operation, records: JSON.parse(`[${lines.slice(from - count, from).join()}]`) as Members[] }
+  })
+  return { ...batch, ops }
+}
 
 /** One record that a batch touches. */
 export interface Touched { readonly collection: string; readonly id: string; readonly step: Step }

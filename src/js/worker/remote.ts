@@ -3,7 +3,7 @@
 
 import type { Change, Drained, Engine, Written } from '../engine.js'
 import { HomingError, closedError, fromDetail } from '../errors.js'
-import { understand, type Batch, type Touched } from './batch.js'
+import { parseBatch, understand, type Batch, type Touched } from './batch.js'
 import { Calls } from './calls.js'
 import { joined } from './joined.js'
 import { Keys } from './keys.js'
@@ -86,15 +86,18 @@ export class Remote implements Engine {
   }
 
   write(bytes: Uint8Array): Written {
-    return this.#write(bytes.slice(), JSON.parse(UTF8.decode(bytes)) as Batch)
+    return this.#write(bytes.slice(), parseBatch(UTF8.decode(bytes)))
   }
 
   /** Shown at once as the page has made them, so nothing is taken apart; what the worker makes of them may be another change. */
   insertKnown(bytes: Uint8Array, collection: string, records: readonly Members[]): readonly [number, number] {
     const mirror = this.#mirrors.get(collection)
     const ids = new Set(records.map((record) => record['id'] as string))
-    const isNew = ids.size === records.length && records.every((record) => mirror?.view(record['id'] as string) === undefined)
+    const isNew = ids.size === records.length && [...ids].every((id) => this.currentId(id) === id && mirror?.view(id) === undefined)
+    const before = this.#changes.length
     const { ticket, at } = this.#write(bytes.slice(), { ops: [{ op: 'insert', collection, records }] })
+    // The page says so itself.
+    if (isNew) this.#changes.length = before
     return [ticket, isNew ? at : NaN]
   }
 
@@ -121,7 +124,7 @@ export class Remote implements Engine {
     return this.write(bytes).ticket
   }
 
-  drainDurable(): undefined {
+  drainPlain(): undefined {
     return undefined
   }
 

@@ -5,7 +5,7 @@ import { read, type Engine } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
 import type { Conflict, DeadLetter, Mutation } from '../types.js'
 import type { Members } from '../values.js'
-import { understand, type Batch } from './batch.js'
+import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
 import { next } from './provisional.js'
 import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type RowsNews, type Standing, type Write } from './protocol.js'
@@ -185,7 +185,7 @@ export class Teller {
   /** The records of a bulk write, where their rows are what the page shows: then they need not cross back. */
   #asShown({ batch, made, at }: Write): string[] | null {
     let used = 0
-    const { touched, isNew } = understand(JSON.parse(UTF8.decode(batch)) as Batch, () => made[used++]?.id ?? '', () => false)
+    const { touched, isNew } = understand(parseBatch(UTF8.decode(batch)), () => made[used++]?.id ?? '', () => false)
     if (!isNew || touched.length < BULK) return null
     const same = touched.every(({ collection, id, step }) => sameSlot(this.#engine.row(collection, id), next(step, id, undefined, at)))
     return same ? touched.map(({ collection, id }) => recordKey(collection, id)) : null

@@ -115,13 +115,15 @@ test('whatever order news and answers come in: in the end the page shows what th
 })
 
 test('records that come without an id get one each, in their order; rows of a document one of their content', () => {
-  const text = '{"ops":[{"op":"insert","collection":"c","records":[{"n":1},{"id":"mine"},{"n":2}]},{"op":"update","collection":"c","id":"x","set":{},"unset":[]},{"op":"insert","collection":"log","records":[{"n":3}],"idless":true},{"op":"import","collection":"d","records":[{"id":"a"},{"id":"a","n":2},{"n":1},{"n":1}]}]}'
+  const head = '{"ops":[{"op":"insert","collection":"c","lines":3},{"op":"update","collection":"c","id":"x","set":{},"unset":[]},{"op":"insert","collection":"log","lines":1,"idless":true},{"op":"import","collection":"d","lines":4},{"op":"import","collection":"e","lines":0}]}'
+  const text = [head, '{"n":1}', '{"id":"mine"}', '{"n":2}', '{"n":3}', '{"id":"a"}', '{"id":"a","n":2}', '{"n":1}', '{"n":1}'].join('\n')
   const asked = []
-  const { results, inserted, unchanged, duplicateIds, isNew, touched } = batch.understand(JSON.parse(text), (collection) => `new${asked.push(collection)}`, (_, id) => id === 'a')
+  const { results, inserted, unchanged, duplicateIds, isNew, touched } = batch.understand(batch.parseBatch(text), (collection) => `new${asked.push(collection)}`, (_, id) => id === 'a')
   assert.deepEqual(results.slice(0, 3).map(({ ids }) => ids), [['new1', 'mine', 'new2'], ['x'], ['new3']])
   assert.deepEqual(asked, ['c', 'c', null])
   const [a, again, one, other] = results[3].ids
   assert.deepEqual([a, again, one.length, one === other], ['a', '$dup_2_a', 37, false])
   assert.deepEqual(touched.find(({ id }) => id === again).step.record, { _sourceId: 'a', id: 'a', n: 2 })
+  assert.deepEqual(results[4].ids, [])
   assert.deepEqual([inserted, unchanged, duplicateIds, isNew], [3, 1, 1, false])
 })
