@@ -40,6 +40,8 @@ pub const ARCHIVE: &str = "_conflictArchive";
 
 /// The top-level names Homing owns in every record.
 pub const RESERVED: [&str; 7] = ["id", "_updatedAt", "_deletedAt", "_rev", "_fieldTimes", "_crdt", "_sourceId"];
+/// Bytes of what `closed` puts behind a body, or a little more.
+const ENVELOPE: usize = 80;
 
 /// Which record of which collection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,7 +149,7 @@ impl Record {
     /// Puts an envelope around a body: every member but the four of the envelope, in its order.
     #[must_use]
     pub fn build(envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
-        let mut text = String::with_capacity(128 + fields.0.iter().map(|(n, v)| n.len() + v.get().len() + 4).sum::<usize>());
+        let mut text = String::with_capacity(ENVELOPE + fields.0.iter().map(|(n, v)| n.len() + v.get().len() + 4).sum::<usize>());
         text.push_str("{\"id\":");
         push_string(&mut text, envelope.id);
         for (at, (name, value)) in fields.0.iter().enumerate() {
@@ -167,7 +169,7 @@ impl Record {
     pub fn build_from(text: &str, envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
         match text.strip_suffix('}').filter(|_| fields.is_written(text.len(), envelope.id)) {
             Some(body) => {
-                let mut text = String::with_capacity(body.len() + 128);
+                let mut text = String::with_capacity(body.len() + ENVELOPE);
                 text.push_str(body);
                 // No line ends between these members, or within a text: only a value with members of its own may have one.
                 let nested = fields.0.iter().any(|(_, value)| value.get().starts_with(['[', '{']));
@@ -209,7 +211,7 @@ impl Record {
         // Nearly every text is one that was built here: the body is taken as it stands, not member by member.
         match own_ends(&self.text) {
             Some(ends) => {
-                let mut text = String::with_capacity(ends.body.len() + 128);
+                let mut text = String::with_capacity(ends.body.len() + ENVELOPE);
                 text.push_str(ends.body);
                 Ok(Self::finish(text, self.id.clone(), envelope))
             }

@@ -55,8 +55,12 @@ impl From<&str> for Text {
 }
 
 impl From<String> for Text {
+    /// Takes the text over as it is: thousands are built at a time, and a copy costs as much as building it.
     fn from(text: String) -> Self {
-        Self(Kind::Own(text.into()))
+        match u32::try_from(text.len()) {
+            Ok(to) => Self(Kind::Part { whole: Arc::new(text), from: 0, to }),
+            Err(_) => Self(Kind::Own(text.into())),
+        }
     }
 }
 

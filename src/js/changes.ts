@@ -26,6 +26,8 @@ export function joinChanges(changes: readonly Change[]): readonly Change[] {
       last.set(change.collection, joined.length)
       joined.push(into)
     }
+    // What the rest of them are, only the engine knows.
+    if (joins && into.change.rows !== undefined) into.change = { ...into.change, rows: undefined }
     if (joins && change.renamed !== undefined) into.change = { ...into.change, renamed: [...into.change.renamed ?? [], ...change.renamed] }
     for (const kind of ['added', 'updated', 'removed'] as const) {
       for (const id of change[kind]) {

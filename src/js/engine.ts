@@ -3,6 +3,7 @@
 // some calls with the value itself. Nothing here is handed to users.
 
 import type { ErrorDetail } from './errors.js'
+import type { AnyRow } from './query.js'
 
 /** JSON text, or what it says. */
 export type Answer<T extends object> = string | T
@@ -124,6 +125,8 @@ export interface Change {
   readonly updated: readonly string[]
   readonly removed: readonly string[]
   readonly all?: boolean
+  /** Those added, where the page has made them itself. */
+  readonly rows?: readonly AnyRow[] | undefined
   /** Old and new id of records that keep their place. */
   readonly renamed?: readonly (readonly [string, string])[]
 }

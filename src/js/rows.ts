@@ -33,7 +33,7 @@ export class Rows {
   readonly unreadMany = new Set<Unread>()
   readonly #reader: Reader
   /** Rows that the page has made itself, until changes are taken in. */
-  readonly #expected = new Map<string, AnyRow>()
+  #expected: AnyRow[] = []
   #byId = new Map<string, AnyRow | null>()
   /** Loaded, and not looked up by id so far. */
   #unlisted: readonly AnyRow[] | null = null
@@ -136,6 +136,16 @@ export class Rows {
   /** The rows of these ids in one step; those that are not live are left out. */
   getMany(given: readonly string[]): AnyRow[] {
     this.#reader.refresh()
+    const here: AnyRow[] = []
+    for (const id of given) {
+      const row = this.#slots.get(this.now(id))
+      if (!row || row === GONE || this.#stale.has(row.id)) return this.#readMany(given)
+      here.push(row)
+    }
+    return here
+  }
+
+  #readMany(given: readonly string[]): AnyRow[] {
     const ids = given.map((id) => this.now(id))
     this.#fetch(ids.filter((id) => this.#slots.get(id) == null || this.#stale.has(id)))
     const rows: AnyRow[] = []
@@ -157,18 +167,18 @@ export class Rows {
     for (const record of made) {
       record['_updatedAt'] = at
       record['_deletedAt'] = null
-      this.#expected.set(record.id, Object.freeze(record) as unknown as AnyRow)
+      this.#expected.push(Object.freeze(record) as unknown as AnyRow)
     }
   }
 
   /** The records expected, as a change. */
   expected(): Change {
-    return { collection: this.name, source: 'local', added: [...this.#expected.keys()], updated: [], removed: [] }
+    return { collection: this.name, source: 'local', added: this.#expected.map(({ id }) => id), updated: [], removed: [], rows: this.#expected }
   }
 
   /** What was expected is there, or will never be. */
   expectNothing(): void {
-    this.#expected.clear()
+    this.#expected = []
   }
 
   /** Notes what changed; nothing is fetched. Returns what listeners need. */
@@ -187,14 +197,12 @@ export class Rows {
       if (this.#loaded && this.#slots.has(id)) this.#slots.set(id, GONE)
       else this.#slots.delete(id)
     }
-    for (const ids of [change.added, change.updated]) {
+    for (const row of change.rows ?? []) {
+      this.#slots.set(row.id, row)
+      this.#stale.delete(row.id)
+    }
+    for (const ids of [change.rows === undefined ? change.added : [], change.updated]) {
       for (const id of ids) {
-        const made = ids === change.added && change.source === 'local' ? this.#expected.get(id) : undefined
-        if (made !== undefined) {
-          this.#slots.set(id, made)
-          this.#stale.delete(id)
-          continue
-        }
         const slot = this.#slots.get(id)
         if (this.#loaded && (slot === undefined || slot === GONE)) this.#slots.set(id, null)
         if (this.#loaded || slot !== undefined) this.#stale.add(id)

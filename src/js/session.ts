@@ -338,10 +338,10 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   }
 
   #takeIn(drained: Drained): void {
-    const changes = [...this.#own(), ...drained.changes ?? []]
-    if (!isOnlyEdits(changes)) this.#counts = null
     // Planned again, a record has another stamp.
-    if (drained.replanned) this.#expectNothing()
+    const own = drained.replanned ? this.#own().map((change) => ({ ...change, rows: undefined })) : this.#own()
+    const changes = [...own, ...drained.changes ?? []]
+    if (!isOnlyEdits(changes)) this.#counts = null
     for (const change of joinChanges(changes)) this.#apply(change)
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
