@@ -40,8 +40,6 @@ pub const ARCHIVE: &str = "_conflictArchive";
 
 /// The top-level names Homing owns in every record.
 pub const RESERVED: [&str; 7] = ["id", "_updatedAt", "_deletedAt", "_rev", "_fieldTimes", "_crdt", "_sourceId"];
-/// Bytes of what `closed` puts behind a body, or a little more.
-const ENVELOPE: usize = 80;
 
 /// Which record of which collection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -149,12 +147,14 @@ impl Record {
     /// Puts an envelope around a body: every member but the four of the envelope, in its order.
     #[must_use]
     pub fn build(envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
-        let mut text = String::with_capacity(ENVELOPE + fields.0.iter().map(|(n, v)| n.len() + v.get().len() + 4).sum::<usize>());
+        let own = |name: &str| matches!(name, "id" | "_updatedAt" | "_deletedAt" | "_rev");
+        let body = fields.0.iter().filter(|(name, _)| !own(name)).map(|(name, value)| name.len() + value.get().len() + 4);
+        let mut text = String::with_capacity(envelope.id.len() + 8 + body.sum::<usize>() + room_behind(&envelope));
         text.push_str("{\"id\":");
         push_string(&mut text, envelope.id);
         for (at, (name, value)) in fields.0.iter().enumerate() {
             let again = fields.0.get(at + 1..).is_some_and(|rest| rest.iter().any(|(n, _)| n == name));
-            if !again && !matches!(name.as_ref(), "id" | "_updatedAt" | "_deletedAt" | "_rev") {
+            if !again && !own(name) {
                 text.push(',');
                 push_string(&mut text, name);
                 text.push(':');
@@ -169,7 +169,7 @@ impl Record {
     pub fn build_from(text: &str, envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
         match text.strip_suffix('}').filter(|_| fields.is_written(text.len(), envelope.id)) {
             Some(body) => {
-                let mut text = String::with_capacity(body.len() + ENVELOPE);
+                let mut text = String::with_capacity(body.len() + room_behind(&envelope));
                 text.push_str(body);
                 // No line ends between these members, or within a text: only a value with members of its own may have one.
                 let nested = fields.0.iter().any(|(_, value)| value.get().starts_with(['[', '{']));
@@ -211,7 +211,7 @@ impl Record {
         // Nearly every text is one that was built here: the body is taken as it stands, not member by member.
         match own_ends(&self.text) {
             Some(ends) => {
-                let mut text = String::with_capacity(ends.body.len() + ENVELOPE);
+                let mut text = String::with_capacity(ends.body.len() + room_behind(&envelope));
                 text.push_str(ends.body);
                 Ok(Self::finish(text, self.id.clone(), envelope))
             }
@@ -333,6 +333,14 @@ impl<'de> Deserialize<'de> for Record {
 }
 
 /// Outside of strings JSON may be broken into lines; a journal row has one line per record.
+/// Bytes of what `closed` puts behind a body: texts are kept as they were built, so nothing is to be left over.
+fn room_behind(envelope: &Envelope<'_>) -> usize {
+    const LIVE: usize = r#","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#.len();
+    const GONE: usize = r#""2025-01-01T00:00:00.000Z""#.len() - "null".len();
+    let rev = envelope.rev.map_or(0, |rev| r#","_rev":"#.len() + rev.checked_ilog10().unwrap_or(0) as usize + 1);
+    LIVE + envelope.deleted_at.map_or(0, |_| GONE) + rev
+}
+
 fn has_line_end(text: &str) -> bool {
     memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some()
 }
@@ -372,6 +380,18 @@ mod tests {
         );
         assert!(confirmed.same(&r));
         assert_eq!(record(confirmed.text()), confirmed);
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_the_room_that_was_made_for_it() {
+        let at = Stamp::parse("2025-01-01T00:00:00.000Z").unwrap();
+        for (deleted_at, rev) in
+            [(None, None), (Some(at), None), (None, Some(0)), (None, Some(9)), (Some(at), Some(10)), (None, Some(u64::MAX))]
+        {
+            let envelope = Envelope { id: "a", updated_at: at, deleted_at, rev };
+            let built = Record::build(envelope, &Fields::split(r#"{"n":1}"#).unwrap());
+            assert_eq!(built.text().len(), r#"{"id":"a","n":1"#.len() + room_behind(&envelope), "{}", built.text());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Texts of records: one of its own, or a part of a larger one that many share.
+//! Texts of records: one of its own, as it was built, or a part of a larger one that many share.
 //!
 //! Why: a journal row or segment may hold thousands of records. Cutting it up costs an allocation and a copy of each
 //! while a database opens; sharing it costs that the whole stays in memory as long as one part is in use. Not here: what

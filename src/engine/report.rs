@@ -167,10 +167,10 @@ pub struct Plain {
 pub(super) type Buffer = Drained;
 
 impl Drained {
-    /// Whether what changed from the `before`th change on are so many new records, and nothing else.
-    pub(super) fn is_one_insertion(&self, before: usize, count: usize) -> bool {
-        match self.changes.get(before..) {
-            Some([one]) => one.added.len() == count && one.updated.is_empty() && one.removed.is_empty() && !one.all,
+    /// Whether all records that there is something to tell of are so many new ones.
+    pub(super) fn is_one_insertion(&self, count: usize) -> bool {
+        match self.changes.as_slice() {
+            [one] => one.added.len() == count && one.updated.is_empty() && one.removed.is_empty() && !one.all && !self.everything,
             _ => false,
         }
     }

@@ -52,7 +52,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     /// [`Engine::write`] for a caller that shows new records itself: where the receipt says that they are as given, nobody is told of
-    /// them.
+    /// them. It does so only while nothing else waits to be told: what the caller shows itself comes before all that is told later.
     ///
     /// # Errors
     /// As [`Engine::write`].
@@ -65,7 +65,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let now = self.inner.platform.now();
         let once = request.idempotency_key.as_ref().map(|key| once(key, &request.intents)).transpose()?;
         let group: Option<Arc<str>> = request.atomic.then(|| self.inner.platform.uuid().into());
-        let (receipt, start, told) = {
+        let (receipt, start, shown) = {
             let mut memory = self.inner.memory.borrow_mut();
             let ticket = memory.next_ticket;
             let speculation = Speculation {
@@ -89,21 +89,20 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 counts: planned.plans.iter().fold((0, 0, 0), |c, p| (c.0 + p.inserted, c.1 + p.unchanged, c.2 + p.duplicate_ids)),
             };
             memory.speculative.push_back(planned);
-            let before = memory.report.changes.len();
             memory.collect(Source::Local);
-            let told =
-                shows && receipt.as_given.is_some() && memory.report.is_one_insertion(before, receipt.ids.iter().map(Vec::len).sum());
-            match told {
-                true => memory.report.changes.truncate(before),
+            let new = receipt.ids.iter().map(Vec::len).sum();
+            let shown = shows && receipt.as_given.is_some() && memory.report.is_one_insertion(new);
+            match shown {
+                true => memory.report.changes.clear(),
                 false if shows => receipt.as_given = None,
                 false => {}
             }
-            (receipt, !std::mem::replace(&mut memory.flushing, true), told)
+            (receipt, !std::mem::replace(&mut memory.flushing, true), shown)
         };
         if start {
             self.start_flush();
         }
-        if !told {
+        if !shown {
             self.inner.platform.notify();
         }
         Ok(receipt)

@@ -24,8 +24,8 @@ export interface Engine {
   /** The same where the ids are known: the ticket alone. */
   writeKnown(batch: Uint8Array): number
   /**
-   * The same for new `records` alone: the ticket, and their stamp where they are otherwise as given (else NaN). Those the page shows
-   * itself: no drain says that they are there.
+   * The same for new `records` alone: the ticket, and their stamp where they are otherwise as given and no change waits to be drained
+   * (else NaN). Those the page shows itself, before what the next drain says: no drain says that they are there.
    */
   insertKnown(batch: Uint8Array, collection: string, records: readonly object[]): Float64Array | readonly [number, number]
   /** What changed (1: status, 2: conflicts), then durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */

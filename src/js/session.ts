@@ -36,10 +36,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   readonly ended = new AbortController()
   #engine: Engine | null = null
   #clientId = ''
-  /** Something is to be taken in. */
   #dirty = false
-  /** More than what the page shows itself. */
-  #unheard = false
   #scheduled = false
   #delivering: (() => void)[] = []
   /** Calls that wait inside the engine, perhaps for a function of the app. */
@@ -198,23 +195,15 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
    */
   insertKnown<T extends Ticket>(batch: string, rows: Rows, made: readonly Made[], make: () => T): T {
     const engine = this.open('write')
-    // What the engine has said before comes before these records.
-    if (this.#unheard) this.refresh()
     const [number = 0, at = NaN] = this.guard('write', () => engine.insertKnown(toBytes(batch), rows.name, made))
     if (Number.isNaN(at)) return this.#issue(number, make())
     rows.expect(made, new Date(at).toISOString())
     this.#ahead.add(rows)
-    this.#dirty = true
-    this.#schedule()
-    return this.#file(number, make())
+    return this.#issue(number, make())
   }
 
   #issue<T extends Ticket>(number: number, ticket: T): T {
     this.touch()
-    return this.#file(number, ticket)
-  }
-
-  #file<T extends Ticket>(number: number, ticket: T): T {
     this.#tickets.set(number, ticket)
     this.#fresh.push(ticket)
     return ticket
@@ -275,7 +264,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
 
   /** Something may have happened: look before the next read, and in a microtask at the latest. */
   touch(): void {
-    this.#dirty = this.#unheard = true
+    this.#dirty = true
     this.#schedule()
   }
 
@@ -302,7 +291,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   /** Takes in what happened. Cheap when nothing did. */
   refresh(): void {
     if (!this.#dirty || this.#engine === null) return
-    this.#dirty = this.#unheard = false
+    this.#dirty = false
     try {
       const plain = this.#engine.drainPlain()
       if (plain === undefined) this.#takeIn(read(this.#engine.drain()))

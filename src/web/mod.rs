@@ -100,7 +100,7 @@ impl Handle {
     }
 
     /// [`Handle::write`] of new records whose ids the page knows: the ticket, and their stamp in milliseconds where they are otherwise
-    /// as they were given (else NaN). The page shows those itself: no drain says that they are there.
+    /// as they were given and nothing else waits to be told (else NaN). The page shows those itself: no drain says that they are there.
     #[wasm_bindgen(js_name = insertKnown)]
     pub fn insert_known(&self, batch: Vec<u8>) -> Result<Vec<f64>, JsValue> {
         let request = decode::batch(batch, |collection| self.new_id(collection)).map_err(|e| encode::error(&e, "write"))?;

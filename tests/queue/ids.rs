@@ -85,8 +85,11 @@ fn nobody_is_told_of_new_records_that_the_caller_shows_itself() {
     _ = farm.tab(0).drain();
     assert_eq!(write("a").as_given, None);
     assert_eq!(farm.tab(0).drain_plain(""), None);
+    // Something waits to be told now: what is written next is told behind it.
+    assert_eq!(write("c").as_given, None);
     let added: Vec<_> = farm.tab(0).drain().changes.into_iter().flat_map(|change| change.added).collect();
-    assert_eq!(added, ["a".into()]);
+    assert_eq!(added, ["a".into(), "c".into()]);
+    assert!(write("d").as_given.is_some());
 }
 
 #[test]

@@ -93,11 +93,10 @@ export class Remote implements Engine {
   insertKnown(bytes: Uint8Array, collection: string, records: readonly Members[]): readonly [number, number] {
     const mirror = this.#mirrors.get(collection)
     const ids = new Set(records.map((record) => record['id'] as string))
-    const isNew = ids.size === records.length && [...ids].every((id) => this.currentId(id) === id && mirror?.view(id) === undefined)
-    const before = this.#changes.length
+    const isNew = this.#changes.length === 0 && ids.size === records.length && [...ids].every((id) => this.currentId(id) === id && mirror?.view(id) === undefined)
     const { ticket, at } = this.#write(bytes.slice(), { ops: [{ op: 'insert', collection, records }] })
     // The page says so itself.
-    if (isNew) this.#changes.length = before
+    if (isNew) this.#changes = []
     return [ticket, isNew ? at : NaN]
   }
 
