@@ -147,14 +147,13 @@ impl Record {
     /// Puts an envelope around a body: every member but the four of the envelope, in its order.
     #[must_use]
     pub fn build(envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
-        let own = |name: &str| matches!(name, "id" | "_updatedAt" | "_deletedAt" | "_rev");
-        let body = fields.0.iter().filter(|(name, _)| !own(name)).map(|(name, value)| name.len() + value.get().len() + 4);
+        let body = fields.0.iter().filter(|(name, _)| !is_of_envelope(name)).map(|(name, value)| name.len() + value.get().len() + 4);
         let mut text = String::with_capacity(envelope.id.len() + 8 + body.sum::<usize>() + room_behind(&envelope));
         text.push_str("{\"id\":");
         push_string(&mut text, envelope.id);
         for (at, (name, value)) in fields.0.iter().enumerate() {
             let again = fields.0.get(at + 1..).is_some_and(|rest| rest.iter().any(|(n, _)| n == name));
-            if !again && !own(name) {
+            if !again && !is_of_envelope(name) {
                 text.push(',');
                 push_string(&mut text, name);
                 text.push(':');
@@ -332,7 +331,11 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
-/// Outside of strings JSON may be broken into lines; a journal row has one line per record.
+/// Whether [`Record::build`] writes the member of that name itself.
+fn is_of_envelope(name: &str) -> bool {
+    matches!(name, "id" | "_updatedAt" | "_deletedAt" | "_rev")
+}
+
 /// Bytes of what `closed` puts behind a body: texts are kept as they were built, so nothing is to be left over.
 fn room_behind(envelope: &Envelope<'_>) -> usize {
     const LIVE: usize = r#","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#.len();
@@ -341,6 +344,7 @@ fn room_behind(envelope: &Envelope<'_>) -> usize {
     LIVE + envelope.deleted_at.map_or(0, |_| GONE) + rev
 }
 
+/// Outside of strings JSON may be broken into lines; a journal row has one line per record.
 fn has_line_end(text: &str) -> bool {
     memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some()
 }

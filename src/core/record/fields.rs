@@ -67,7 +67,7 @@ impl<'a> Fields<'a> {
         let [(first, value), rest @ ..] = self.0.as_slice() else { return false };
         let plain_id = value.get().strip_prefix('"').and_then(|value| value.strip_suffix('"')) == Some(id);
         let borrowed = |name: &Cow<'_, str>| matches!(name, Cow::Borrowed(_));
-        let own = |name: &str| !matches!(name, "id" | "_updatedAt" | "_deletedAt" | "_rev");
+        let own = |name: &str| !super::is_of_envelope(name);
         let once = |at: usize, name: &str| rest.iter().skip(at + 1).all(|(other, _)| other != name);
         // Braces, and per member quotes, colon and comma.
         let written = 1 + self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum::<usize>();

@@ -1,22 +1,21 @@
 // The engine as the page sees it when it runs in a worker: reads are answered from a mirror, writes are shown at once and sent, and
 // what the worker says takes their place. Not here: starting the worker (`start.ts`), the worker's side (`host.ts`).
 
-import type { Change, Drained, Engine, Written } from '../engine.js'
+import type { Drained, Engine, Written } from '../engine.js'
 import { HomingError, closedError, fromDetail } from '../errors.js'
 import { parseBatch, understand, type Batch, type Touched } from './batch.js'
 import { Calls } from './calls.js'
 import { joined } from './joined.js'
 import { Keys } from './keys.js'
 import { MirroredList, asCreated } from './lists.js'
-import { Mirror, type Kind } from './mirror.js'
+import { Mirrors } from './mirrors.js'
 import { newId, type Made } from './naming.js'
 import { Answers } from './answers.js'
-import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type RowsNews, type Standing, type TellName, type ToWorker } from './protocol.js'
+import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type Standing, type TellName, type ToWorker } from './protocol.js'
 import { textOf, valueOf } from './slot.js'
 import type { Ground } from './start.js'
 import type { Members } from '../values.js'
 
-type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']> }
 
 const UTF8 = new TextDecoder()
 const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
@@ -30,9 +29,7 @@ export class Remote implements Engine {
   #outbox: ToWorker[] = []
   #over: HomingError | null = null
   #crashed: HomingError | null = null
-  readonly #mirrors = new Map<string, Mirror>()
-  /** Rows that came ahead of the news that they belong to. */
-  #pieces: { readonly collection: string; readonly ids: readonly string[]; readonly texts: readonly string[] }[] = []
+  readonly #mirrors = new Mirrors()
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
   readonly #written = new Map<number, readonly Touched[]>()
   /** Equal keys are one write. */
@@ -41,10 +38,7 @@ export class Remote implements Engine {
   readonly #explain = new MirroredList()
   readonly #conflicts = new MirroredList()
   readonly #standings = new MirroredList()
-  readonly #now = new Map<string, string>()
-  readonly #first = new Map<string, string>()
   #texts = { status: '{}', metrics: '{}', deadLetters: '[]', ownConflicts: '[]' }
-  #changes: Changed[] = []
   #news: Omit<Drained, 'changes'> = {}
 
   constructor(ground: Ground) {
@@ -91,12 +85,12 @@ export class Remote implements Engine {
 
   /** Shown at once as the page has made them, so nothing is taken apart; what the worker makes of them may be another change. */
   insertKnown(bytes: Uint8Array, collection: string, records: readonly Members[]): readonly [number, number] {
-    const mirror = this.#mirrors.get(collection)
+    const mirror = this.#mirrors.known(collection)
     const ids = new Set(records.map((record) => record['id'] as string))
-    const isNew = this.#changes.length === 0 && ids.size === records.length && [...ids].every((id) => this.currentId(id) === id && mirror?.view(id) === undefined)
+    const isNew = this.#mirrors.isQuiet && ids.size === records.length && [...ids].every((id) => this.currentId(id) === id && mirror?.view(id) === undefined)
     const { ticket, at } = this.#write(bytes.slice(), { ops: [{ op: 'insert', collection, records }] })
     // The page says so itself.
-    if (isNew) this.#changes = []
+    if (isNew) this.#mirrors.takeChanges()
     return [ticket, isNew ? at : NaN]
   }
 
@@ -109,11 +103,11 @@ export class Remote implements Engine {
     const at = now + this.#skew()
     const made: Made[] = []
     const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as Made).id
-    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirror(collection).view(this.currentId(id)) !== undefined)
+    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined)
     if (known === undefined) {
       if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
       this.#written.set(seq, touched)
-      this.#touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
+      this.#mirrors.touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
     this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
     return { ticket: seq, results: known ?? results, ...counts, at }
@@ -129,18 +123,17 @@ export class Remote implements Engine {
 
   drain(): Drained {
     if (this.#crashed !== null) throw this.#crashed
-    const drained = { ...this.#news, changes: this.#changes }
+    const drained = { ...this.#news, changes: this.#mirrors.takeChanges() }
     this.#news = {}
-    this.#changes = []
     return drained
   }
 
   rows(collection: string): readonly string[] {
-    return [`[${this.#mirrors.get(collection)?.live().join() ?? ''}]`]
+    return [`[${this.#mirrors.known(collection)?.live().join() ?? ''}]`]
   }
 
   row(collection: string, id: string): string | undefined {
-    const slot = this.#mirrors.get(collection)?.view(this.currentId(id))
+    const slot = this.#mirrors.known(collection)?.view(this.currentId(id))
     return slot === undefined ? undefined : textOf(slot)
   }
 
@@ -149,16 +142,16 @@ export class Remote implements Engine {
   }
 
   deleted(collection: string): string {
-    return `[${this.#mirrors.get(collection)?.dead().join() ?? ''}]`
+    return `[${this.#mirrors.known(collection)?.dead().join() ?? ''}]`
   }
 
   collections(): string {
-    return JSON.stringify(Object.fromEntries([...this.#mirrors].map(([name, mirror]) => [name, mirror.count])))
+    return JSON.stringify(this.#mirrors.counts())
   }
 
   state(collection: string, given: string): string {
     const id = this.currentId(given)
-    const mirror = this.#mirrors.get(collection)
+    const mirror = this.#mirrors.known(collection)
     const standing = this.#standing(collection, id)
     if (standing?.state === 'failed' || standing?.state === 'conflict') return standing.state
     if (mirror?.below(id) !== undefined) return this.#ground.syncs(collection) ? 'queued' : 'local'
@@ -171,7 +164,7 @@ export class Remote implements Engine {
     const id = this.currentId(given)
     const standing = this.#standing(collection, id)
     if (standing !== undefined) return standing.confirmed ?? undefined
-    const mirror = this.#mirrors.get(collection)
+    const mirror = this.#mirrors.known(collection)
     const below = mirror?.below(id)
     const slot = below === undefined ? mirror?.view(id) : below.slot
     return slot !== undefined && valueOf(slot)['_rev'] !== undefined ? textOf(slot) : undefined
@@ -209,11 +202,11 @@ export class Remote implements Engine {
   }
 
   firstId(id: string): string {
-    return this.#first.get(id) ?? id
+    return this.#mirrors.firstId(id)
   }
 
   currentId(id: string): string {
-    return this.#now.get(id) ?? id
+    return this.#mirrors.currentId(id)
   }
 
   deadLetters(): string {
@@ -364,21 +357,21 @@ export class Remote implements Engine {
 
   #takePiece(collection: string, ids: readonly string[], texts: readonly string[]): void {
     // Before it is open nobody looks: no need to keep the rows until they are complete.
-    if (this.#opened === null) this.#pieces.push({ collection, ids, texts })
-    else ids.forEach((id, at) => this.#mirror(collection).fill(id, texts[at] ?? ''))
+    if (this.#opened === null) this.#mirrors.keep(collection, ids, texts)
+    else this.#mirrors.fill(collection, ids, texts)
   }
 
   #takeNews(news: News): void {
-    for (const pair of news.aliases ?? []) this.#alias(pair)
+    for (const pair of news.aliases ?? []) this.#mirrors.alias(pair)
     const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
       const touched = this.#written.get(seq) ?? []
       this.#written.delete(seq)
       const shown = touched[0]?.id
-      for (const one of touched) this.#mirror(one.collection).drop(this.currentId(one.id), seq, exact)
+      for (const one of touched) this.#mirrors.of(one.collection).drop(this.currentId(one.id), seq, exact)
       return { touched, became: id === undefined || (shown !== undefined && id === this.currentId(shown)) ? [] : [{ ticket: seq, id }] }
     })
-    for (const rows of news.rows) this.#takeRows(rows)
-    for (const { touched } of answered) this.#touch(touched, (mirror, id) => mirror.settle(id))
+    for (const rows of news.rows) this.#mirrors.take(rows)
+    for (const { touched } of answered) this.#mirrors.touch(touched, (mirror, id) => mirror.settle(id))
     const became = answered.flatMap(({ became }) => became)
     const { status, metrics, deadLetters, ownConflicts } = this.#texts
     this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
@@ -391,63 +384,6 @@ export class Remote implements Engine {
     this.#ground.hooks.notify()
   }
 
-  #takeRows({ collection, source, all, pieces, gone, renamed }: RowsNews): void {
-    const mirror = this.#mirror(collection)
-    const taken = this.#pieces.splice(0, pieces)
-    const rows = taken.flatMap(({ ids, texts }) => ids.map((id, at) => [id, texts[at] ?? ''] as const))
-    const change: Changed = { collection, source, added: [], updated: [], removed: [] }
-    if (renamed !== undefined) {
-      for (const [from, to] of renamed) {
-        if (mirror.isLive(from)) change.removed.push(from), change.added.push(to)
-        this.#alias([from, to])
-      }
-      mirror.rename(renamed)
-      change.renamed = renamed
-    }
-    const arrived = new Set(change.added)
-    if (all) {
-      mirror.replace(rows)
-      change.all = true
-    } else {
-      for (const [id, text] of rows) {
-        const kind = mirror.receive(id, text)
-        if (!arrived.has(id)) note(change, id, kind)
-      }
-      for (const id of gone) note(change, id, mirror.receive(id, undefined))
-    }
-    if (all || renamed !== undefined || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)
-  }
-
-  /** Does something with every record of a batch, and notes what became of them. */
-  #touch(touched: readonly Touched[], work: (mirror: Mirror, id: string, touched: Touched) => Kind): void {
-    const changes = new Map<string, Changed & { readonly ids: Set<string> }>()
-    for (const one of touched) {
-      const { collection } = one
-      const id = this.currentId(one.id)
-      const kind = work(this.#mirror(collection), id, one)
-      if (kind === null) continue
-      let change = changes.get(collection)
-      // A record that changes twice is told in two changes, which the session joins.
-      if (change === undefined || change.ids.has(id)) {
-        changes.set(collection, change = { collection, source: 'local', added: [], updated: [], removed: [], ids: new Set() })
-        this.#changes.push(change)
-      }
-      change.ids.add(id)
-      change[kind].push(id)
-    }
-  }
-
-  #alias([from, to]: readonly [string, string]): void {
-    this.#now.set(from, to)
-    this.#first.set(to, from)
-  }
-
-  #mirror(collection: string): Mirror {
-    let mirror = this.#mirrors.get(collection)
-    if (mirror === undefined) this.#mirrors.set(collection, mirror = new Mirror())
-    return mirror
-  }
-
   #standing(collection: string, id: string): Standing | undefined {
     const text = this.#standings.one(recordKey(collection, id))
     return text === undefined ? undefined : JSON.parse(text) as Standing
@@ -458,8 +394,4 @@ export class Remote implements Engine {
     const { skewMs } = JSON.parse(this.#texts.metrics) as { skewMs?: number | null }
     return skewMs ?? 0
   }
-}
-
-function note(change: Changed, id: string, kind: Kind): void {
-  if (kind !== null) change[kind].push(id)
 }
