@@ -9,10 +9,7 @@ use crate::core::replica::{Output, Source};
 use crate::platform::Platform;
 use crate::storage::{Appended, Journal, Tail};
 use crate::transport::Transport;
-use futures_channel::oneshot;
 use std::collections::HashSet;
-use std::future::poll_fn;
-use std::task::Poll;
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Appends everything speculative, group by group, until nothing is left.
@@ -97,11 +94,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     ///
     /// `Ok(false)`: another tab appended first; its rows are folded now, plan again.
     pub(super) async fn append_entry(&self, entry: &Entry, source: Source) -> Result<bool> {
-        self.append_entries(std::slice::from_ref(entry), source, None).await
+        self.append_entries(std::slice::from_ref(entry), source).await
     }
 
-    /// The same for several that are durable together. `durable` hears of it, and may act, before they are folded.
-    pub(super) async fn append_entries(&self, entries: &[Entry], source: Source, durable: Option<oneshot::Sender<()>>) -> Result<bool> {
+    /// The same for several that are durable together.
+    pub(super) async fn append_entries(&self, entries: &[Entry], source: Source) -> Result<bool> {
         let _turn = self.inner.turn.lock().await;
         self.check_open()?;
         let wanted = self.inner.memory.borrow().replica.wanted_by(entries);
@@ -114,9 +111,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let size = bytes.len() as u64;
         match self.noting(self.inner.journal.append(head, bytes).await)? {
             Appended::At(new) => {
-                if durable.is_some_and(|durable| durable.send(()).is_ok()) {
-                    give_way().await;
-                }
                 self.folded(entries, source, new, size)?;
                 self.inner.platform.appended(new);
                 for entry in entries {
@@ -217,19 +211,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.tell_unreadable(unreadable);
         Ok(())
     }
-}
-
-/// Lets the other futures of this task run first.
-async fn give_way() {
-    let mut gave = false;
-    poll_fn(|context| match std::mem::replace(&mut gave, true) {
-        true => Poll::Ready(()),
-        false => {
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }
 
 impl super::Speculation {

@@ -20,19 +20,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let (mut answer, mut sent) = self.ask(Ask::Pull(&request), &request.request_id).await?;
         loop {
             let Some(next) = self.next_page(&answer) else {
-                return self.apply(answer, request.cursor, sent, None, report).await;
+                return Ok(self.apply(answer, request.cursor, sent, None, report).await?.more);
             };
             (answer, sent) = {
                 // First in line: it is to leave before the work on this page begins.
                 let ahead = pin!(self.ask(Ask::Pull(&next), &next.request_id));
-                let (more, ahead) = match select(ahead, pin!(self.apply(answer, request.cursor, sent, None, report))).await {
+                let (taken, ahead) = match select(ahead, pin!(self.apply(answer, request.cursor, sent, None, report))).await {
                     Either::Left((ahead, applying)) => (applying.await?, Either::Left(ahead)),
-                    Either::Right((more, ahead)) => (more?, Either::Right(ahead)),
+                    Either::Right((taken, ahead)) => (taken?, Either::Right(ahead)),
                 };
                 self.check_say()?;
                 // Another tab was faster, or there was no room: what is on its way continues something else.
-                if !more || self.read(|r| r.standing().cursor != next.cursor) {
-                    return Ok(more);
+                if !taken.more || self.read(|r| r.standing().cursor != next.cursor) {
+                    return Ok(taken.more);
                 }
                 self.pulling(&next, report);
                 match ahead {

@@ -1,13 +1,14 @@
-//! Batches of mutations: the answer to one and the attempt at the next are one row of the journal, and the next one leaves
-//! before the page works on that answer.
+//! Batches of mutations. While one is under way, the answer to the one before and the attempt at the one after become durable, in one
+//! row; so the next one leaves as soon as there is an answer.
 //!
 //! It may where every write of the batch took effect as it was written: that says nothing about any other mutation but those on the
 //! same records, which are not in the next batch (`Replica::ready` gives one mutation per record), and those that depend on them: these
-//! may go, in their turn, so that a server receives everything in the order in which it was written. Not here: what a request says and
-//! what an answer means (`sync`), how much one carries (`batch`).
+//! may go, in their turn, so that a server receives everything in the order in which it was written. Nothing is attempted ahead before
+//! the first answer: what was attempted is frozen, and a line that carries nothing should not freeze more than it must. Not here: what a
+//! request says and what an answer means (`sync`), how much one carries (`batch`).
 
 use super::cycle::{Ask, Failure, Sent, Step};
-use super::sync::Follows;
+use super::sync::Taken;
 use super::{Engine, Event, Progress, SyncReport};
 use crate::core::journal::{Entry, Range, Settled};
 use crate::core::mutation::MutationId;
@@ -16,10 +17,8 @@ use crate::core::replica::{Replica, Source};
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
-use futures_channel::oneshot;
-use futures_util::future::{Either, select};
+use futures_util::future::try_join;
 use std::collections::HashSet;
-use std::pin::pin;
 
 /// Failures in a row of the same batch after which a server's 500 may be the batch's own fault.
 const SUSPICIOUS: u32 = 3;
@@ -51,7 +50,7 @@ impl Answered {
     }
 }
 
-/// A request that may leave.
+/// A request that may leave: its attempt is durable.
 struct Outgoing {
     ids: Vec<MutationId>,
     fresh: HashSet<MutationId>,
@@ -77,44 +76,79 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// Sends a batch, and the next ones while all goes well; whether there is more to do at once.
     pub(super) async fn push(&self, attempt: Attempt, report: &mut SyncReport) -> Step<bool> {
-        let mut ids = attempt.ids.clone();
-        let outgoing = self.compose(attempt, None)?;
-        let mut answer = self.send(outgoing, report.pushed, &[]).await;
+        let mut outgoing = self.compose(attempt)?;
+        let mut untaken: Option<Answered> = None;
+        let mut carries = false;
         loop {
+            let ids = outgoing.ids.clone();
+            let settling = untaken.as_ref().map(|before| before.ids.clone()).unwrap_or_default();
+            let sending = self.send(outgoing, report.pushed + settling.len(), &settling);
+            let (answer, ready) = match carries {
+                // The request leaves first.
+                true => try_join(async { Ok(sending.await) }, self.meanwhile(untaken.take(), &ids, report)).await?,
+                false => (sending.await, None),
+            };
+            carries = true;
             report.request_id.clone_from(&self.inner.memory.borrow().asking.1);
             let answered = match answer {
                 Ok(answered) => answered,
                 Err(Failure::Transport(failure)) => return self.push_failed(ids, failure, report).await,
                 Err(failure) => return Err(failure),
             };
-            let Some((next, attempt)) = self.next(&answered) else {
-                let more = self.take(answered, None, report).await?;
-                self.inner.memory.borrow_mut().batch.went_well(&ids);
-                return Ok(more);
+            let cursor = answered.answer.cursor.clone();
+            let goes_on = self.goes_on(&answered);
+            let next = match ready.filter(|next| goes_on && self.check_say().is_ok() && self.is_as_attempted(next)) {
+                Some(next) => {
+                    untaken = Some(answered);
+                    next
+                }
+                None => match self.take_and_attempt(answered, goes_on, &[], report).await? {
+                    (Some(next), _) => next,
+                    (None, more) => return Ok(more),
+                },
             };
-            let (durable, is_durable) = oneshot::channel();
-            let ahead = self.send_when(is_durable, next, answered.answer.cursor.clone(), report.pushed + ids.len(), &ids);
-            let taking = pin!(self.take(answered, Some(Follows { attempt, durable }), report));
-            // The append leaves first, and the request is put together while the disk works.
-            let (more, ahead) = match select(taking, pin!(ahead)).await {
-                Either::Left((more, ahead)) => (more?, ahead.await),
-                Either::Right((ahead, taking)) => (taking.await?, ahead),
-            };
-            self.inner.memory.borrow_mut().batch.went_well(&ids);
-            let Some(next) = ahead? else { return Ok(more) };
             self.check_say()?;
-            self.step(Event::Push);
-            (ids, answer) = next;
+            outgoing = Outgoing { request: PushRequest { cursor: Some(cursor), ..next.request }, ..next };
         }
     }
 
-    /// What may leave as soon as this answer is durable, and the attempt at it.
-    fn next(&self, answered: &Answered) -> Option<(Attempt, Option<Entry>)> {
-        if !self.goes_on(answered) || self.check_say().is_err() {
-            return None;
+    /// What there is to do while a batch is `under_way`: the answer to the one before, and the attempt at the one after.
+    async fn meanwhile(&self, untaken: Option<Answered>, under_way: &[MutationId], report: &mut SyncReport) -> Step<Option<Outgoing>> {
+        if let Some(answered) = untaken {
+            let (next, _) = self.take_and_attempt(answered, true, under_way, report).await?;
+            self.step(Event::Push);
+            return Ok(next);
         }
+        match self.next(under_way) {
+            Some((attempt, None)) => self.compose(attempt).map(Some),
+            Some((attempt, Some(entry))) if self.append_entry(&entry, Source::Local).await? => self.compose(attempt).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes an answer durable, and where it `goes_on` in the same row the attempt at what follows it and what is `under_way`; that, and
+    /// whether there is more to do at once.
+    async fn take_and_attempt(
+        &self,
+        answered: Answered,
+        goes_on: bool,
+        under_way: &[MutationId],
+        report: &mut SyncReport,
+    ) -> Step<(Option<Outgoing>, bool)> {
+        let ids = answered.ids.clone();
+        let applied = [&ids, under_way].concat();
+        let (attempt, entry) = self.next(&applied).filter(|_| goes_on).unzip();
+        let Taken { more, together } = self.take(answered, entry.flatten(), report).await?;
+        self.inner.memory.borrow_mut().batch.went_well(&ids);
+        let next = attempt.filter(|_| together).map(|attempt| self.compose(attempt)).transpose()?;
+        Ok((next, more))
+    }
+
+    /// What to send behind what is as good as applied, and the entry that says so where it was never attempted.
+    fn next(&self, applied: &[MutationId]) -> Option<(Attempt, Option<Entry>)> {
+        self.check_say().ok()?;
         let memory = self.inner.memory.borrow();
-        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &answered.ids);
+        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), applied);
         if picked.is_empty() {
             return None;
         }
@@ -124,21 +158,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         Some((Attempt { ids: picked.into_iter().map(|(id, _)| id).collect(), fresh }, entry))
     }
 
-    /// Sends the batch that follows one whose answer is there, once that and the attempt are durable; `None` where they are not.
-    async fn send_when(
-        &self,
-        durable: oneshot::Receiver<()>,
-        next: Attempt,
-        cursor: String,
-        done: usize,
-        settling: &[MutationId],
-    ) -> Step<Option<(Vec<MutationId>, Step<Answered>)>> {
-        let outgoing = self.compose(next, Some(cursor))?;
-        if durable.await.is_err() || self.check_say().is_err() {
-            return Ok(None);
-        }
-        let ids = outgoing.ids.clone();
-        Ok(Some((ids, self.send(outgoing, done, settling).await)))
+    /// Whether it is in the queue still as it was attempted: another tab may have had the turn meanwhile.
+    fn is_as_attempted(&self, next: &Outgoing) -> bool {
+        self.read(|r| next.ids.iter().all(|id| r.pending(id).is_some_and(|m| m.attempted)))
     }
 
     /// Whether the next batch may leave before this answer is durable.
@@ -151,13 +173,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         answer.protocol == PROTOCOL && !answer.cursor.is_empty() && answered.only_applied() && self.read(here)
     }
 
-    /// The request for a batch, from `cursor` or where the replica stands.
-    fn compose(&self, attempt: Attempt, cursor: Option<String>) -> Step<Outgoing> {
+    fn compose(&self, attempt: Attempt) -> Step<Outgoing> {
         let Attempt { ids, fresh } = attempt;
-        let memory = self.inner.memory.borrow();
-        let request = memory.push_request(&ids, &self.inner.options, self.inner.platform.uuid())?;
-        let cursor = cursor.or_else(|| request.cursor.clone());
-        Ok(Outgoing { ids, fresh, request: PushRequest { cursor, ..request } })
+        let request = self.inner.memory.borrow().push_request(&ids, &self.inner.options, self.inner.platform.uuid())?;
+        Ok(Outgoing { ids, fresh, request })
     }
 
     /// Sends one request. `done`: how much this cycle has settled; `settling`: what of that is in the queue still.
@@ -192,10 +211,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         Ok(Answered { ids, asked: request.cursor, answer, sent, reused })
     }
 
-    /// Makes the answer durable; whether there is more to do at once.
-    async fn take(&self, answered: Answered, follows: Option<Follows>, report: &mut SyncReport) -> Step<bool> {
+    /// Makes the answer durable, with what `follows` in the same row.
+    async fn take(&self, answered: Answered, follows: Option<Entry>, report: &mut SyncReport) -> Step<Taken> {
         let Answered { asked, answer, sent, reused, ids } = answered;
-        let more = self.apply(answer, asked, sent, follows, report).await?;
+        let taken = self.apply(answer, asked, sent, follows, report).await?;
         {
             let mut memory = self.inner.memory.borrow_mut();
             ids.iter().for_each(|id| _ = memory.in_flight.remove(id));
@@ -203,7 +222,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         if reused {
             self.take_new_client().await?;
         }
-        Ok(more)
+        Ok(taken)
     }
 
     /// A batch as a whole did not work: is it the batch, or the server? Whether there is more to do at once.
@@ -265,8 +284,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     /// A push of no mutations.
     async fn push_nothing(&self, report: &mut SyncReport) -> Step<bool> {
-        let answered = self.send(self.compose(Attempt::default(), None)?, report.pushed, &[]).await?;
-        self.take(answered, None, report).await
+        let answered = self.send(self.compose(Attempt::default())?, report.pushed, &[]).await?;
+        Ok(self.take(answered, None, report).await?.more)
     }
 
     fn check_breaker(&self, failure: &TransportError) -> Step<()> {

@@ -15,7 +15,6 @@ use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
-use futures_channel::oneshot;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
@@ -47,24 +46,24 @@ pub struct SyncReport {
     pub ms: i64,
 }
 
-/// What becomes durable together with an answer.
-pub(super) struct Follows {
-    /// The attempt at what goes next.
-    pub(super) attempt: Option<Entry>,
-    /// Hears when it is; dropped where it is not.
-    pub(super) durable: oneshot::Sender<()>,
+/// An answer that is durable.
+pub(super) struct Taken {
+    /// More pages follow.
+    pub(super) more: bool,
+    /// So is what was to follow it in the same row. It is not where another tab appended first: nobody knows what that means for it.
+    pub(super) together: bool,
 }
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
-    /// Makes an answer durable, with what `follows` in the same row; whether more pages follow.
+    /// Makes an answer durable, with what `follows` in the same row.
     pub(super) async fn apply(
         &self,
         wire: SyncResponse,
         asked: Option<String>,
         sent: Sent,
-        follows: Option<Follows>,
+        follows: Option<Entry>,
         report: &mut SyncReport,
-    ) -> Step<bool> {
+    ) -> Step<Taken> {
         self.check_open()?;
         let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
         let mut reused = false;
@@ -103,28 +102,22 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         });
         report.pulled += response.changes.iter().map(|p| p.rows.len()).sum::<usize>();
         let (more, much, nothing) = (response.has_more, response.size(), response.nothing_new(&standing));
+        let mut together = true;
+        // First, because the answer may move the clock that stamps what was never sent.
+        let mut entries: Vec<Entry> = follows.into_iter().collect();
         if !nothing {
-            let mut entry = Entry::Response(Box::new(response));
-            let together = match follows {
-                Some(Follows { attempt, durable }) => {
-                    // First, because the answer may move the clock that stamps what was never sent.
-                    let entries: Vec<Entry> = attempt.into_iter().chain([entry.clone()]).collect();
-                    self.append_entries(&entries, Source::Remote, Some(durable)).await
-                }
-                None => self.append_entry(&entry, Source::Remote).await,
-            };
-            let mut outcome = together;
-            loop {
-                match outcome {
-                    Ok(true) => break,
-                    // Of what another tab appended first nobody knows what it means for what was to follow.
-                    Ok(false) => {}
-                    // No room for its rows. What became of the writes is kept all the same: they would be sent for ever.
-                    Err(error) if error.code == Code::StorageFull && entry.leave_rows() => {}
-                    Err(error) => return Err(error.into()),
-                }
-                outcome = self.append_entry(&entry, Source::Remote).await;
+            entries.push(Entry::Response(Box::new(response)));
+        }
+        while !entries.is_empty() {
+            match self.append_entries(&entries, Source::Remote).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                // No room for its rows. What became of the writes is kept all the same: they would be sent for ever.
+                Err(error) if error.code == Code::StorageFull && entries.last_mut().is_some_and(Entry::leave_rows) => {}
+                Err(error) => return Err(error.into()),
             }
+            together = false;
+            entries.retain(|entry| matches!(entry, Entry::Response(_)));
         }
         {
             let now = self.steady();
@@ -145,7 +138,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             self.take_new_client().await?;
         }
         self.breathe(much).await;
-        Ok(more)
+        Ok(Taken { more, together })
     }
 
     /// Keeps the sample of the best round trip of this session, unless a later one shows that a clock was set since. A
@@ -220,7 +213,7 @@ impl Memory {
     pub(super) fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {
         let mut mutations = Vec::with_capacity(batch.len());
         for m in batch.iter().filter_map(|id| self.replica.pending(id)) {
-            mutations.push(wire(&self.replica.attempted(m))?);
+            mutations.push(wire(m)?);
         }
         // Only the collections it touches: all of them would outweigh a push of one record.
         let mut schemas = self.replica.schema().hashes();

@@ -3,6 +3,7 @@
 import type { Hooks } from './engine.js'
 import { HomingError, reportCallbackError } from './errors.js'
 import { storedName } from './names.js'
+import { request } from './request.js'
 import type { CollectionOptions, LogEntry, OpenOptions, PullRequest, PushRequest, SyncOptions } from './types.js'
 import { isObject, type Members } from './values.js'
 
@@ -87,7 +88,7 @@ export function makeHooks({ sync, platform, logger }: AnyOptions, target: HookTa
   const hooks: Hooks = {
     notify: () => target.touch(),
     appended: (head) => target.appended(head),
-    fetch: async (url, init) => (platform?.fetch ?? globalThis.fetch)(url, init),
+    fetch: async (url, init) => (platform?.fetch ?? request)(url, init),
   }
   const { getToken, headers, transport } = sync ?? {}
   if (getToken !== undefined) hooks.getToken = singleFlight((refresh) => getToken({ refresh, signal: target.ended.signal }))

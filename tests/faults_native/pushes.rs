@@ -1,5 +1,5 @@
-//! A long queue in several batches: the answer to one and the attempt at the next are one row, and the next one leaves before
-//! the page works on that answer. Whatever happens in between, nothing is lost, sent too early, or applied twice.
+//! A long queue in several batches: while one is under way the attempt at the next becomes durable, so that it leaves before the page works
+//! on the answer. Whatever happens in between, nothing is lost, sent too early, or applied twice.
 
 use crate::wire::*;
 use futures_util::FutureExt;
@@ -40,7 +40,7 @@ fn letters(journal: &MemoryJournal) -> Vec<String> {
 }
 
 #[test]
-fn an_answer_and_the_next_attempt_are_one_row_and_the_next_batch_leaves_before_the_answer_is_folded() {
+fn the_next_batch_leaves_before_the_answer_is_taken_in_and_its_attempt_was_durable_while_the_server_worked() {
     let farm = Farm::new(400);
     let d = laden(&farm, 5 * BATCH);
     let (engine, journal, seen) = (d.engine.clone(), d.journal.clone(), Rc::new(RefCell::new(vec![])));
@@ -53,17 +53,19 @@ fn an_answer_and_the_next_attempt_are_one_row_and_the_next_batch_leaves_before_t
     });
     let report = d.sync(&farm).unwrap();
     assert_eq!((report.pushed, report.remaining, farm.server_rows()), (5 * BATCH, 0, 5 * BATCH));
-    // When the second left, the answer to the first was durable, and nothing of the first had come off the queue.
+    // The second waited for the first answer, and went into one row with it. From then on each was attempted (a) while the one before
+    // was under way, in one row with the answer (r) to the one before that.
     let seen = seen.borrow();
     let seen: Vec<(usize, &str)> = seen.iter().map(|(pending, last)| (*pending, last.as_str())).collect();
-    assert_eq!(seen, [(50, "a"), (50, "ar"), (40, "ar"), (30, "ar"), (20, "ar")]);
+    assert_eq!(seen, [(50, "a"), (40, "ar"), (40, "a"), (30, "ar"), (20, "ar")]);
+    assert_eq!(letters(&d.journal).concat().matches('r').count(), 1 + 5, "{:?}", letters(&d.journal));
     farm.check_once();
 }
 
 #[test]
 fn a_batch_that_is_not_simply_applied_is_folded_before_the_next_one_leaves() {
     let farm = Farm::new(401);
-    let d = laden(&farm, 3 * BATCH);
+    let d = laden(&farm, 4 * BATCH);
     let (engine, seen) = (d.engine.clone(), Rc::new(RefCell::new(vec![])));
     let there = seen.clone();
     d.wire.does(move |s| {
@@ -73,9 +75,9 @@ fn a_batch_that_is_not_simply_applied_is_folded_before_the_next_one_leaves() {
         Act::Reject("f3")
     });
     let report = d.sync(&farm).unwrap();
-    assert_eq!((report.rejected, farm.server_rows()), (1, 3 * BATCH - 1));
-    // The second left when the verdict on the first was known; that was good, and the third did not wait for it.
-    assert_eq!(*seen.borrow(), [(30, 0), (20, 1), (20, 1)]);
+    assert_eq!((report.rejected, farm.server_rows()), (1, 4 * BATCH - 1));
+    // The second left when the verdict on the first was known; the last did not wait for what became of the third.
+    assert_eq!(*seen.borrow(), [(40, 0), (30, 1), (20, 1), (20, 1)]);
     farm.check_once();
 }
 
@@ -199,23 +201,86 @@ fn what_was_written_before_the_servers_clock_was_known_is_sent_as_its_attempt_st
 
 #[test]
 fn what_left_early_is_frozen_whenever_the_device_dies() {
-    let farm = Farm::new(406);
-    let d = laden(&farm, 3 * BATCH);
-    let (engine, pushes) = (d.engine.clone(), Cell::new(0));
+    // Nothing is attempted ahead of the first answer.
+    for (dies_at, pending, attempted) in [(1, 4, 1), (2, 3, 1), (3, 3, 2), (4, 2, 2)] {
+        let farm = Farm::new(406);
+        let d = laden(&farm, 4 * BATCH);
+        let (engine, pushes) = (d.engine.clone(), Cell::new(0));
+        d.wire.does(move |s| {
+            pushes.set(pushes.get() + usize::from(s.push));
+            if pushes.get() < dies_at {
+                return Act::Pass;
+            }
+            engine.journal().crash(false);
+            Act::Hang
+        });
+        _ = d.start();
+        farm.pass(1_000);
+        let again = farm.open(&d.journal, batched(), "farm", 0);
+        let frozen = again.engine.read(|r| r.queue().filter(|m| m.attempted).count());
+        assert_eq!((again.pending(), frozen), (pending * BATCH, attempted * BATCH), "at push {dies_at}");
+        again.sync(&farm).unwrap();
+        assert_eq!((again.pending(), farm.server_rows()), (0, 4 * BATCH));
+        farm.check_once();
+    }
+}
+
+#[test]
+fn a_batch_that_was_made_ready_waits_for_its_turn_while_the_app_pauses() {
+    let farm = Farm::new(407);
+    let d = laden(&farm, 4 * BATCH);
+    let (engine, pushes) = (d.engine.clone(), Rc::new(Cell::new(0)));
+    let seen = pushes.clone();
     d.wire.does(move |s| {
-        pushes.set(pushes.get() + usize::from(s.push));
-        if pushes.get() < 2 {
-            return Act::Pass;
+        seen.set(seen.get() + usize::from(s.push));
+        if seen.get() == 2 {
+            engine.pause();
         }
-        engine.journal().crash(false);
-        Act::Hang
+        Act::Slow(20)
     });
-    _ = d.start();
-    farm.pass(1_000);
-    let again = farm.open(&d.journal, batched(), "farm", 0);
-    let attempted = again.engine.read(|r| r.queue().filter(|m| m.attempted).count());
-    assert_eq!((again.pending(), attempted), (2 * BATCH, BATCH));
-    again.sync(&farm).unwrap();
-    assert_eq!((again.pending(), farm.server_rows()), (0, 3 * BATCH));
+    let outcome = d.start();
+    farm.pass(10_000);
+    assert_eq!(outcome.borrow().clone().unwrap().unwrap_err().code, homing::core::error::Code::Paused);
+    assert_eq!((pushes.get(), d.pending()), (2, 2 * BATCH), "what was on its way is taken in, and nothing follows it");
+    d.wire.does(|_| Act::Pass);
+    d.engine.resume();
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows()), (0, 4 * BATCH));
+    farm.check_once();
+}
+
+#[test]
+fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
+    let farm = Farm::new(408);
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
+    a.sync(&farm).unwrap();
+    a.insert(names(4 * BATCH));
+    farm.world.run(Box::pin(a.engine.durable()));
+    b.wire.does(|_| Act::Pass);
+    a.wire.take();
+    // The second batch takes long; the turn went to the other tab meanwhile, and this one hears of it.
+    let (this, other, platform, n) = (a.engine.clone(), b.engine.clone(), b.platform.clone(), Cell::new(0));
+    a.wire.does(move |s| {
+        n.set(n.get() + usize::from(s.push));
+        if s.push && n.get() == 2 {
+            let (this, other, platform, later) = (this.clone(), other.clone(), platform.clone(), platform.clone());
+            homing::platform::Platform::spawn(
+                &platform,
+                Box::pin(async move {
+                    homing::platform::Platform::sleep(&later, 1_000).await;
+                    other.sync(false).await.unwrap();
+                    this.catch_up().await.unwrap();
+                }),
+            );
+            return Act::Slow(5_000);
+        }
+        Act::Pass
+    });
+    let outcome = a.start();
+    farm.pass(60_000);
+    outcome.borrow().clone().unwrap().unwrap();
+    let pushes = a.wire.take().into_iter().filter(|s| s.push && !s.records.is_empty()).count();
+    assert_eq!((a.pending(), farm.server_rows(), pushes), (0, 4 * BATCH, 2));
     farm.check_once();
 }
