@@ -5,11 +5,10 @@ use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
 use crate::core::journal::{Change, Entry, encode};
 use crate::core::record::Key;
-use crate::core::replica::{Output, Source};
+use crate::core::replica::{HashSet, Output, Source};
 use crate::platform::Platform;
 use crate::storage::{Appended, Journal, Tail};
 use crate::transport::Transport;
-use std::collections::HashSet;
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Appends everything speculative, group by group, until nothing is left.
@@ -75,7 +74,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             memory.take_back(s);
             s.touched = keys;
         }
-        let mut lost: HashSet<Key> = HashSet::new();
+        let mut lost: HashSet<Key> = HashSet::default();
         for (at, s) in aside.into_iter().enumerate() {
             if at < count || s.touched.iter().any(|k| lost.contains(k)) {
                 lost.extend(s.touched.iter().cloned());

@@ -1,4 +1,8 @@
-//! How much one request may carry: less after a 413 or a batch that fails, the usual again when it went well.
+//! How much one request may carry: more behind one that went well, less after a 413 or a batch that fails, the usual again when it
+//! went well.
+//!
+//! The first request of a queue is a small one: a line that carries nothing, or a server that takes no more, is not sent twice as much
+//! for nothing. Nothing is lost by a larger one that is refused, so this is tried once per queue, or per session after a 413.
 //!
 //! Two things can be wrong with a batch as a whole. It is *too large*: half as many next time, until one alone is
 //! refused. Or something in it is *poison*: the server, alive and well, fails on it every time; half of it next time,
@@ -9,11 +13,15 @@
 
 use super::Options;
 use crate::core::mutation::MutationId;
-use std::collections::HashSet;
+use crate::core::replica::{HashSet, Limits};
 
 /// What was learnt about batches.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    /// The last one went well.
+    carries: bool,
+    /// One with more than the app's limit was refused.
+    modest: bool,
     /// Most mutations after a 413.
     most: Option<usize>,
     /// Fewer than this many: so many were refused with 413 since the queue was last empty.
@@ -27,12 +35,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// The app's limits, or less.
-    pub(super) fn limits(&self, options: &Options) -> Options {
-        let mut limits = options.clone();
+    /// The app's limits, more, or less.
+    pub(super) fn limits(&self, options: &Options) -> Limits {
+        let mut limits = if self.carries && !self.modest { options.bulk } else { options.batch };
         let suspected = (!self.suspects.is_empty()).then_some(self.part);
         for less in [self.most, suspected].into_iter().flatten() {
-            limits.batch_mutations = limits.batch_mutations.min(less);
+            limits.mutations = limits.mutations.min(less);
         }
         limits
     }
@@ -40,6 +48,7 @@ impl Batch {
     /// The server took a batch.
     pub(super) fn went_well(&mut self, batch: &[MutationId]) {
         self.failing = None;
+        self.carries = true;
         for id in batch {
             self.suspects.remove(id);
         }
@@ -50,8 +59,12 @@ impl Batch {
         }
     }
 
-    /// A batch was refused with 413.
-    pub(super) fn too_large(&mut self, batch: &[MutationId]) {
+    /// A batch was refused with 413. `over`: it was more than the app's limit.
+    pub(super) fn too_large(&mut self, batch: &[MutationId], over: bool) {
+        if over && !self.modest {
+            self.modest = true;
+            return;
+        }
         // A batch may be longer than the limit by the rest of a group.
         let sent = self.most.map_or(batch.len(), |most| most.min(batch.len()));
         (self.most, self.refused) = (Some((sent / 2).max(1)), Some(sent));
@@ -59,14 +72,19 @@ impl Batch {
 
     /// A batch failed; how often in a row now.
     pub(super) fn failed(&mut self, batch: &[MutationId]) -> u32 {
+        self.carries = false;
         let Some(first) = batch.first() else { return 0 };
         let times = self.failing.take().filter(|(id, _)| id == first).map_or(1, |(_, n)| n.saturating_add(1));
         self.failing = Some((first.clone(), times));
         times
     }
 
-    /// Something in this batch is why it fails: half of it next time.
-    pub(super) fn suspect(&mut self, batch: &[MutationId]) {
+    /// Something in this batch is why it fails: half of it next time. Where it was more than the app's limit, perhaps that.
+    pub(super) fn suspect(&mut self, batch: &[MutationId], over: bool) {
+        if over && !self.modest {
+            self.modest = true;
+            return;
+        }
         let sent = if self.suspects.is_empty() { batch.len() } else { self.part.min(batch.len()) };
         self.part = (sent / 2).max(1);
         self.suspects = batch.iter().cloned().collect();
@@ -80,7 +98,7 @@ impl Batch {
 
     /// What was in the way is found, or the queue is empty: as at the beginning.
     pub(super) fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self { modest: self.modest, ..Self::default() };
     }
 }
 
@@ -97,7 +115,7 @@ mod tests {
         let (mut batch, mut requests, mut found) = (Batch::default(), 0, vec![]);
         while !queue.is_empty() {
             requests += 1;
-            let some: Vec<_> = queue.iter().take(batch.limits(&Options::default()).batch_mutations).cloned().collect();
+            let some: Vec<_> = queue.iter().take(batch.limits(&Options::default()).mutations).cloned().collect();
             match (bad(&some), some.len()) {
                 (false, n) => {
                     batch.went_well(&some);
@@ -107,11 +125,34 @@ mod tests {
                     found.push(queue.remove(0).seq);
                     batch.reset();
                 }
-                (true, _) if poison => batch.suspect(&some),
-                (true, _) => batch.too_large(&some),
+                (true, n) => {
+                    let over = n > Options::default().batch.mutations;
+                    batch.failed(&some);
+                    if poison { batch.suspect(&some, over) } else { batch.too_large(&some, over) }
+                }
             }
         }
         (requests, found)
+    }
+
+    #[test]
+    fn a_long_queue_goes_in_few_requests_and_one_that_is_refused_is_the_last_large_one() {
+        assert_eq!(drain(ids(0..10_000), |_| false, false), (11, vec![]));
+        for poison in [false, true] {
+            assert_eq!(drain(ids(0..10_000), |b| b.len() > 500, poison), (21, vec![]), "one more than without trying");
+        }
+        let mut batch = Batch::default();
+        let many = |batch: &Batch| batch.limits(&Options::default()).mutations;
+        assert_eq!(many(&batch), 500, "nobody knows yet whether this line carries anything");
+        batch.went_well(&ids(0..1));
+        assert_eq!(many(&batch), 1_000);
+        batch.failed(&ids(1..1_001));
+        assert_eq!(many(&batch), 500, "nor whether it still does");
+        batch.went_well(&ids(1..501));
+        batch.too_large(&ids(501..1_501), true);
+        batch.reset();
+        batch.went_well(&ids(501..1_001));
+        assert_eq!(many(&batch), 500, "for the rest of the session");
     }
 
     #[test]

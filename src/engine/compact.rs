@@ -2,11 +2,11 @@
 
 use super::Engine;
 use crate::core::error::Result;
+use crate::core::replica::HashMap;
 use crate::core::replica::{Snapshot, Source};
 use crate::platform::Platform;
 use crate::storage::{Compacted, Compaction, Journal};
 use crate::transport::Transport;
-use std::collections::HashMap;
 
 /// Encoding pauses after this many bytes: a millisecond or two.
 const STEP_BYTES: usize = 128 * 1024;
@@ -105,7 +105,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 
     async fn write_segments(&self, snapshot: &Snapshot, expected: u64, through: u64) -> Result<(Compacted, HashMap<String, u64>)> {
         let mut put = Vec::with_capacity(snapshot.put.len());
-        let (mut step, mut sizes) = (0, HashMap::new());
+        let (mut step, mut sizes) = (0, HashMap::default());
         for plan in &snapshot.put {
             let bytes = plan.encode()?;
             step += bytes.len();

@@ -153,7 +153,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Whether something goes out for the first time: the attempt is appended, and so finds what other tabs appended.
     fn will_attempt(&self) -> bool {
         let memory = self.inner.memory.borrow();
-        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &[]);
+        let picked = memory.pick(memory.batch.limits(&self.inner.options), self.steady(), &[]);
         memory.replica.standing().offset.is_some() && picked.iter().any(|(_, attempted)| !attempted)
     }
 
@@ -204,7 +204,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
         let sent = Sent { from: sent, until: self.inner.platform.now() };
         let answer = answer?;
-        self.breathe(size(&answer)).await;
+        // What follows a push leaves first.
+        if matches!(ask, Ask::Pull(_)) {
+            self.breathe(size(&answer)).await;
+        }
         Ok((answer, sent))
     }
 

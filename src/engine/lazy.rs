@@ -7,12 +7,12 @@
 use super::{Engine, Memory};
 use crate::core::error::{Error, Result};
 use crate::core::journal::Entry;
+use crate::core::replica::HashSet;
 use crate::core::replica::{CollectionChange, Source};
 use crate::platform::Platform;
 use crate::storage::{Journal, Segments};
 use crate::transport::Transport;
 use futures_util::future::LocalBoxFuture;
-use std::collections::HashSet;
 use std::future::ready;
 use std::sync::Arc;
 

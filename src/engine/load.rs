@@ -8,11 +8,12 @@ use super::{Engine, Notice, later};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, FORMAT, Stored, Unfolded, decode, encode};
 use crate::core::replica::Replica;
+use crate::core::replica::{HashMap, HashSet};
 use crate::core::schema::Schema;
 use crate::platform::Platform;
 use crate::storage::{Appended, Head, Journal, Row, Segments};
 use crate::transport::Transport;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What was read.

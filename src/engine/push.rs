@@ -13,12 +13,12 @@ use super::{Engine, Event, Progress, SyncReport};
 use crate::core::journal::{Entry, Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::{Outcome, PROTOCOL, PushRequest, SyncResponse, WireResult};
+use crate::core::replica::HashSet;
 use crate::core::replica::{Replica, Source};
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
 use futures_util::future::try_join;
-use std::collections::HashSet;
 
 /// Failures in a row of the same batch after which a server's 500 may be the batch's own fault.
 const SUSPICIOUS: u32 = 3;
@@ -63,7 +63,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         loop {
             let picked = {
                 let memory = self.inner.memory.borrow();
-                memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), &[])
+                memory.pick(memory.batch.limits(&self.inner.options), self.steady(), &[])
             };
             let new: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
             let fresh = new.iter().map(|id| (*id).clone()).collect();
@@ -95,6 +95,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Err(Failure::Transport(failure)) => return self.push_failed(ids, failure, report).await,
                 Err(failure) => return Err(failure),
             };
+            self.inner.memory.borrow_mut().batch.went_well(&ids);
             let cursor = answered.answer.cursor.clone();
             let goes_on = self.goes_on(&answered);
             let next = match ready.filter(|next| goes_on && self.check_say().is_ok() && self.is_as_attempted(next)) {
@@ -135,11 +136,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         under_way: &[MutationId],
         report: &mut SyncReport,
     ) -> Step<(Option<Outgoing>, bool)> {
-        let ids = answered.ids.clone();
-        let applied = [&ids, under_way].concat();
+        let applied = [&answered.ids, under_way].concat();
         let (attempt, entry) = self.next(&applied).filter(|_| goes_on).unzip();
         let Taken { more, together } = self.take(answered, entry.flatten(), report).await?;
-        self.inner.memory.borrow_mut().batch.went_well(&ids);
         let next = attempt.filter(|_| together).map(|attempt| self.compose(attempt)).transpose()?;
         Ok((next, more))
     }
@@ -148,7 +147,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     fn next(&self, applied: &[MutationId]) -> Option<(Attempt, Option<Entry>)> {
         self.check_say().ok()?;
         let memory = self.inner.memory.borrow();
-        let picked = memory.pick(&memory.batch.limits(&self.inner.options), self.steady(), applied);
+        let picked = memory.pick(memory.batch.limits(&self.inner.options), self.steady(), applied);
         if picked.is_empty() {
             return None;
         }
@@ -228,7 +227,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// A batch as a whole did not work: is it the batch, or the server? Whether there is more to do at once.
     async fn push_failed(&self, batch: Vec<MutationId>, failure: TransportError, report: &mut SyncReport) -> Step<bool> {
         self.check_say()?;
-        let (times, single, offline) = {
+        let (times, single, over, offline) = {
             let mut memory = self.inner.memory.borrow_mut();
             memory.in_flight.clear();
             let offline = memory.offline(Some(&failure));
@@ -236,7 +235,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 // No attempt is used up by a network that is not there.
                 batch.iter().for_each(|id| _ = memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1)));
             }
-            (memory.batch.failed(&batch), memory.indivisible(&batch), offline)
+            let over = memory.exceeds(&batch, self.inner.options.batch);
+            (memory.batch.failed(&batch), memory.indivisible(&batch), over, offline)
         };
         if offline {
             return Err(failure.into());
@@ -246,7 +246,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return match single {
                     true => self.give_up(&batch, "too-large", &failure, report).await.map(|()| true),
                     false => {
-                        self.inner.memory.borrow_mut().batch.too_large(&batch);
+                        self.inner.memory.borrow_mut().batch.too_large(&batch, over);
                         Ok(true)
                     }
                 };
@@ -261,14 +261,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return match single {
                     true => self.give_up(&batch, "poison", &failure, report).await.map(|()| true),
                     false => {
-                        self.inner.memory.borrow_mut().batch.suspect(&batch);
+                        self.inner.memory.borrow_mut().batch.suspect(&batch, over);
                         Ok(true)
                     }
                 };
             }
             // A line that does not carry this much may carry less.
             TransportError::Timeout | TransportError::Network(_) if times > 1 && !single => {
-                self.inner.memory.borrow_mut().batch.too_large(&batch);
+                self.inner.memory.borrow_mut().batch.too_large(&batch, over);
             }
             _ => {}
         }

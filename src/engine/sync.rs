@@ -10,6 +10,7 @@ use crate::core::journal::Entry;
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
+use crate::core::replica::{HashMap, HashSet};
 use crate::core::replica::{Limits, Source};
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
@@ -17,7 +18,6 @@ use crate::storage::Journal;
 use crate::transport::{Transport, TransportError};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::{HashMap, HashSet};
 
 /// Offsets that differ less are the same.
 const STEADY_MS: i64 = 50;
@@ -181,14 +181,20 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 impl Memory {
     /// Whether a request with mutations could leave now.
     pub(super) fn can_push(&self, options: &super::Options, now: Stamp) -> bool {
-        let one = super::Options { batch_mutations: 1, ..self.batch.limits(options) };
-        !self.pick(&one, now, &[]).is_empty()
+        let one = Limits { mutations: 1, ..self.batch.limits(options) };
+        !self.pick(one, now, &[]).is_empty()
     }
 
     /// Whether a batch is one mutation, or one group, which is never split.
     pub(super) fn indivisible(&self, batch: &[MutationId]) -> bool {
         let group = |id: &MutationId| self.replica.pending(id).and_then(|m| m.group.clone());
         batch.len() < 2 || batch.first().and_then(group).is_some_and(|first| batch.iter().all(|id| group(id).as_ref() == Some(&first)))
+    }
+
+    /// Whether a batch is more than this.
+    pub(super) fn exceeds(&self, batch: &[MutationId], limits: Limits) -> bool {
+        let bytes = || batch.iter().filter_map(|id| self.replica.pending(id)).map(|m| m.record.text().len()).sum::<usize>();
+        batch.len() > limits.mutations || bytes() > limits.bytes
     }
 
     fn waits(&self, m: &Mutation, now: Stamp) -> bool {
@@ -201,12 +207,11 @@ impl Memory {
     }
 
     /// The next batch, without what was `applied` already; what is not durable yet may still be taken back.
-    pub(super) fn pick(&self, options: &super::Options, now: Stamp, applied: &[MutationId]) -> Vec<(MutationId, bool)> {
-        let mut speculative: HashSet<MutationId> = HashSet::new();
+    pub(super) fn pick(&self, limits: Limits, now: Stamp, applied: &[MutationId]) -> Vec<(MutationId, bool)> {
+        let mut speculative: HashSet<MutationId> = HashSet::default();
         for range in self.speculative.iter().flat_map(|s| s.plans.iter()).filter_map(|p| p.mutations.as_ref()) {
             speculative.extend(range.ids());
         }
-        let limits = Limits { mutations: options.batch_mutations, bytes: options.batch_bytes };
         self.replica.ready(limits, applied, |m| self.waits(m, now) || speculative.contains(&m.id))
     }
 
@@ -251,7 +256,7 @@ impl Memory {
         use crate::core::journal::Change;
         let client = self.replica.client().clone();
         let mut seq = self.replica.seq();
-        let (mut changes, mut renamed) = (Vec::new(), HashMap::new());
+        let (mut changes, mut renamed) = (Vec::new(), HashMap::default());
         for m in self.replica.queue().filter(|m| m.id.client != client) {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);

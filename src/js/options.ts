@@ -3,7 +3,6 @@
 import type { Hooks } from './engine.js'
 import { HomingError, reportCallbackError } from './errors.js'
 import { storedName } from './names.js'
-import { request } from './request.js'
 import type { CollectionOptions, LogEntry, OpenOptions, PullRequest, PushRequest, SyncOptions } from './types.js'
 import { isObject, type Members } from './values.js'
 
@@ -69,7 +68,7 @@ export function declare(options: AnyOptions): Declaration {
 }
 
 function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, maxAttempts, batch, credentials, transport }: SyncOptions): object {
-  return { url, auto, debounce, pollInterval, timeout, maxAttempts, batch: { mutations: batch?.mutations ?? 500, bytes: batch?.bytes ?? 512 * 1024 }, credentials, custom: transport !== undefined }
+  return { url, auto, debounce, pollInterval, timeout, maxAttempts, batch: { mutations: batch?.mutations, bytes: batch?.bytes }, credentials, custom: transport !== undefined }
 }
 
 function refuse(path: string, why: string): HomingError {
@@ -88,11 +87,12 @@ export function makeHooks({ sync, platform, logger }: AnyOptions, target: HookTa
   const hooks: Hooks = {
     notify: () => target.touch(),
     appended: (head) => target.appended(head),
-    fetch: async (url, init) => (platform?.fetch ?? request)(url, init),
+    fetch: async (url, init) => (platform?.fetch ?? globalThis.fetch)(url, init),
   }
   const { getToken, headers, transport } = sync ?? {}
   if (getToken !== undefined) hooks.getToken = singleFlight((refresh) => getToken({ refresh, signal: target.ended.signal }))
   if (typeof CompressionStream === 'function') hooks.gzip = gzip
+  if (platform?.fetch === undefined) hooks.blob = blob
   if (headers !== undefined) hooks.headers = async () => [...new Headers(await headers())]
   if (transport !== undefined) {
     hooks.push = async (request, token, signal) => answer(await transport.push(JSON.parse(request) as PushRequest, { token, signal }))
@@ -115,6 +115,11 @@ function singleFlight(ask: (refresh: boolean) => Promise<string | null>): (refre
     }
     return answer
   }
+}
+
+/** A request body that `fetch` need not copy. */
+export function blob(bytes: Uint8Array<ArrayBuffer>): Blob {
+  return new Blob([bytes])
 }
 
 /** Compresses as HTTP does. */

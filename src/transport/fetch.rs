@@ -16,6 +16,9 @@ use web_sys::{AbortController, AbortSignal, Response};
 
 /// Bodies from this size on are compressed, where both sides can.
 const COMPRESSED: usize = 4 * 1024;
+/// From this size on a body is handed to the browser as a blob: as text or bytes it would be part of a message that is copied several
+/// times on its way, and a draining queue took a quarter longer. Below, making one costs more than it saves.
+const LARGE: usize = 64 * 1024;
 
 /// Sends requests as a page does.
 #[derive(Clone, Debug)]
@@ -114,7 +117,7 @@ impl Fetch {
         if answer.status == 415 && encoded.as_ref().is_some_and(|b| b.gzip) {
             // It changed its mind, or something in between did not understand.
             self.inner.gzip.set(false);
-            encoded = body.as_deref().map(plain);
+            encoded = body.as_deref().map(|text| self.plain(text));
             answer = self.request(url, encoded.as_ref(), token.as_deref()).await?;
         }
         if answer.status == 401 {
@@ -134,7 +137,13 @@ impl Fetch {
         {
             return Body { length: bytes.length() as usize, value: bytes.into(), gzip: true };
         }
-        plain(text)
+        self.plain(text)
+    }
+
+    fn plain(&self, text: &str) -> Body {
+        let blob = self.inner.hooks.get("blob").filter(|_| text.len() >= LARGE);
+        let blob = blob.and_then(|blob| blob.call1(&JsValue::NULL, &Uint8Array::from(text.as_bytes())).ok());
+        Body { value: blob.unwrap_or_else(|| text.into()), length: text.len(), gzip: false }
     }
 
     async fn request(&self, url: &str, body: Option<&Body>, token: Option<&str>) -> Result<Answer, TransportError> {
@@ -281,10 +290,6 @@ impl Transport for Fetch {
 fn set(object: &Object, name: &str, value: &JsValue) {
     // Setting a property of a fresh plain object cannot fail.
     let _ = Reflect::set(object, &name.into(), value);
-}
-
-fn plain(text: &str) -> Body {
-    Body { value: text.into(), length: text.len(), gzip: false }
 }
 
 fn network(why: JsValue, token: Option<&str>) -> TransportError {

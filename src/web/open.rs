@@ -5,6 +5,7 @@
 use super::storage::WebJournal;
 use super::{Handle, WebEngine, encode};
 use crate::core::error::{Code, Error};
+use crate::core::replica::Limits;
 use crate::core::schema::Schema;
 use crate::engine::{Engine, Options};
 use crate::platform::Platform;
@@ -55,6 +56,13 @@ struct Batch {
     bytes: Option<usize>,
 }
 
+impl Batch {
+    /// What the app wants, or what is usual.
+    fn or(&self, usual: Limits) -> Limits {
+        Limits { mutations: self.mutations.unwrap_or(usual.mutations).max(1), bytes: self.bytes.unwrap_or(usual.bytes).max(1) }
+    }
+}
+
 /// Where the data lies, and why there.
 #[derive(Debug, Serialize)]
 pub(super) struct Place {
@@ -103,8 +111,8 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
         poll_interval: sync.poll_interval.unwrap_or(defaults.poll_interval),
         timeout: sync.timeout.unwrap_or(defaults.timeout),
         max_attempts: sync.max_attempts,
-        batch_mutations: sync.batch.mutations.unwrap_or(defaults.batch_mutations).max(1),
-        batch_bytes: sync.batch.bytes.unwrap_or(defaults.batch_bytes).max(1),
+        batch: sync.batch.or(defaults.batch),
+        bulk: sync.batch.or(defaults.bulk),
         ..defaults
     };
     let storage = Place { mode: journal.mode(), reason };

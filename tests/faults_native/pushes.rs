@@ -5,6 +5,7 @@ use crate::wire::*;
 use futures_util::FutureExt;
 use homing::core::journal::{Entry, decode};
 use homing::core::record::Key;
+use homing::core::replica::Limits;
 use homing::engine::{Options, Request};
 use homing::storage::Journal;
 use homing::storage::memory::MemoryJournal;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 const BATCH: usize = 10;
 
 fn batched() -> Options {
-    Options { batch_mutations: BATCH, ..manual() }
+    let batch = Limits { mutations: BATCH, ..manual().batch };
+    Options { batch, bulk: batch, ..manual() }
 }
 
 /// A device that knows the server's clock, with `rows` to send.

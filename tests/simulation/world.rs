@@ -8,7 +8,7 @@ use crate::oracle::{Effects, Oracle};
 use homing::core::authority::{MemoryServer, MemorySnapshot};
 use homing::core::error::{Code, Error};
 use homing::core::protocol::WireMutation;
-use homing::core::replica::Replica;
+use homing::core::replica::{Limits, Replica};
 use homing::core::schema::Schema;
 use homing::engine::{Engine, Options, State};
 use homing::platform::Platform;
@@ -162,8 +162,9 @@ impl History {
         platform.set_skew(self.devices[d].skew);
         let transport = Loopback::new(&self.network, &platform, SCOPE);
         let page = 3 + self.world.pick(20) as usize;
-        let batch_mutations = [1, 3, 500][self.world.pick(3) as usize];
-        let options = Options { auto: self.mode == Mode::Auto, compact_rows: 12, page, batch_mutations, ..Options::default() };
+        let (few, many) = [(1, 1), (3, 5), (500, 1_000)][self.world.pick(3) as usize];
+        let (batch, bulk) = (Limits { mutations: few, ..Options::default().batch }, Limits { mutations: many, ..Options::default().bulk });
+        let options = Options { auto: self.mode == Mode::Auto, compact_rows: 12, page, batch, bulk, ..Options::default() };
         let engine = loop {
             let journal = Watched {
                 inner: Rc::new(self.devices[d].journal.clone()),

@@ -1,7 +1,7 @@
 // The app's functions as the engine in the worker sees them: questions to the page. Not here: the answers (`answers.ts`).
 
 import type { Hooks } from '../engine.js'
-import { gzip } from '../options.js'
+import { blob, gzip } from '../options.js'
 import type { Carried } from './answers.js'
 import type { AskName, FromWorker, ToWorker } from './protocol.js'
 
@@ -29,6 +29,7 @@ export class Asks {
     }
     this.hooks = Object.fromEntries(names.map((name) => [name, all[name]]))
     if (typeof CompressionStream === 'function') this.hooks.gzip = gzip
+    if (!names.includes('fetch')) this.hooks.blob = blob
   }
 
   hear(message: Told): void {

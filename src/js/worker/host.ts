@@ -7,7 +7,6 @@ import { EarlyReading } from '../early.js'
 import { read, type Answer, type Engine, type Hooks, type Written } from '../engine.js'
 import { toHomingError, type Phase } from '../errors.js'
 import { loadWasm } from '../loader.js'
-import { request } from '../request.js'
 import { Asks } from './asks.js'
 import { randomFrom, type Made } from './naming.js'
 import type { Argument, CallName, FromWorker, Opening, OrderName, TellName, ToWorker, Write } from './protocol.js'
@@ -58,7 +57,7 @@ class Host {
     const hooks: Hooks = {
       notify: () => this.#schedule(),
       appended: (head) => this.#post({ kind: 'appended', head }),
-      fetch: async (url, init) => request(url, init),
+      fetch: async (url, init) => fetch(url, init),
       now: () => this.#writing ?? Date.now() + (now === null ? 0 : this.#ahead),
       gone: (how) => this.#post({ kind: 'gone', how }),
       ...this.#asks.hooks,
