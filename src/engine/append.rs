@@ -300,6 +300,7 @@ impl Memory {
             match output {
                 Output::Settled(result) => {
                     self.in_flight.remove(&result.id);
+                    self.never_sent.remove(&result.id);
                     self.attempts.remove(&result.id);
                     self.not_before.remove(&result.id);
                     let verdict = Verdict::of(&result);
@@ -307,6 +308,7 @@ impl Memory {
                 }
                 Output::Resent { from, to } => {
                     self.in_flight.remove(&from);
+                    self.never_sent.remove(&from);
                     self.attempts.remove(&from);
                     self.report.resent.push((from, to));
                 }

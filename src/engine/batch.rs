@@ -1,8 +1,8 @@
 //! How much one request may carry: more behind one that went well, less after a 413 or a batch that fails, the usual again when it
 //! went well.
 //!
-//! The first request of a queue is a small one: a line that carries nothing, or a server that takes no more, is not sent twice as much
-//! for nothing. Nothing is lost by a larger one that is refused, so this is tried once per queue, or per session after a 413.
+//! The first request of a queue is a small one: a line that carries nothing is not sent twice as much for nothing. Once one went well the
+//! next are larger, until the first of these fails, for whatever reason; then there are no more until the queue was empty.
 //!
 //! Two things can be wrong with a batch as a whole. It is *too large*: half as many next time, until one alone is
 //! refused. Or something in it is *poison*: the server, alive and well, fails on it every time; half of it next time,
@@ -20,7 +20,7 @@ use crate::core::replica::{HashSet, Limits};
 pub(super) struct Batch {
     /// The last one went well.
     carries: bool,
-    /// One with more than the app's limit was refused.
+    /// One with more than the app's limit failed.
     modest: bool,
     /// Most mutations after a 413.
     most: Option<usize>,
@@ -59,32 +59,25 @@ impl Batch {
         }
     }
 
-    /// A batch was refused with 413. `over`: it was more than the app's limit.
-    pub(super) fn too_large(&mut self, batch: &[MutationId], over: bool) {
-        if over && !self.modest {
-            self.modest = true;
-            return;
-        }
+    /// A batch was refused with 413.
+    pub(super) fn too_large(&mut self, batch: &[MutationId]) {
         // A batch may be longer than the limit by the rest of a group.
         let sent = self.most.map_or(batch.len(), |most| most.min(batch.len()));
         (self.most, self.refused) = (Some((sent / 2).max(1)), Some(sent));
     }
 
-    /// A batch failed; how often in a row now.
-    pub(super) fn failed(&mut self, batch: &[MutationId]) -> u32 {
+    /// A batch failed, whatever the reason; how often in a row now. `over`: it was more than the app's limit.
+    pub(super) fn failed(&mut self, batch: &[MutationId], over: bool) -> u32 {
         self.carries = false;
+        self.modest |= over;
         let Some(first) = batch.first() else { return 0 };
         let times = self.failing.take().filter(|(id, _)| id == first).map_or(1, |(_, n)| n.saturating_add(1));
         self.failing = Some((first.clone(), times));
         times
     }
 
-    /// Something in this batch is why it fails: half of it next time. Where it was more than the app's limit, perhaps that.
-    pub(super) fn suspect(&mut self, batch: &[MutationId], over: bool) {
-        if over && !self.modest {
-            self.modest = true;
-            return;
-        }
+    /// Something in this batch is why it fails: half of it next time.
+    pub(super) fn suspect(&mut self, batch: &[MutationId]) {
         let sent = if self.suspects.is_empty() { batch.len() } else { self.part.min(batch.len()) };
         self.part = (sent / 2).max(1);
         self.suspects = batch.iter().cloned().collect();
@@ -98,7 +91,7 @@ impl Batch {
 
     /// What was in the way is found, or the queue is empty: as at the beginning.
     pub(super) fn reset(&mut self) {
-        *self = Self { modest: self.modest, ..Self::default() };
+        *self = Self::default();
     }
 }
 
@@ -126,9 +119,8 @@ mod tests {
                     batch.reset();
                 }
                 (true, n) => {
-                    let over = n > Options::default().batch.mutations;
-                    batch.failed(&some);
-                    if poison { batch.suspect(&some, over) } else { batch.too_large(&some, over) }
+                    batch.failed(&some, n > Options::default().batch.mutations);
+                    if poison { batch.suspect(&some) } else { batch.too_large(&some) }
                 }
             }
         }
@@ -146,13 +138,15 @@ mod tests {
         assert_eq!(many(&batch), 500, "nobody knows yet whether this line carries anything");
         batch.went_well(&ids(0..1));
         assert_eq!(many(&batch), 1_000);
-        batch.failed(&ids(1..1_001));
+        batch.failed(&ids(1..2), false);
         assert_eq!(many(&batch), 500, "nor whether it still does");
-        batch.went_well(&ids(1..501));
-        batch.too_large(&ids(501..1_501), true);
+        batch.went_well(&ids(1..2));
+        batch.failed(&ids(2..1_002), true);
+        batch.went_well(&ids(2..502));
+        assert_eq!(many(&batch), 500, "it carries no more than this, whatever the reason");
         batch.reset();
-        batch.went_well(&ids(501..1_001));
-        assert_eq!(many(&batch), 500, "for the rest of the session");
+        batch.went_well(&ids(502..503));
+        assert_eq!(many(&batch), 1_000, "for this queue");
     }
 
     #[test]
@@ -183,8 +177,8 @@ mod tests {
     #[test]
     fn failures_are_counted_per_batch() {
         let mut batch = Batch::default();
-        assert_eq!([batch.failed(&ids(0..5)), batch.failed(&ids(0..3)), batch.failed(&ids(1..3))], [1, 2, 1]);
+        assert_eq!([0..5, 0..3, 1..3].map(|range| batch.failed(&ids(range), false)), [1, 2, 1]);
         batch.went_well(&ids(1..3));
-        assert_eq!(batch.failed(&ids(1..3)), 1);
+        assert_eq!(batch.failed(&ids(1..3), false), 1);
     }
 }

@@ -17,7 +17,7 @@ use crate::transport::{Transport, TransportError};
 use futures_util::future::{Either, select};
 use std::pin::pin;
 
-/// An answer with so many rows and results is worked on in several tasks: a page stays responsive while a queue drains.
+/// An answer with so many rows and results is worked on in several tasks: a page stays responsive while much arrives.
 const MANY: usize = 100;
 
 pub(super) enum Failure {

@@ -154,6 +154,8 @@ struct Memory {
     /// Phase and id of the request under way.
     asking: (&'static str, String),
     in_flight: HashSet<MutationId>,
+    /// Attempted, and still here: an answer to a first sending says more than one to a second (R5).
+    never_sent: HashSet<MutationId>,
     attempts: HashMap<MutationId, u32>,
     not_before: HashMap<MutationId, Stamp>,
     best_rtt: Option<i64>,
@@ -235,6 +237,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             progress: None,
             asking: ("", String::new()),
             in_flight: HashSet::default(),
+            never_sent: HashSet::default(),
             attempts: HashMap::default(),
             not_before: HashMap::default(),
             best_rtt: None,

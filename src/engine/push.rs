@@ -23,12 +23,18 @@ use futures_util::future::try_join;
 /// Failures in a row of the same batch after which a server's 500 may be the batch's own fault.
 const SUSPICIOUS: u32 = 3;
 
-/// A batch whose attempt is durable.
+/// What to send.
 #[derive(Default)]
-pub(super) struct Attempt {
+struct Attempt {
     ids: Vec<MutationId>,
-    /// Those that were never sent before.
-    fresh: HashSet<MutationId>,
+    /// Those of them that were never attempted before.
+    new: Vec<MutationId>,
+}
+
+impl Attempt {
+    fn entry(&self) -> Option<Entry> {
+        (!self.new.is_empty()).then(|| Entry::Attempt(Range::runs(&self.new)))
+    }
 }
 
 /// A batch and the answer to it.
@@ -51,57 +57,52 @@ impl Answered {
 }
 
 /// A request that may leave: its attempt is durable.
-struct Outgoing {
+pub(super) struct Outgoing {
     ids: Vec<MutationId>,
-    fresh: HashSet<MutationId>,
     request: PushRequest,
 }
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
-    /// Chooses what to send next and makes the attempt durable; `None` where nothing can be sent.
-    pub(super) async fn attempt(&self) -> Step<Option<Attempt>> {
-        loop {
-            let picked = {
-                let memory = self.inner.memory.borrow();
-                memory.pick(memory.batch.limits(&self.inner.options), self.steady(), &[])
+    /// Chooses what to send and makes the attempt durable; `None` where nothing can be sent.
+    pub(super) async fn attempt(&self) -> Step<Option<Outgoing>> {
+        while let Some(attempt) = self.next(&[]) {
+            let durable = match attempt.entry() {
+                Some(entry) => self.append_entry(&entry, Source::Local).await?,
+                None => true,
             };
-            let new: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
-            let fresh = new.iter().map(|id| (*id).clone()).collect();
-            if new.is_empty() || self.append_entry(&Entry::Attempt(Range::runs(new)), Source::Local).await? {
-                let ids: Vec<MutationId> = picked.into_iter().map(|(id, _)| id).collect();
-                return Ok((!ids.is_empty()).then_some(Attempt { ids, fresh }));
+            if durable {
+                return self.compose(attempt).map(Some);
             }
         }
+        Ok(None)
     }
 
     /// Sends a batch, and the next ones while all goes well; whether there is more to do at once.
-    pub(super) async fn push(&self, attempt: Attempt, report: &mut SyncReport) -> Step<bool> {
-        let mut outgoing = self.compose(attempt)?;
+    pub(super) async fn push(&self, mut outgoing: Outgoing, report: &mut SyncReport) -> Step<bool> {
         let mut untaken: Option<Answered> = None;
-        let mut carries = false;
+        let mut first = true;
         loop {
             let ids = outgoing.ids.clone();
             let settling = untaken.as_ref().map(|before| before.ids.clone()).unwrap_or_default();
             let sending = self.send(outgoing, report.pushed + settling.len(), &settling);
-            let (answer, ready) = match carries {
+            let (answer, ready) = match first {
+                true => (sending.await, None),
                 // The request leaves first.
-                true => try_join(async { Ok(sending.await) }, self.meanwhile(untaken.take(), &ids, report)).await?,
-                false => (sending.await, None),
+                false => try_join(async { Ok(sending.await) }, self.meanwhile(untaken.take(), &ids, report)).await?,
             };
-            carries = true;
+            first = false;
             report.request_id.clone_from(&self.inner.memory.borrow().asking.1);
             let answered = match answer {
                 Ok(answered) => answered,
                 Err(Failure::Transport(failure)) => return self.push_failed(ids, failure, report).await,
                 Err(failure) => return Err(failure),
             };
-            self.inner.memory.borrow_mut().batch.went_well(&ids);
-            let cursor = answered.answer.cursor.clone();
             let goes_on = self.goes_on(&answered);
-            let next = match ready.filter(|next| goes_on && self.check_say().is_ok() && self.is_as_attempted(next)) {
-                Some(next) => {
+            outgoing = match ready.filter(|next| goes_on && self.check_say().is_ok() && self.is_as_attempted(next)) {
+                Some(Outgoing { ids, request }) => {
+                    let cursor = Some(answered.answer.cursor.clone());
                     untaken = Some(answered);
-                    next
+                    Outgoing { ids, request: PushRequest { cursor, ..request } }
                 }
                 None => match self.take_and_attempt(answered, goes_on, &[], report).await? {
                     (Some(next), _) => next,
@@ -109,7 +110,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 },
             };
             self.check_say()?;
-            outgoing = Outgoing { request: PushRequest { cursor: Some(cursor), ..next.request }, ..next };
         }
     }
 
@@ -120,11 +120,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             self.step(Event::Push);
             return Ok(next);
         }
-        match self.next(under_way) {
-            Some((attempt, None)) => self.compose(attempt).map(Some),
-            Some((attempt, Some(entry))) if self.append_entry(&entry, Source::Local).await? => self.compose(attempt).map(Some),
-            _ => Ok(None),
-        }
+        let Some(attempt) = self.next(under_way) else { return Ok(None) };
+        let durable = match attempt.entry() {
+            // A storage that fails is met again with the answer, which must not be lost for this.
+            Some(entry) => self.append_entry(&entry, Source::Local).await.unwrap_or(false),
+            None => true,
+        };
+        durable.then(|| self.compose(attempt)).transpose()
     }
 
     /// Makes an answer durable, and where it `goes_on` in the same row the attempt at what follows it and what is `under_way`; that, and
@@ -136,25 +138,22 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         under_way: &[MutationId],
         report: &mut SyncReport,
     ) -> Step<(Option<Outgoing>, bool)> {
-        let applied = [&answered.ids, under_way].concat();
-        let (attempt, entry) = self.next(&applied).filter(|_| goes_on).unzip();
-        let Taken { more, together } = self.take(answered, entry.flatten(), report).await?;
+        let ids = answered.ids.clone();
+        let attempt = goes_on.then(|| self.next(&[&ids, under_way].concat())).flatten();
+        let Taken { more, together } = self.take(answered, attempt.as_ref().and_then(Attempt::entry), report).await?;
+        self.inner.memory.borrow_mut().batch.went_well(&ids);
         let next = attempt.filter(|_| together).map(|attempt| self.compose(attempt)).transpose()?;
         Ok((next, more))
     }
 
-    /// What to send behind what is as good as applied, and the entry that says so where it was never attempted.
-    fn next(&self, applied: &[MutationId]) -> Option<(Attempt, Option<Entry>)> {
+    /// What to send behind what is as good as applied.
+    fn next(&self, applied: &[MutationId]) -> Option<Attempt> {
         self.check_say().ok()?;
         let memory = self.inner.memory.borrow();
         let picked = memory.pick(memory.batch.limits(&self.inner.options), self.steady(), applied);
-        if picked.is_empty() {
-            return None;
-        }
-        let new: Vec<&MutationId> = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id).collect();
-        let fresh = new.iter().map(|id| (*id).clone()).collect();
-        let entry = (!new.is_empty()).then(|| Entry::Attempt(Range::runs(new)));
-        Some((Attempt { ids: picked.into_iter().map(|(id, _)| id).collect(), fresh }, entry))
+        let new = picked.iter().filter(|(_, attempted)| !attempted).map(|(id, _)| id.clone()).collect();
+        let ids: Vec<MutationId> = picked.into_iter().map(|(id, _)| id).collect();
+        (!ids.is_empty()).then_some(Attempt { ids, new })
     }
 
     /// Whether it is in the queue still as it was attempted: another tab may have had the turn meanwhile.
@@ -173,16 +172,18 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     fn compose(&self, attempt: Attempt) -> Step<Outgoing> {
-        let Attempt { ids, fresh } = attempt;
-        let request = self.inner.memory.borrow().push_request(&ids, &self.inner.options, self.inner.platform.uuid())?;
-        Ok(Outgoing { ids, fresh, request })
+        let Attempt { ids, new } = attempt;
+        let mut memory = self.inner.memory.borrow_mut();
+        memory.never_sent.extend(new);
+        let request = memory.push_request(&ids, &self.inner.options, self.inner.platform.uuid())?;
+        Ok(Outgoing { ids, request })
     }
 
     /// Sends one request. `done`: how much this cycle has settled; `settling`: what of that is in the queue still.
     async fn send(&self, outgoing: Outgoing, done: usize, settling: &[MutationId]) -> Step<Answered> {
-        let Outgoing { ids, fresh, request } = outgoing;
+        let Outgoing { ids, request } = outgoing;
         self.step(Event::Push);
-        {
+        let fresh: HashSet<MutationId> = {
             let mut memory = self.inner.memory.borrow_mut();
             for id in &ids {
                 *memory.attempts.entry(id.clone()).or_default() += 1;
@@ -193,7 +194,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             let total = done + memory.replica.queue_len().saturating_sub(settling);
             memory.progress = Some(Progress { phase: "push", done, total: Some(total) });
             memory.report.status = true;
-        }
+            ids.iter().filter(|id| memory.never_sent.remove(*id)).cloned().collect()
+        };
         self.inner.platform.notify();
         let (mut answer, sent) = self.ask(Ask::Push(&request), &request.request_id).await?;
         // A server that says nothing about a mutation has not settled it: it waits like one told to retry.
@@ -227,16 +229,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// A batch as a whole did not work: is it the batch, or the server? Whether there is more to do at once.
     async fn push_failed(&self, batch: Vec<MutationId>, failure: TransportError, report: &mut SyncReport) -> Step<bool> {
         self.check_say()?;
-        let (times, single, over, offline) = {
+        let (times, single, offline) = {
             let mut memory = self.inner.memory.borrow_mut();
             memory.in_flight.clear();
             let offline = memory.offline(Some(&failure));
-            if offline {
-                // No attempt is used up by a network that is not there.
+            let over = memory.exceeds(&batch, self.inner.options.batch);
+            if offline || over {
+                // No attempt is used up by a network that is not there, or by trying more than the app asked for.
                 batch.iter().for_each(|id| _ = memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1)));
             }
-            let over = memory.exceeds(&batch, self.inner.options.batch);
-            (memory.batch.failed(&batch), memory.indivisible(&batch), over, offline)
+            (memory.batch.failed(&batch, over), memory.indivisible(&batch), offline)
         };
         if offline {
             return Err(failure.into());
@@ -246,7 +248,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return match single {
                     true => self.give_up(&batch, "too-large", &failure, report).await.map(|()| true),
                     false => {
-                        self.inner.memory.borrow_mut().batch.too_large(&batch, over);
+                        self.inner.memory.borrow_mut().batch.too_large(&batch);
                         Ok(true)
                     }
                 };
@@ -261,14 +263,14 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return match single {
                     true => self.give_up(&batch, "poison", &failure, report).await.map(|()| true),
                     false => {
-                        self.inner.memory.borrow_mut().batch.suspect(&batch, over);
+                        self.inner.memory.borrow_mut().batch.suspect(&batch);
                         Ok(true)
                     }
                 };
             }
             // A line that does not carry this much may carry less.
             TransportError::Timeout | TransportError::Network(_) if times > 1 && !single => {
-                self.inner.memory.borrow_mut().batch.too_large(&batch, over);
+                self.inner.memory.borrow_mut().batch.too_large(&batch);
             }
             _ => {}
         }

@@ -103,7 +103,6 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         report.pulled += response.changes.iter().map(|p| p.rows.len()).sum::<usize>();
         let (more, much, nothing) = (response.has_more, response.size(), response.nothing_new(&standing));
         let mut together = true;
-        // First, because the answer may move the clock that stamps what was never sent.
         let mut entries: Vec<Entry> = follows.into_iter().collect();
         if !nothing {
             entries.push(Entry::Response(Box::new(response)));
@@ -112,7 +111,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             match self.append_entries(&entries, Source::Remote).await {
                 Ok(true) => break,
                 Ok(false) => {}
-                // No room for its rows. What became of the writes is kept all the same: they would be sent for ever.
+                // No room: what follows can wait, and so can rows. What became of the writes is kept all the same: they would be sent for
+                // ever.
+                Err(error) if error.code == Code::StorageFull && (nothing || entries.len() > 1) => {}
                 Err(error) if error.code == Code::StorageFull && entries.last_mut().is_some_and(Entry::leave_rows) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -256,7 +257,7 @@ impl Memory {
         use crate::core::journal::Change;
         let client = self.replica.client().clone();
         let mut seq = self.replica.seq();
-        let (mut changes, mut renamed) = (Vec::new(), HashMap::default());
+        let (mut changes, mut renamed, mut ids) = (Vec::new(), HashMap::default(), HashMap::default());
         for m in self.replica.queue().filter(|m| m.id.client != client) {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
@@ -266,7 +267,10 @@ impl Memory {
             let below = m.on.as_ref().and_then(|on| renamed.get(on)).or(m.base.as_ref());
             let record = below.and_then(|below| merge::written(below, &m.record, &client, types).ok()).unwrap_or_else(|| m.record.clone());
             renamed.insert(m.id.clone(), record.clone());
-            changes.push(Change::Add(Mutation { id: id.clone(), record, attempted: false, sent: None, on: None, ..m.clone() }));
+            // What it waits for has its new id already; what stands behind it is told of its own.
+            let depends_on = m.depends_on.iter().map(|d| ids.get(d).unwrap_or(d).clone()).collect();
+            ids.insert(m.id.clone(), id.clone());
+            changes.push(Change::Add(Mutation { id: id.clone(), record, depends_on, attempted: false, sent: None, on: None, ..m.clone() }));
             changes.push(Change::Redepend { from: m.id.clone(), to: Some(id) });
         }
         (!changes.is_empty()).then_some(Entry::Write(changes))

@@ -98,7 +98,7 @@ export interface Hooks {
   /** Only where the browser can compress. */
   gzip?(text: string): Promise<Uint8Array<ArrayBuffer>>
   /** Takes a large body over for `fetch`; not where the app gave its own, which may want to read the text. */
-  blob?(bytes: Uint8Array<ArrayBuffer>): Blob
+  blob?(bytes: Uint8Array<ArrayBuffer>): Blob | null
   headers?(): Promise<[string, string][]>
   push?(request: string, token: string | null, signal: AbortSignal): Promise<string>
   pull?(request: string, token: string | null, signal: AbortSignal): Promise<string>

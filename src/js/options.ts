@@ -117,9 +117,9 @@ function singleFlight(ask: (refresh: boolean) => Promise<string | null>): (refre
   }
 }
 
-/** A request body that `fetch` need not copy. */
-export function blob(bytes: Uint8Array<ArrayBuffer>): Blob {
-  return new Blob([bytes])
+/** A request body that `fetch` need not copy. Not where a service worker may pass it on: WebKit has sent such bodies empty. */
+export function blob(bytes: Uint8Array<ArrayBuffer>): Blob | null {
+  return globalThis.navigator?.serviceWorker?.controller == null ? new Blob([bytes]) : null
 }
 
 /** Compresses as HTTP does. */

@@ -142,7 +142,7 @@ impl Fetch {
 
     fn plain(&self, text: &str) -> Body {
         let blob = self.inner.hooks.get("blob").filter(|_| text.len() >= LARGE);
-        let blob = blob.and_then(|blob| blob.call1(&JsValue::NULL, &Uint8Array::from(text.as_bytes())).ok());
+        let blob = blob.and_then(|blob| blob.call1(&JsValue::NULL, &Uint8Array::from(text.as_bytes())).ok()).filter(|blob| !blob.is_null());
         Body { value: blob.unwrap_or_else(|| text.into()), length: text.len(), gzip: false }
     }
 

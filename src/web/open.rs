@@ -57,9 +57,13 @@ struct Batch {
 }
 
 impl Batch {
-    /// What the app wants, or what is usual.
-    fn or(&self, usual: Limits) -> Limits {
-        Limits { mutations: self.mutations.unwrap_or(usual.mutations).max(1), bytes: self.bytes.unwrap_or(usual.bytes).max(1) }
+    /// What one request carries, and what it does behind one that went well: the same where the app says how much.
+    fn or(&self, batch: Limits, bulk: Limits) -> (Limits, Limits) {
+        if self.mutations.is_none() && self.bytes.is_none() {
+            return (batch, bulk);
+        }
+        let given = Limits { mutations: self.mutations.unwrap_or(batch.mutations).max(1), bytes: self.bytes.unwrap_or(batch.bytes).max(1) };
+        (given, given)
     }
 }
 
@@ -103,6 +107,7 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
     let configured = sync.url.is_some() || hooks.get("push").is_some();
     let transport = Fetch::new(sync.url.as_deref().unwrap_or_default(), sync.credentials, hooks);
     let defaults = Options::default();
+    let (batch, bulk) = sync.batch.or(defaults.batch, defaults.bulk);
     let options = Options {
         max_queue: o.max_queue.unwrap_or(defaults.max_queue),
         sync: configured,
@@ -111,8 +116,8 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
         poll_interval: sync.poll_interval.unwrap_or(defaults.poll_interval),
         timeout: sync.timeout.unwrap_or(defaults.timeout),
         max_attempts: sync.max_attempts,
-        batch: sync.batch.or(defaults.batch),
-        bulk: sync.batch.or(defaults.bulk),
+        batch,
+        bulk,
         ..defaults
     };
     let storage = Place { mode: journal.mode(), reason };

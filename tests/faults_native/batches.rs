@@ -2,6 +2,7 @@
 
 use crate::wire::*;
 use homing::engine::{Options, Verdict};
+use homing::transport::TransportError;
 
 #[test]
 fn f9_one_refused_of_fifty_is_a_dead_letter_and_the_others_are_applied() {
@@ -188,4 +189,37 @@ fn f11_a_disk_too_full_for_an_answer_keeps_what_became_of_the_writes_and_fetches
     d.sync(&farm).unwrap();
     assert_eq!((d.rows(), farm.server_rows()), (4, 4));
     farm.check_once();
+}
+
+/// How long draining 20,000 takes where what is larger than the app's limit does not get through, and how many pushes failed.
+fn drained(options: Options, act: fn() -> Act) -> (u32, usize) {
+    let farm = Farm::new(20);
+    let d = farm.device(options);
+    farm.pass(1_000);
+    d.wire.take();
+    d.wire.does(move |s| if s.records.len() > 500 { act() } else { Act::Slow(100) });
+    d.insert(names(6_000));
+    let mut ms: u32 = 0;
+    while d.pending() > 0 && ms < 3_600_000 {
+        farm.pass(500);
+        ms += 500;
+    }
+    let failed = d.wire.take().iter().filter(|s| s.records.len() > 500).count();
+    assert_eq!((farm.server_rows(), d.engine.status().dead_letters), (6_000, 0));
+    farm.check_once();
+    (ms, failed)
+}
+
+#[test]
+fn a_line_that_does_not_carry_large_requests_is_asked_to_once() {
+    let acts: [fn() -> Act; 4] = [|| http(413), || http(503), || Act::Fail(TransportError::Network("reset".into())), || Act::Hang];
+    for act in acts {
+        for max_attempts in [None, Some(1)] {
+            let options = || Options { max_attempts, ..Options::default() };
+            let (usual, _) = drained(Options { bulk: options().batch, ..options() }, act);
+            let (ms, failed) = drained(options(), act);
+            assert_eq!(failed, 1);
+            assert!(ms <= usual + 32_000, "{ms} ms instead of {usual}: a time-out and the wait after it");
+        }
+    }
 }

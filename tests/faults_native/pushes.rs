@@ -3,12 +3,17 @@
 
 use crate::wire::*;
 use futures_util::FutureExt;
+use homing::core::error::Code;
 use homing::core::journal::{Entry, decode};
+use homing::core::mutation::Mutation;
+use homing::core::plan::Intent;
 use homing::core::record::Key;
 use homing::core::replica::Limits;
 use homing::engine::{Options, Request};
+use homing::platform::Platform;
 use homing::storage::Journal;
 use homing::storage::memory::MemoryJournal;
+use homing::transport::TransportError;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -91,7 +96,7 @@ fn what_depends_on_a_batch_that_was_applied_goes_in_its_turn_and_edits_of_its_re
     let first = d.engine.read(|r| r.queue().map(|m| m.id.clone()).next()).unwrap();
     // Behind the first batch: one that depends on its first write, then others.
     let child = vec![(Arc::from("child"), r#"{"name":"child"}"#.into())];
-    let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: child };
+    let intent = Intent::Insert { collection: "flocks".into(), records: child };
     d.engine.write(Request { intents: vec![intent], depends_on: vec![first], ..Request::default() }).unwrap();
     d.insert((0..2 * BATCH).map(|n| format!("g{n}")));
     // And edits of what is under way, made while it is.
@@ -99,7 +104,7 @@ fn what_depends_on_a_batch_that_was_applied_goes_in_its_turn_and_edits_of_its_re
     d.wire.does(move |s| {
         if s.push && !edited.replace(true) {
             let set = vec![("name".to_owned(), serde_json::value::RawValue::from_string("\"edited\"".to_owned()).unwrap())];
-            let intent = homing::core::plan::Intent::Update { key: Key::new("flocks", "f0"), set, unset: vec![] };
+            let intent = Intent::Update { key: Key::new("flocks", "f0"), set, unset: vec![] };
             engine.write(Request { intents: vec![intent], ..Request::default() }).unwrap();
         }
         Act::Pass
@@ -145,17 +150,19 @@ fn another_tab_in_between_loses_nothing() {
     a.insert(names(4 * BATCH));
     farm.world.run(Box::pin(a.engine.durable()));
     // The other tab writes while each answer is on its way: the row that was to follow is stale.
-    let (other, n) = (b.engine.clone(), Cell::new(0));
+    let (this, other, n) = (a.engine.clone(), b.engine.clone(), Cell::new(0));
     let platform = b.platform.clone();
     a.wire.does(move |s| {
+        let leaves = |m: &Mutation| s.records.iter().any(|id| **id == *m.key.id);
+        assert!(this.read(|r| r.queue().filter(|m| leaves(m)).all(|m| m.attempted)), "what leaves is frozen");
         if s.push && n.get() < 4 {
             n.set(n.get() + 1);
             let (other, id) = (other.clone(), format!("b{}", n.get()));
-            homing::platform::Platform::spawn(
+            Platform::spawn(
                 &platform,
                 Box::pin(async move {
                     let record = (Arc::from(id.as_str()), r#"{"name":"b"}"#.into());
-                    let intent = homing::core::plan::Intent::Insert { collection: "flocks".into(), records: vec![record] };
+                    let intent = Intent::Insert { collection: "flocks".into(), records: vec![record] };
                     other.write(Request { intents: vec![intent], ..Request::default() }).unwrap();
                     other.durable().await;
                 }),
@@ -231,18 +238,26 @@ fn what_left_early_is_frozen_whenever_the_device_dies() {
 fn a_batch_that_was_made_ready_waits_for_its_turn_while_the_app_pauses() {
     let farm = Farm::new(407);
     let d = laden(&farm, 4 * BATCH);
-    let (engine, pushes) = (d.engine.clone(), Rc::new(Cell::new(0)));
+    let (engine, platform, pushes) = (d.engine.clone(), d.platform.clone(), Rc::new(Cell::new(0)));
     let seen = pushes.clone();
     d.wire.does(move |s| {
         seen.set(seen.get() + usize::from(s.push));
         if seen.get() == 2 {
-            engine.pause();
+            // By then the third is ready.
+            let (engine, later) = (engine.clone(), platform.clone());
+            Platform::spawn(
+                &platform,
+                Box::pin(async move {
+                    later.sleep(50).await;
+                    engine.pause();
+                }),
+            );
         }
-        Act::Slow(20)
+        Act::Slow(100)
     });
     let outcome = d.start();
     farm.pass(10_000);
-    assert_eq!(outcome.borrow().clone().unwrap().unwrap_err().code, homing::core::error::Code::Paused);
+    assert_eq!(outcome.borrow().clone().unwrap().unwrap_err().code, Code::Paused);
     assert_eq!((pushes.get(), d.pending()), (2, 2 * BATCH), "what was on its way is taken in, and nothing follows it");
     d.wire.does(|_| Act::Pass);
     d.engine.resume();
@@ -267,10 +282,10 @@ fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
         n.set(n.get() + usize::from(s.push));
         if s.push && n.get() == 2 {
             let (this, other, platform, later) = (this.clone(), other.clone(), platform.clone(), platform.clone());
-            homing::platform::Platform::spawn(
+            Platform::spawn(
                 &platform,
                 Box::pin(async move {
-                    homing::platform::Platform::sleep(&later, 1_000).await;
+                    later.sleep(1_000).await;
                     other.sync(false).await.unwrap();
                     this.catch_up().await.unwrap();
                 }),
@@ -285,4 +300,63 @@ fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
     let pushes = a.wire.take().into_iter().filter(|s| s.push && !s.records.is_empty()).count();
     assert_eq!((a.pending(), farm.server_rows(), pushes), (0, 4 * BATCH, 2));
     farm.check_once();
+}
+
+#[test]
+fn no_room_for_an_attempt_does_not_cost_the_answer_under_way() {
+    // The attempt alone, then the one that goes with the answer before.
+    for push in [2, 3] {
+        let farm = Farm::new(409);
+        let d = laden(&farm, 5 * BATCH);
+        let (journal, n) = (d.journal.clone(), Cell::new(0));
+        d.wire.does(move |s| {
+            n.set(n.get() + usize::from(s.push));
+            if n.get() == push {
+                journal.fail_next(Code::StorageFull);
+            }
+            Act::Terse(50)
+        });
+        d.sync(&farm).unwrap();
+        assert_eq!((d.pending(), farm.server_rows(), d.wire.take().len()), (0, 5 * BATCH, 5), "nothing is asked for twice, at push {push}");
+        farm.check_once();
+    }
+}
+
+#[test]
+fn what_was_attempted_ahead_and_not_sent_is_sent_for_the_first_time_later() {
+    let farm = Farm::new(410);
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, batched(), "farm", 0);
+    a.sync(&farm).unwrap();
+    a.insert(names(2 * BATCH));
+    farm.world.run(Box::pin(a.engine.durable()));
+    let b = farm.open(&journal.fork(), batched(), "farm", 0);
+    b.insert((0..2 * BATCH).map(|n| format!("b{n}")));
+    // What the other copy made with the same numbers it took back before it was ever sent.
+    let own: Vec<String> = (0..2 * BATCH).map(|n| format!("a{n}")).collect();
+    for id in &own {
+        a.insert([id.clone()]);
+    }
+    for id in own {
+        let intents = vec![Intent::Delete { key: Key::new("flocks", id) }];
+        a.engine.write(Request { intents, ..Request::default() }).unwrap();
+    }
+    let n = Cell::new(0);
+    b.wire.does(move |s| {
+        n.set(n.get() + usize::from(s.push));
+        if n.get() == 2 { Act::Fail(TransportError::Network("gone".into())) } else { Act::Pass }
+    });
+    b.sync(&farm).unwrap_err();
+    // The numbers are used up meanwhile.
+    a.sync(&farm).unwrap();
+    a.insert(["a-last".to_owned()]);
+    a.sync(&farm).unwrap();
+    b.wire.does(|_| Act::Pass);
+    b.sync(&farm).unwrap();
+    b.sync(&farm).unwrap();
+    assert_eq!(
+        (b.pending(), farm.server_rows(), b.engine.status().conflicts),
+        (0, 4 * BATCH + 1, 0),
+        "under new numbers, nothing to decide"
+    );
 }

@@ -3,10 +3,12 @@
 use crate::wire::*;
 use homing::core::authority::MemoryServer;
 use homing::core::error::Code;
+use homing::core::plan::Intent;
 use homing::core::replica::Replica;
-use homing::engine::Options;
+use homing::engine::{Options, Request};
 use homing::storage::Journal;
 use homing::storage::memory::MemoryJournal;
+use std::cell::Cell;
 
 fn head(farm: &Farm, journal: &MemoryJournal) -> u64 {
     farm.world.run(Box::pin(journal.load())).unwrap().head
@@ -244,4 +246,29 @@ fn whoever_asks_to_sync_gets_what_the_server_has_by_then_also_while_a_cycle_is_u
     assert_eq!(d.rows(), 1);
     // One cycle for all that came too late for the first.
     assert_eq!(d.wire.take().len(), 3);
+}
+
+/// R5 and *deps*: new numbers for everything, and what waited for something waits for it under its new one.
+#[test]
+fn a_copy_that_gets_new_numbers_keeps_what_waits_for_what() {
+    let farm = Farm::new(904);
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, manual(), "farm", 0);
+    a.sync(&farm).unwrap();
+    let b = farm.open(&journal.fork(), manual(), "farm", 0);
+    a.insert(names(2));
+    a.sync(&farm).unwrap();
+    let parent = b.insert(["parent".to_owned()]).mutations[0].as_ref().unwrap().first.clone();
+    let intents = vec![Intent::Insert { collection: "flocks".into(), records: vec![("child".into(), "{}".into())] }];
+    b.engine.write(Request { intents, depends_on: vec![parent], ..Request::default() }).unwrap();
+    // The first push tells that the numbers are another one's; the parent is refused under its new one.
+    let n = Cell::new(0);
+    b.wire.does(move |s| {
+        n.set(n.get() + usize::from(s.push));
+        if n.get() >= 2 { Act::Reject("parent") } else { Act::Pass }
+    });
+    b.sync(&farm).unwrap();
+    let status = b.engine.status();
+    assert_eq!((status.dead_letters, status.blocked, b.pending()), (1, 1, 1), "{status:?}");
+    assert_eq!(farm.server_rows(), 2);
 }

@@ -34,6 +34,8 @@ pub enum Act {
     Slow(u64),
     /// Another server than this database's answers.
     Scope(&'static str),
+    /// The answer takes that long, and brings no rows.
+    Terse(u64),
 }
 
 pub fn http(status: u16) -> Act {
@@ -123,6 +125,11 @@ impl Wire {
                 let answer = ask().await;
                 self.platform.sleep(ms).await;
                 answer
+            }
+            Act::Terse(ms) => {
+                let answer = ask().await;
+                self.platform.sleep(ms).await;
+                answer.map(|answer| SyncResponse { changes: Vec::new(), ..answer })
             }
             Act::Scope(scope) => ask().await.map(|answer| SyncResponse { scope: scope.into(), ..answer }),
             Act::Pass | Act::Reject(_) => ask().await,

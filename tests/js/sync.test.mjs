@@ -139,3 +139,39 @@ test('your own transport carries the protocol', async () => {
   }, JSON.parse(answerPage({})))
   assert.deepEqual(result, { asked: [['push', 1, 'secret', true]], status: 'applied', broken: [true, true] })
 })
+
+test('a large body leaves as a blob and arrives whole, also with a fresh token; a fetch of the app is given text', async () => {
+  const before = server.requests.length
+  let large = 0
+  server.answer((asked) => (asked.mutations.length === 400 && large++ % 2 === 0 ? { status: 401, body: '{"error":{"code":"unauthorized","message":"old"}}' } : answerPage({ asked })))
+  const seen = await page.evaluate(async ({ url, worker }) => {
+    const kinds = []
+    const original = globalThis.fetch
+    const records = Array.from({ length: 400 }, (_, n) => ({ id: `r${n}`, note: 'ä€🐔'.repeat(50) }))
+    const kind = ({ body }) => (typeof body === 'string' ? 'text' : body?.constructor.name)
+    const run = async (platform) => {
+      const db = await openDatabase({ name: `body-${crypto.randomUUID()}`, platform, sync: { url, auto: false, getToken: async ({ refresh }) => (refresh ? 'fresh' : 'stale') } })
+      await db.collection('c').insert({ id: 'small' })
+      await db.sync()
+      await db.collection('c').insertMany(records)
+      await db.sync()
+      const pending = db.status.getSnapshot().pending
+      await db.wipe({ discardPending: true })
+      return pending
+    }
+    globalThis.fetch = (address, init) => (kinds.push(kind(init)), original(address, init))
+    const own = await run(undefined)
+    globalThis.fetch = original
+    // In a worker it is the worker's fetch.
+    const browsers = worker ? null : kinds.splice(0)
+    kinds.length = 0
+    const given = await run({ fetch: (address, init) => (kinds.push(kind(init)), original(address, init)) })
+    return { pending: [own, given], browsers, apps: [...new Set(kinds)] }
+  }, { url: server.url, worker: process.env['HOMING_WORKER'] === '1' })
+  assert.deepEqual(seen.pending, [0, 0])
+  if (seen.browsers !== null) assert.ok(seen.browsers.includes('Blob') && seen.browsers.includes('text'), seen.browsers)
+  assert.deepEqual(seen.apps.filter((kind) => kind !== undefined), ['text'])
+  const bodies = server.requests.slice(before).filter(({ mutations }) => mutations.length === 400)
+  assert.equal(bodies.length, 4)
+  for (const { mutations } of bodies) assert.ok(mutations.every(({ record }, n) => record.id === `r${n}` && record.note === 'ä€🐔'.repeat(50)))
+})

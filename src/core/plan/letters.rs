@@ -153,7 +153,7 @@ pub(super) fn discard_queued(replica: &Replica, id: &MutationId) -> Result<Plan>
     let later: Vec<&Mutation> = going.iter().filter(|m| m.op == Op::Create).flat_map(|m| replica.pending_of(&m.key)).collect();
     going.extend(later.into_iter().filter(|l| !going.iter().any(|m| m.id == l.id)).collect::<Vec<_>>());
     if going.iter().any(|m| m.attempted) {
-        return Err(Error::new(Code::Blocked, "this mutation was sent; whether it took effect is not known yet"));
+        return Err(Error::new(Code::Blocked, "this mutation may have been sent; whether it took effect is not known yet"));
     }
     let stays = |id: &MutationId| !going.iter().any(|m| m.id == *id);
     let needs = |other: &&Mutation| stays(&other.id) && other.depends_on.iter().any(|d| !stays(d));

@@ -14,7 +14,7 @@ export class Asks {
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   #asks = 0
 
-  constructor(names: readonly AskName[], post: (message: FromWorker) => void) {
+  constructor(names: readonly AskName[], blobs: boolean, post: (message: FromWorker) => void) {
     this.#post = post
     const all: Required<Pick<Hooks, AskName>> = {
       getToken: (refresh) => this.#ask('getToken', [refresh]),
@@ -29,7 +29,7 @@ export class Asks {
     }
     this.hooks = Object.fromEntries(names.map((name) => [name, all[name]]))
     if (typeof CompressionStream === 'function') this.hooks.gzip = gzip
-    if (!names.includes('fetch')) this.hooks.blob = blob
+    if (blobs) this.hooks.blob = blob
   }
 
   hear(message: Told): void {

@@ -29,7 +29,7 @@ class Host {
 
   constructor(opening: Opening) {
     this.#opening = opening
-    this.#asks = new Asks(opening.asks, (message) => this.#post(message))
+    this.#asks = new Asks(opening.asks, opening.blobs, (message) => this.#post(message))
     opening.port.onmessage = ({ data }: MessageEvent<readonly ToWorker[]>) => this.#hear(data)
     this.#hearClock(opening.now)
   }

@@ -17,6 +17,8 @@ export interface Opening {
   /** Functions that the app gave: the worker asks the page. */
   readonly asks: readonly AskName[]
   readonly logs: boolean
+  /** Whether large bodies may leave as blobs; a worker does not see what the page is controlled by. */
+  readonly blobs: boolean
   /** Collections whose ids the server gives. */
   readonly remapped: readonly string[]
   /** What the app's clock says, and a number of its randomness, where it brought its own. */
