@@ -11,26 +11,11 @@ interface Pile { below: Slot | undefined; steps: Waiting[] }
 /** What became of a record for those who look; null: nothing. */
 export type Kind = 'added' | 'updated' | 'removed' | null
 
-/** Rows as they came, one per line, and their ids in the same order. */
-export interface Piece { readonly ids: string; readonly texts: string }
-
 export class Mirror {
-  /** Of the first reading, and not looked at so far: taking everything apart at once would keep the page from answering. */
-  #unread: Piece[] = []
-  #read = new Map<string, Slot>()
-  #deleted = new Set<string>()
-  readonly #piles = new Map<string, Pile>()
-
   /** In order, tombstones included. */
-  get #rows(): Map<string, Slot> {
-    while (this.readOn());
-    return this.#read
-  }
-
-  get #dead(): Set<string> {
-    while (this.readOn());
-    return this.#deleted
-  }
+  #rows = new Map<string, Slot>()
+  #dead = new Set<string>()
+  readonly #piles = new Map<string, Pile>()
 
   get count(): number {
     return this.#rows.size - this.#dead.size
@@ -94,31 +79,17 @@ export class Mirror {
     return this.#show(id, onTop(pile, id))
   }
 
-  /** Rows of the first reading. */
-  fill(piece: Piece): void {
-    this.#unread.push(piece)
-  }
-
-  /** Takes a piece of the first reading apart; whether there was one. */
-  readOn(): boolean {
-    const piece = this.#unread.shift()
-    if (piece === undefined) return false
-    const texts = piece.texts.split('\n')
-    piece.ids.split('\n').forEach((id, at) => this.#keep(id, texts[at] ?? ''))
-    return true
-  }
-
-  #keep(id: string, text: string): void {
-    this.#read.set(id, text)
-    if (isDead(text)) this.#deleted.add(id)
+  /** A row of the first reading: nobody looks yet. */
+  fill(id: string, text: string): void {
+    this.#rows.set(id, text)
+    if (isDead(text)) this.#dead.add(id)
   }
 
   /** All there is, instead of what was; what was written here stays on top. */
   replace(rows: Iterable<readonly [string, string]>): void {
-    this.#unread = []
-    this.#read = new Map()
-    this.#deleted = new Set()
-    for (const [id, text] of rows) this.#keep(id, text)
+    this.#rows = new Map()
+    this.#dead = new Set()
+    for (const [id, text] of rows) this.fill(id, text)
     for (const [id, pile] of this.#piles) {
       pile.below = this.#rows.get(id)
       this.#show(id, onTop(pile, id))
@@ -135,7 +106,7 @@ export class Mirror {
       if (to !== undefined) rows.set(to, slot)
       else if (!arrived.has(id)) rows.set(id, slot)
     }
-    this.#read = rows
+    this.#rows = rows
     for (const [from, to] of pairs) {
       if (this.#dead.delete(from)) this.#dead.add(to)
       const pile = this.#piles.get(from)

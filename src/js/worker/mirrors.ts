@@ -3,7 +3,7 @@
 
 import type { Change } from '../engine.js'
 import type { Touched } from './batch.js'
-import { Mirror, type Kind, type Piece } from './mirror.js'
+import { Mirror, type Kind } from './mirror.js'
 import type { RowsNews } from './protocol.js'
 
 type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']> }
@@ -11,7 +11,7 @@ type Changed = { collection: string; source: Change['source']; added: string[]; 
 export class Mirrors {
   readonly #mirrors = new Map<string, Mirror>()
   /** Rows that came ahead of the news that they belong to. */
-  #pieces: Piece[] = []
+  #pieces: { readonly collection: string; readonly ids: readonly string[]; readonly texts: readonly string[] }[] = []
   readonly #now = new Map<string, string>()
   readonly #first = new Map<string, string>()
   #changes: Changed[] = []
@@ -54,29 +54,21 @@ export class Mirrors {
   }
 
   /** Rows of the opening: they are there at once. */
-  fill(collection: string, piece: Piece): void {
-    this.of(collection).fill(piece)
-  }
-
-  /** Takes some of them apart, before anybody waits for it; whether there were any. */
-  readOn(): boolean {
-    for (const mirror of this.#mirrors.values()) if (mirror.readOn()) return true
-    return false
+  fill(collection: string, ids: readonly string[], texts: readonly string[]): void {
+    const mirror = this.of(collection)
+    ids.forEach((id, at) => mirror.fill(id, texts[at] ?? ''))
   }
 
   /** Rows that wait until they are complete. */
-  keep(piece: Piece): void {
-    this.#pieces.push(piece)
+  keep(collection: string, ids: readonly string[], texts: readonly string[]): void {
+    this.#pieces.push({ collection, ids, texts })
   }
 
   /** Takes in what happened to a collection; its rows were kept before. */
   take({ collection, source, all, pieces, gone, renamed }: RowsNews): void {
     const mirror = this.of(collection)
     const taken = this.#pieces.splice(0, pieces)
-    const rows = taken.flatMap(({ ids, texts }) => {
-      const lines = texts.split('\n')
-      return ids.split('\n').map((id, at) => [id, lines[at] ?? ''] as const)
-    })
+    const rows = taken.flatMap(({ ids, texts }) => ids.map((id, at) => [id, texts[at] ?? ''] as const))
     const change: Changed = { collection, source, added: [], updated: [], removed: [] }
     if (renamed !== undefined) {
       for (const [from, to] of renamed) {

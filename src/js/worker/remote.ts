@@ -324,15 +324,14 @@ export class Remote implements Engine {
     if (this.#over !== null) return
     switch (message.kind) {
       case 'piece':
-        // Before it is open nobody looks: no need to keep the rows until they are complete.
-        return this.#opened === null ? this.#mirrors.keep(message) : this.#mirrors.fill(message.collection, message)
+        return this.#takePiece(message.collection, message.ids.split('\n'), message.texts.split('\n'))
       case 'news':
         return this.#takeNews(message)
       case 'opened':
         this.#made = message
         this.#opened?.resolve()
         this.#opened = null
-        return this.#readOn()
+        return
       case 'failed':
         return this.fail(fromDetail(message.error))
       case 'answer':
@@ -356,9 +355,10 @@ export class Remote implements Engine {
     }
   }
 
-  /** Takes what was read apart bit by bit, while the page has nothing else to do. */
-  #readOn(): void {
-    whenIdle(() => { if (this.#over === null && this.#mirrors.readOn()) this.#readOn() })
+  #takePiece(collection: string, ids: readonly string[], texts: readonly string[]): void {
+    // Before it is open nobody looks: no need to keep the rows until they are complete.
+    if (this.#opened === null) this.#mirrors.keep(collection, ids, texts)
+    else this.#mirrors.fill(collection, ids, texts)
   }
 
   #takeNews(news: News): void {
@@ -394,10 +394,4 @@ export class Remote implements Engine {
     const { skewMs } = JSON.parse(this.#texts.metrics) as { skewMs?: number | null }
     return skewMs ?? 0
   }
-}
-
-function whenIdle(work: () => void): void {
-  // Safari has none.
-  if (typeof requestIdleCallback === 'function') requestIdleCallback(work)
-  else setTimeout(work)
 }
