@@ -119,8 +119,13 @@ mod tests {
                     batch.reset();
                 }
                 (true, n) => {
-                    batch.failed(&some, n > Options::default().batch.mutations);
-                    if poison { batch.suspect(&some) } else { batch.too_large(&some) }
+                    let over = n > Options::default().batch.mutations;
+                    batch.failed(&some, over);
+                    match poison {
+                        true if !over => batch.suspect(&some),
+                        true => {}
+                        false => batch.too_large(&some),
+                    }
                 }
             }
         }

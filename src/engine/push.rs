@@ -229,7 +229,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// A batch as a whole did not work: is it the batch, or the server? Whether there is more to do at once.
     async fn push_failed(&self, batch: Vec<MutationId>, failure: TransportError, report: &mut SyncReport) -> Step<bool> {
         self.check_say()?;
-        let (times, single, offline) = {
+        let (times, single, over, offline) = {
             let mut memory = self.inner.memory.borrow_mut();
             memory.in_flight.clear();
             let offline = memory.offline(Some(&failure));
@@ -238,7 +238,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 // No attempt is used up by a network that is not there, or by trying more than the app asked for.
                 batch.iter().for_each(|id| _ = memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1)));
             }
-            (memory.batch.failed(&batch, over), memory.indivisible(&batch), offline)
+            (memory.batch.failed(&batch, over), memory.indivisible(&batch), over, offline)
         };
         if offline {
             return Err(failure.into());
@@ -263,7 +263,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return match single {
                     true => self.give_up(&batch, "poison", &failure, report).await.map(|()| true),
                     false => {
-                        self.inner.memory.borrow_mut().batch.suspect(&batch);
+                        // Where it was more than the app's limit, perhaps that.
+                        if !over {
+                            self.inner.memory.borrow_mut().batch.suspect(&batch);
+                        }
                         Ok(true)
                     }
                 };

@@ -212,7 +212,8 @@ fn drained(options: Options, act: fn() -> Act) -> (u32, usize) {
 
 #[test]
 fn a_line_that_does_not_carry_large_requests_is_asked_to_once() {
-    let acts: [fn() -> Act; 4] = [|| http(413), || http(503), || Act::Fail(TransportError::Network("reset".into())), || Act::Hang];
+    let acts: [fn() -> Act; 5] =
+        [|| http(413), || http(400), || http(503), || Act::Fail(TransportError::Network("reset".into())), || Act::Hang];
     for act in acts {
         for max_attempts in [None, Some(1)] {
             let options = || Options { max_attempts, ..Options::default() };
