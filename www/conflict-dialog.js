@@ -82,9 +82,10 @@ export function createConflictDialog({ db, notices, root }) {
   }
 
   dialog.addEventListener('close', () => {
+    const decided = current !== null && !waiting().some(({ id }) => id === current.id)
     current = null
-    // The row with the button that opened it goes with the decision.
-    if (document.activeElement === document.body) back?.focus()
+    // The row with the button that opened it goes with the decision, at once or in a moment.
+    if (decided || document.activeElement === document.body) back?.focus()
     back = null
     showNext()
   })

@@ -3,7 +3,7 @@
 //! Order of things, each for a reason: an `attempt` entry is durable before a request leaves (rule *freeze*); an answer
 //! is one entry with its rows, results and cursor; a client that never heard the server's clock pulls before its first
 //! push. Not here: batches (`push`), pages (`pull`), what a request says and what an answer means (`sync`), whether a cycle may start
-//! (`gate`), what its end means for the state (`conclude`).
+//! (`gate`), whose turn it is (`turn`), what its end means for the state (`conclude`).
 
 use super::{Engine, Event, State, SyncReport};
 use crate::core::error::{Code, Error, Result};
@@ -97,27 +97,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return outcome;
             }
         }
-        let outcome = self.in_turn(full, asked).await;
+        let outcome = self.in_turn_to_send(full, asked).await;
         self.inner.cycles.set(self.inner.cycles.get() + 1);
         *self.inner.last_cycle.borrow_mut() = Some(outcome.clone());
         outcome
     }
 
-    /// One tab sends at a time. Which one does is of no importance to the data: it is to the server, and to the battery.
-    async fn in_turn(&self, full: bool, asked: bool) -> Result<SyncReport> {
-        self.may_start(asked).await?;
-        let turn = self.inner.platform.turn().await;
-        if turn.is_some() {
-            // While it waited the app may have paused, and another tab has sent.
-            self.may_start(asked).await?;
-            if !self.will_attempt() {
-                self.catch_up().await?;
-            }
-        }
-        self.whole_cycle(full).await
-    }
-
-    async fn whole_cycle(&self, full: bool) -> Result<SyncReport> {
+    pub(super) async fn whole_cycle(&self, full: bool) -> Result<SyncReport> {
         let started = self.steady();
         let bytes = self.inner.transport.bytes();
         let mut report = SyncReport::default();
@@ -151,7 +137,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     /// Whether something goes out for the first time: the attempt is appended, and so finds what other tabs appended.
-    fn will_attempt(&self) -> bool {
+    pub(super) fn will_attempt(&self) -> bool {
         let memory = self.inner.memory.borrow();
         let picked = memory.pick(memory.batch.limits(&self.inner.options), self.steady(), &[]);
         memory.replica.standing().offset.is_some() && picked.iter().any(|(_, attempted)| !attempted)
@@ -176,9 +162,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
         loop {
             self.check_say()?;
+            self.keep_turn().await?;
             let known = self.read(|r| r.standing().offset.is_some());
             let attempt = if known { self.attempt().await? } else { None };
             self.check_say()?;
+            if !self.has_turn().await {
+                continue;
+            }
             let more = match attempt {
                 None => self.pull(report).await?,
                 Some(attempt) => self.push(attempt, report).await?,

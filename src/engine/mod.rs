@@ -28,6 +28,7 @@ mod report;
 mod schedule;
 mod steady;
 mod sync;
+mod turn;
 mod view;
 mod write;
 
@@ -194,6 +195,7 @@ struct Inner<J, T, P> {
     requests: Cell<u64>,
     /// The run that the cycle under way began in.
     cycle_run: Cell<u64>,
+    turn_to_send: RefCell<Option<turn::Held>>,
     steady: steady::Steady,
     last_cycle: RefCell<Option<Result<SyncReport>>>,
     wake: schedule::Wake,
@@ -256,6 +258,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             cycles: Cell::new(0),
             requests: Cell::new(0),
             cycle_run: Cell::new(0),
+            turn_to_send: RefCell::new(None),
             steady: steady::Steady::default(),
             last_cycle: RefCell::new(None),
             wake: schedule::Wake::default(),

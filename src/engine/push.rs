@@ -97,7 +97,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Err(Failure::Transport(failure)) => return self.push_failed(ids, failure, report).await,
                 Err(failure) => return Err(failure),
             };
-            let goes_on = self.goes_on(&answered);
+            let goes_on = self.goes_on(&answered) && self.has_turn().await;
             outgoing = match ready.filter(|next| goes_on && self.check_say().is_ok() && self.is_as_attempted(next)) {
                 Some(Outgoing { ids, request }) => {
                     let cursor = Some(answered.answer.cursor.clone());

@@ -91,6 +91,8 @@ export interface Hooks {
   appended(head: number): void
   /** Resolves to the function that ends the turn to send. */
   turn?(): Promise<(() => void) | null>
+  /** Whether the turn given last is still this engine's. */
+  turnLasts?(): boolean | Promise<boolean>
   /** What became of the connection. */
   gone?(how: 'closed' | 'deleted' | 'outdated'): void
   fetch(url: string, init: RequestInit): Promise<Response>

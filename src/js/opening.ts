@@ -83,6 +83,7 @@ async function startOn(session: Session, early: EarlyReading | null, options: An
   const hooks: Hooks = {
     ...makeHooks(options, { touch: () => session.touch(), appended: (head) => tabs.tell(head), ended: session.ended }),
     turn: () => tabs.turns.take(),
+    turnLasts: () => tabs.turns.lasts(),
     gone: (how) => session.gone(how),
   }
   const { name, adopts } = declaration

@@ -13,6 +13,8 @@ export class Turns {
   readonly #ended: AbortSignal
   /** Ends the turn that this tab has. */
   #end: (() => void) | null = null
+  /** When this tab gave a sign of life last. */
+  #beaten = 0
   /** Waits on, because the holder is alive. */
   #wait: (() => void) | null = null
 
@@ -73,9 +75,26 @@ export class Turns {
     this.#end?.()
   }
 
-  #have(release: () => void): () => void {
+  /** Whether the turn that was taken last is this tab's still. */
+  lasts(): boolean {
+    if (this.#end === null) return false
+    if (performance.now() - this.#beaten < PATIENCE_MS) {
+      this.#live()
+      return true
+    }
+    // It slept, and others need not have waited: even if the browser has not said yet that one of them has the turn.
+    this.#end()
+    return false
+  }
+
+  #live(): void {
+    this.#beaten = performance.now()
     this.#beat()
-    const beating = setInterval(this.#beat, BEAT_MS)
+  }
+
+  #have(release: () => void): () => void {
+    this.#live()
+    const beating = setInterval(() => this.lasts(), BEAT_MS)
     const end = (): void => {
       clearInterval(beating)
       if (this.#end === end) this.#end = null

@@ -31,6 +31,10 @@ pub trait Platform: 'static {
     fn turn(&self) -> LocalBoxFuture<'static, Option<Turn>> {
         Box::pin(std::future::ready(None))
     }
+    /// Whether the turn that was given last is still this one's; if so, others hear that it is alive.
+    fn turn_lasts(&self) -> LocalBoxFuture<'static, bool> {
+        Box::pin(std::future::ready(true))
+    }
     /// A line for the app's logger.
     fn log(&self, entry: &Log<'_>);
 }

@@ -135,6 +135,16 @@ impl Platform for Web {
             Some(Turn(Box::new(Ending(over))))
         })
     }
+    fn turn_lasts(&self) -> LocalBoxFuture<'static, bool> {
+        let said = self.hooks.get("turnLasts").and_then(|ask| ask.call0(&JsValue::NULL).ok());
+        Box::pin(async move {
+            match said {
+                // A page's engine is told at once, a worker's after a message.
+                Some(said) if said.as_bool().is_none() => JsFuture::from(Promise::resolve(&said)).await.is_ok_and(|said| said.is_truthy()),
+                said => said.is_none_or(|said| said.is_truthy()),
+            }
+        })
+    }
     fn log(&self, entry: &Log<'_>) {
         if self.hooks.get("log").is_some() {
             let line = serde_json::json!({

@@ -104,6 +104,35 @@ test('F17: the tab that is sending freezes: another one sends before long; the l
   await assertOnce('f17', ['held', 'other'])
 }))
 
+for (const worker of [false, true]) test(`F17: a tab that slept through its turn sends nothing before it has it again${worker ? ', in worker mode' : ''}`, { timeout: 180_000 }, withTabs(`f17-slept-${worker}`, 2, async ({ tabs }) => {
+  const [sleeper, other] = tabs
+  const ids = Array.from({ length: 2000 }, (_, n) => `n${n}`)
+  relay.reset()
+  const first = relay.holdNext()
+  await sleeper.evaluate(async (ids) => {
+    await window.db.sync()
+    await window.facts.insertMany(ids.map((id) => ({ id })))
+    window.syncing = window.db.sync().then(() => 'done', (error) => error.code)
+  }, ids)
+  const answerSleeper = await first
+  const thaw = await freeze(sleeper)
+  const second = relay.holdNext()
+  await other.evaluate(() => { window.syncing = window.db.sync().then(() => 'done', (error) => error.code) })
+  const answerOther = await second
+  assert.deepEqual(relay.tabs(), [0, 1])
+  answerSleeper()
+  await thaw()
+  const isWaiting = () => other.evaluate(async () => (await navigator.locks.query()).pending.some(({ name }) => name.startsWith('homing:turn:')))
+  while (relay.tabs().length === 2 && !await isWaiting()) await pause(5)
+  assert.deepEqual(relay.tabs(), [0, 1], 'it waits for its turn')
+  answerOther()
+  for (const tab of tabs) {
+    assert.equal(await tab.evaluate(() => window.syncing), 'done')
+    assert.equal(await tab.evaluate(() => window.db.status.getSnapshot().pending), 0)
+  }
+  await assertOnce(`f17-slept-${worker}`, ids)
+}, { worker }))
+
 test('F17: the tab that is sending is killed: the turn is free at once', { timeout: 180_000 }, withTabs('f17-killed', 2, async ({ tabs }) => {
   const [sender, other] = tabs
   const held = relay.holdNext()
@@ -215,7 +244,7 @@ test('F19: without Web Locks, BroadcastChannel, persist and randomUUID two tabs 
 }))
 
 /** Opens the database `name` in so many tabs of one browser; `open` is another device. */
-function withTabs(name, count, work, { without } = {}) {
+function withTabs(name, count, work, { without, worker = false } = {}) {
   return async (t) => {
     const browser = await launchBrowser()
     const others = []
@@ -224,10 +253,10 @@ function withTabs(name, count, work, { without } = {}) {
       if (without !== undefined) await browser.context.addInitScript(without)
       const openIn = async (context, n = count) => {
         const page = await whenReady(await context.open(site.url))
-        await page.evaluate(async ({ name, url, token }) => {
-          window.db = await window.homing.openDatabase({ name, sync: { url, debounce: 50, auto: false, getToken: async () => token } })
+        await page.evaluate(async ({ name, url, token, worker }) => {
+          window.db = await window.homing.openDatabase({ name, worker, sync: { url, debounce: 50, auto: false, getToken: async () => token } })
           window.facts = window.db.collection('facts')
-        }, { name, url: `${relay.url}/t${n}/api/v1/sync/delta`, token })
+        }, { name, url: `${relay.url}/t${n}/api/v1/sync/delta`, token, worker })
         return page
       }
       const tabs = []
@@ -288,6 +317,8 @@ async function startRelay(target) {
   return {
     url: `http://127.0.0.1:${relay.address().port}`,
     reset: () => { pushes = [] },
+    /** Of which tab each push was. */
+    tabs: () => pushes.map(({ tab }) => tab),
     /** A tab that was killed may have left a push under way: its last one is not counted among those at once. */
     counts({ killed }) {
       const left = pushes.findLast(({ tab }) => tab === killed)

@@ -46,7 +46,7 @@ export class Answers {
   }
 
   async #run(ask: number, name: AskName, args: readonly unknown[], signal: AbortSignal): Promise<unknown> {
-    const { getToken, headers, push, pull, fetch, turn } = this.#hooks
+    const { getToken, headers, push, pull, fetch, turn, turnLasts } = this.#hooks
     switch (name) {
       case 'getToken': {
         const token: unknown = await getToken?.(args[0] === true)
@@ -63,6 +63,8 @@ export class Answers {
         if (over !== null) this.#turns.set(ask, over)
         return over !== null
       }
+      case 'turnLasts':
+        return turnLasts?.()
       case 'fetch':
         return carry(await fetch(String(args[0]), { ...args[1] as Init, signal }))
     }

@@ -25,6 +25,7 @@ export class Asks {
         const ask = this.#asks + 1
         return await this.#ask<boolean>('turn', []) ? () => this.#post({ kind: 'turnOver', ask }) : null
       },
+      turnLasts: () => this.#ask('turnLasts', []),
       fetch: async (url, { signal, ...init }) => open(await this.#ask<Carried | null>('fetch', [url, init], signal)),
     }
     this.hooks = Object.fromEntries(names.map((name) => [name, all[name]]))

@@ -30,7 +30,7 @@ export interface Opening {
 }
 
 /** Functions of the app that the engine waits for. */
-export type AskName = 'getToken' | 'headers' | 'push' | 'pull' | 'fetch' | 'turn'
+export type AskName = 'getToken' | 'headers' | 'push' | 'pull' | 'fetch' | 'turn' | 'turnLasts'
 /** Calls that answer later. */
 export type CallName = 'load' | 'purge' | 'sync' | 'catchUp' | 'durable' | 'close' | 'destroy'
 /** Calls that nobody waits for. */

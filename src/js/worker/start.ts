@@ -110,7 +110,7 @@ function forbidden(why: string | undefined, cause?: unknown): HomingError {
 
 /** Without functions of the app the worker does everything itself. */
 function asksOf(hooks: Hooks, { platform }: AnyOptions): AskName[] {
-  const names: AskName[] = ['getToken', 'headers', 'push', 'pull', 'fetch', 'turn']
+  const names: AskName[] = ['getToken', 'headers', 'push', 'pull', 'fetch', 'turn', 'turnLasts']
   return names.filter((name) => hooks[name] !== undefined && (name !== 'fetch' || platform?.fetch !== undefined))
 }
 
