@@ -6,9 +6,8 @@
  * Only for databases whose every record is an unsent create.
  *
  * @param {string} name of the IndexedDB database
- * @returns {Promise<{ ids: string[], entries: number, rows: number, compacted: number, segments: number, left: number, absent: string[], refused: number }>}
- *   `left`: segments that count for nothing; `absent`: those that should be there; `refused`: how often the browser
- *   did not open the database
+ * @returns {Promise<{ ids: string[], entries: number, rows: number, compacted: number, segments: number, left: number, absent: string[] }>}
+ *   `left`: segments that count for nothing; `absent`: those that should be there
  */
 export async function readRaw(name) {
   const settle = (request) => new Promise((resolve, reject) => {
@@ -16,16 +15,9 @@ export async function readRaw(name) {
     request.onerror = () => reject(request.error)
   })
   const found = await indexedDB.databases()
-  const nothing = { ids: [], entries: 0, rows: 0, compacted: 0, segments: 0, left: 0, absent: [], refused: 0 }
+  const nothing = { ids: [], entries: 0, rows: 0, compacted: 0, segments: 0, left: 0, absent: [] }
   if (!found.some((database) => database.name === name)) return nothing
-  // A browser that was killed may refuse at first, until it has put its store in order: how often is told.
-  let refused = 0
-  const open = () => settle(indexedDB.open(name)).catch(async (error) => {
-    if (error.name !== 'UnknownError' || ++refused > 50) throw error
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    return open()
-  })
-  const connection = await open()
+  const connection = await settle(indexedDB.open(name))
   try {
     if (!connection.objectStoreNames.contains('journal')) return nothing
     const transaction = connection.transaction(['journal', 'segments', 'meta'])
@@ -48,7 +40,7 @@ export async function readRaw(name) {
     const named = Object.entries(JSON.parse(mark ?? '{}')).map(([name, token]) => ({ name, at: places.indexOf(`${name}@${token}`) }))
     const absent = named.filter(({ at }) => at < 0).map(({ name }) => name)
     for (const { name, at } of named) if (at >= 0 && name.startsWith('q')) take(decoder.decode(stored[at]), ({ entries: list }) => list)
-    return { ids, entries, rows: rows.length, compacted: compacted ?? 0, segments: named.length, left: stored.length - named.length + absent.length, absent, refused }
+    return { ids, entries, rows: rows.length, compacted: compacted ?? 0, segments: named.length, left: stored.length - named.length + absent.length, absent }
   } finally {
     connection.close()
   }

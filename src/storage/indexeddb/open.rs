@@ -41,8 +41,8 @@ const PAUSES: [u32; 3] = [100, 400, 1_500];
 
 /// A connection to the database as it is, at whatever version; `None` where there is none.
 ///
-/// A browser that was killed may refuse at first, until it has put its store in order: without asking again a page would go on in
-/// another storage, beside its data.
+/// A browser may refuse at first for a reason that passes: without asking again a page would go on in another storage, beside its data.
+/// Chromium does where a kill has damaged its log: it deletes all that the origin has, and opens a new database when asked again.
 pub(super) async fn find(name: &str) -> Result<Option<IdbDatabase>> {
     for pause in PAUSES {
         match find_now(name).await {
