@@ -15,7 +15,7 @@ const ARGS = [
 ]
 
 /**
- * Starts Chromium on a profile; resolves to `{ context, kill }`. `kill` sends SIGKILL to the whole group and resolves when every
+ * Starts Chromium on a profile; resolves to `{ context, kill, quit }`. `kill` sends SIGKILL to the whole group and resolves when every
  * process of it is gone: one that is still ending may hold the lock of a database, and the next browser would not get in.
  *
  * @param {string} profile the user data folder
@@ -34,13 +34,21 @@ export async function startChromium(profile) {
     child.once('exit', (code, signal) => reject(new Error(`Chromium ended with ${code ?? signal} before it listened`)))
   })
   const browser = await chromium.connectOverCDP(endpoint)
+  const kill = async () => {
+    killGroup(child.pid)
+    await gone
+    while ((await livingOf(child.pid)).length > 0) await pause(5)
+    process.off('exit', end)
+  }
   return {
     context: browser.contexts()[0],
-    async kill() {
-      killGroup(child.pid)
+    kill,
+    /** Ends it as a user does: then what `localStorage` holds is on the disk, too. */
+    async quit() {
+      const session = await browser.newBrowserCDPSession()
+      await session.send('Browser.close')
       await gone
-      while ((await livingOf(child.pid)).length > 0) await pause(5)
-      process.off('exit', end)
+      await kill()
     },
   }
 }

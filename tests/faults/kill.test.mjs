@@ -11,7 +11,7 @@
 // profile: that browser would delete everything. It is counted and told, and rare; nothing else is forgiven.
 
 import assert from 'node:assert/strict'
-import { mkdtemp } from 'node:fs/promises'
+import { appendFile, mkdtemp, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ import { removeProfile } from '../support/browser.mjs'
 import { startServer } from '../support/server.mjs'
 import { serveBarePage, whenReady } from './bare-page.mjs'
 import { startChromium } from './chromium-process.mjs'
-import { goesOnBehindACut, isDamaged, readLogs } from './leveldb-log.mjs'
+import { findLogs, goesOnBehindACut, isDamaged } from './leveldb-log.mjs'
 import { readRaw } from './raw-rows.mjs'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 50)
@@ -117,7 +117,7 @@ test('the browser writing on behind a cut record is told from a record that a ki
   } finally {
     await kill()
   }
-  const [log] = await readLogs(profile)
+  const log = await readFile((await findLogs(profile))[0])
   await removeProfile(profile)
   assert.ok(log.length > 1000)
   assert.equal(goesOnBehindACut(log), false)
@@ -128,15 +128,54 @@ test('the browser writing on behind a cut record is told from a record that a ki
   for (const kept of [first + 7, first + 8]) assert.equal(goesOnBehindACut(Buffer.concat([log.subarray(0, kept), log])), true, `written on after ${kept}`)
 })
 
+test('a browser that deletes everything because a kill has damaged its log: the app is told, and what the server has comes back', { timeout: 120_000 }, async () => {
+  const server = await startServer({ schema: 'src/schemas/egglogu.schema.json' })
+  const profile = await newProfile()
+  const run = async (work) => {
+    const { page, quit } = await openPage(profile)
+    try {
+      return await page.evaluate(work, { name: 'wiped', url: server.url, token: await server.token('wiped') })
+    } finally {
+      await quit()
+    }
+  }
+  try {
+    await run(async ({ name, url, token }) => {
+      const db = await window.homing.openDatabase({ name, sync: { url, auto: false, getToken: async () => token } })
+      await db.collection('facts').insert({ id: 'sent' })
+      await db.sync()
+      await db.collection('facts').insert({ id: 'unsent' })
+    })
+    const [log] = await findLogs(profile)
+    const bytes = await readFile(log)
+    await appendFile(log, Buffer.concat([bytes.subarray(0, 7), bytes]))
+    assert.equal(await isDamaged(profile), true)
+    const seen = await run(async ({ name, url, token }) => {
+      const db = await window.homing.openDatabase({ name, sync: { url, auto: false, getToken: async () => token } })
+      const told = new Promise((resolve) => db.addEventListener('storage', ({ detail }) => resolve(detail)))
+      const facts = db.collection('facts')
+      const before = facts.count()
+      const { lost, durable, reason } = await told
+      await facts.insert({ id: 'after' })
+      await db.sync()
+      return { before, lost, durable, told: typeof reason, mode: db.status.getSnapshot().storage.mode, rows: facts.list().map(({ id }) => id).sort() }
+    })
+    assert.deepEqual(seen, { before: 0, lost: true, durable: true, told: 'string', mode: 'indexeddb', rows: ['after', 'sent'] })
+  } finally {
+    await server.stop()
+    await removeProfile(profile)
+  }
+})
+
 function newProfile() {
   return mkdtemp(join(tmpdir(), 'homing-kill-'))
 }
 
 async function openPage(profile) {
-  const { context, kill } = await startChromium(profile)
+  const { context, kill, quit } = await startChromium(profile)
   const page = await context.newPage()
   await page.goto(site.url)
-  return { page: await whenReady(page), kill }
+  return { page: await whenReady(page), kill, quit }
 }
 
 /** Raw rows first, then what the engine makes of them. */

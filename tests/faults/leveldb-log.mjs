@@ -14,14 +14,14 @@ const [FULL, FIRST, MIDDLE, LAST] = [1, 2, 3, 4]
 
 /** Whether the next browser on this profile will throw its databases away. */
 export async function isDamaged(profile) {
-  return (await readLogs(profile)).some(goesOnBehindACut)
+  return (await Promise.all((await findLogs(profile)).map((log) => readFile(log)))).some(goesOnBehindACut)
 }
 
-/** The logs of all origins. */
-export async function readLogs(profile) {
+/** The logs of all origins: their paths. */
+export async function findLogs(profile) {
   const folder = join(profile, 'Default', 'IndexedDB')
   const names = await readdir(folder, { recursive: true })
-  return Promise.all(names.filter((name) => /\.leveldb\/\d+\.log$/.test(name)).map((name) => readFile(join(folder, name))))
+  return names.filter((name) => /\.leveldb\/\d+\.log$/.test(name)).map((name) => join(folder, name))
 }
 
 /** Whether something follows a fragment that is not whole. One cut at the very end is what a kill leaves, and is dropped. */
