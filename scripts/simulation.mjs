@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Runs the seeded simulation (`tests/simulation/`), or breaks the product line by line and sees it caught.
 //
-//   npm run test:simulation [-- --mutants[=NAME,NAME] | -- --rules]
+//   npm run test:simulation [-- [--mutants | --rules] [--only NAME,NAME]]
 
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 //! A platform driven by hand: a virtual clock, seeded randomness, a task queue (native tests).
 
-use super::{Log, Platform};
+use super::{Log, Platform, Turn};
 use crate::core::stamp::Stamp;
 use futures_util::future::LocalBoxFuture;
 use futures_util::task::{ArcWake, waker};
@@ -61,7 +61,7 @@ impl World {
     /// A device of this world, with its own clock error; its tasks die with [`World::kill`].
     #[must_use]
     pub fn device(&self, owner: u64) -> Manual {
-        Manual { world: self.clone(), owner, skew: Rc::default(), notified: Rc::default(), lines: Rc::default() }
+        Manual { world: self.clone(), owner, skew: Rc::default(), notified: Rc::default(), lines: Rc::default(), turns: Rc::default() }
     }
 
     /// Real time of the world.
@@ -171,6 +171,17 @@ pub struct Manual {
     skew: Rc<Cell<i64>>,
     notified: Rc<Cell<u32>>,
     lines: Rc<RefCell<Vec<String>>>,
+    turns: Rc<Turns>,
+}
+
+/// What a device knows of turns to send. Without other tabs there are none.
+#[derive(Default)]
+struct Turns {
+    arranged: Cell<bool>,
+    given: Cell<u32>,
+    lasts: Cell<bool>,
+    /// When the next one can be given.
+    free: Cell<i64>,
 }
 
 impl std::fmt::Debug for Manual {
@@ -183,6 +194,20 @@ impl Manual {
     /// Sets this device's clock error, in milliseconds.
     pub fn set_skew(&self, ms: i64) {
         self.skew.set(ms);
+    }
+    /// From now on the device needs its turn to send.
+    pub fn arrange_turns(&self) {
+        self.turns.arranged.set(true);
+    }
+    /// Somebody else took the turn that it has, and has it for so many milliseconds.
+    pub fn lose_turn(&self, ms: i64) {
+        self.turns.lasts.set(false);
+        self.turns.free.set(self.world.now() + ms);
+    }
+    /// How many turns it was given.
+    #[must_use]
+    pub fn turns_given(&self) -> u32 {
+        self.turns.given.get()
     }
     /// Takes what was logged, one text per line.
     #[must_use]
@@ -250,6 +275,22 @@ impl Platform for Manual {
         self.notified.set(self.notified.get() + 1);
     }
     fn appended(&self, _: u64) {}
+    fn turn(&self) -> LocalBoxFuture<'static, Option<Turn>> {
+        if !self.turns.arranged.get() {
+            return Box::pin(std::future::ready(None));
+        }
+        let (turns, waited) =
+            (self.turns.clone(), self.sleep(self.turns.free.get().saturating_sub(self.world.now()).max(0).unsigned_abs()));
+        Box::pin(async move {
+            waited.await;
+            turns.given.set(turns.given.get() + 1);
+            turns.lasts.set(true);
+            Some(Turn(Box::new(())))
+        })
+    }
+    fn turn_lasts(&self) -> LocalBoxFuture<'static, bool> {
+        Box::pin(std::future::ready(self.turns.lasts.get()))
+    }
     fn log(&self, entry: &Log<'_>) {
         self.lines.borrow_mut().push(format!("{entry:?}"));
     }

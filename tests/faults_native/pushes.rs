@@ -303,6 +303,52 @@ fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
 }
 
 #[test]
+fn whoever_slept_through_its_turn_sends_nothing_before_it_knows_what_was_sent_meanwhile() {
+    let farm = Farm::new(411);
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
+    a.sync(&farm).unwrap();
+    a.insert(names(4 * BATCH));
+    farm.world.run(Box::pin(a.engine.durable()));
+    b.wire.does(|_| Act::Slow(2_000));
+    a.wire.take();
+    a.platform.arrange_turns();
+    let (other, platform, n) = (b.engine.clone(), a.platform.clone(), Cell::new(0));
+    a.wire.does(move |s| {
+        n.set(n.get() + usize::from(s.push));
+        if s.push && n.get() == 2 {
+            let (other, asleep) = (other.clone(), platform.clone());
+            Platform::spawn(
+                &platform,
+                Box::pin(async move {
+                    asleep.sleep(1_000).await;
+                    asleep.lose_turn(30_000);
+                    other.sync(false).await.unwrap();
+                }),
+            );
+            return Act::Slow(5_000);
+        }
+        Act::Pass
+    });
+    let outcome = a.start();
+    farm.pass(60_000);
+    outcome.borrow().clone().unwrap().unwrap();
+    let pushes = a.wire.take().into_iter().filter(|s| s.push && !s.records.is_empty()).count();
+    assert_eq!((a.pending(), farm.server_rows(), pushes, a.platform.turns_given()), (0, 4 * BATCH, 2, 2));
+    farm.check_once();
+}
+
+#[test]
+fn a_turn_that_lasts_is_kept_through_slow_requests() {
+    let farm = Farm::new(412);
+    let d = laden(&farm, 3 * BATCH);
+    d.platform.arrange_turns();
+    d.wire.does(|_| Act::Slow(3_000));
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows(), d.platform.turns_given()), (0, 3 * BATCH, 1));
+}
+
+#[test]
 fn no_room_for_an_attempt_does_not_cost_the_answer_under_way() {
     // The attempt alone, then the one that goes with the answer before.
     for push in [2, 3] {
