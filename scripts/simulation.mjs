@@ -76,6 +76,7 @@ async function main() {
   if (values.help) return console.log(HELP)
   const chosen = ({ name }) => values.only === undefined || values.only.split(',').some((start) => name.startsWith(start))
   const list = [...(values.mutants ? NAMED : []), ...(values.rules ? [...RULES, ...STORAGE, ...MERGE, ...SERVER] : [])].filter(chosen)
+  if ((values.mutants || values.rules) && list.length === 0) throw new SetupError(`Nothing begins with "${values.only}".`, 'The names are in scripts/support/mutants.mjs and mutants-server.mjs; those of --rules are others than those of --mutants.')
   const asked = list.some(({ postgres }) => postgres)
   await setUp(asked ? ['rust', 'postgres'] : ['rust'])
   if (values.mutants || values.rules) {
