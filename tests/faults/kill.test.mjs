@@ -83,7 +83,7 @@ test(`F1: SIGKILL of the browser, ${ROUNDS} rounds: every resolved write is ther
       }
     }
     t.diagnostic(`${ROUNDS} rounds, ${seen.inFlight} with an append in flight, ${seen.compacting} within a compaction, ${seen.left} found what one had left behind, ${seen.damaged} damaged the browser's own log`)
-    assert.ok(seen.damaged <= Math.max(2, ROUNDS * 0.05), 'the browser does not damage its log this often by itself')
+    assert.ok(seen.damaged <= Math.max(4, ROUNDS * 0.05), 'the browser does not damage its log this often by itself')
     assert.ok(seen.inFlight >= ROUNDS * 0.3)
     if (ROUNDS >= ROUNDS_EACH) assert.ok(seen.compacting > 0 && seen.left > 0)
     await drainOnce(profile, resolved, t)
