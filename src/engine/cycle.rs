@@ -162,11 +162,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
         loop {
             self.check_say()?;
-            self.keep_turn().await?;
             let known = self.read(|r| r.standing().offset.is_some());
             let attempt = if known { self.attempt().await? } else { None };
             self.check_say()?;
-            if !self.has_turn().await {
+            if !self.keeps_turn().await? {
                 continue;
             }
             let more = match attempt {

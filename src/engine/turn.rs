@@ -41,15 +41,17 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         outcome
     }
 
-    /// Before a request leaves: waits for another turn, where this one's was taken.
-    pub(super) async fn keep_turn(&self) -> Step<()> {
-        if !self.has_turn().await {
-            self.inner.turn_to_send.take();
-            self.take_turn().await;
-            self.check_say()?;
-            self.read_others().await?;
+    /// Before a request leaves: whether it is this one's turn still. Where it was taken, waits for another, and reads what was sent
+    /// meanwhile: then something else may be to be sent.
+    pub(super) async fn keeps_turn(&self) -> Step<bool> {
+        if self.has_turn().await {
+            return Ok(true);
         }
-        Ok(())
+        self.inner.turn_to_send.take();
+        self.take_turn().await;
+        self.check_say()?;
+        self.read_others().await?;
+        Ok(false)
     }
 
     /// Whether nobody else has the turn; so, too, where none was given.
