@@ -191,7 +191,7 @@ fn f11_a_disk_too_full_for_an_answer_keeps_what_became_of_the_writes_and_fetches
     farm.check_once();
 }
 
-/// How long draining 20,000 takes where what is larger than the app's limit does not get through, and how many pushes failed.
+/// How long draining 6,000 takes where what is larger than the app's limit does not get through, and how many pushes failed.
 fn drained(options: Options, act: fn() -> Act) -> (u32, usize) {
     let farm = Farm::new(20);
     let d = farm.device(options);

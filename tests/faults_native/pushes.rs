@@ -34,6 +34,16 @@ fn laden(farm: &Farm, rows: usize) -> Device {
     d
 }
 
+/// Two tabs of a device with four batches to send, of which the first knows the server's clock.
+fn tabs(farm: &Farm) -> (Device, Device) {
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
+    a.sync(farm).unwrap();
+    a.insert(names(4 * BATCH));
+    farm.world.run(Box::pin(a.engine.durable()));
+    (a, b)
+}
+
 /// What each row of the journal holds, a letter per entry.
 fn letters(journal: &MemoryJournal) -> Vec<String> {
     let loaded = journal.load().now_or_never().unwrap().unwrap();
@@ -144,11 +154,7 @@ fn a_batch_that_fails_on_its_way_takes_nothing_from_the_one_before() {
 #[test]
 fn another_tab_in_between_loses_nothing() {
     let farm = Farm::new(404);
-    let journal = MemoryJournal::new();
-    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
-    a.sync(&farm).unwrap();
-    a.insert(names(4 * BATCH));
-    farm.world.run(Box::pin(a.engine.durable()));
+    let (a, b) = tabs(&farm);
     // The other tab writes while each answer is on its way: the row that was to follow is stale.
     let (this, other, n) = (a.engine.clone(), b.engine.clone(), Cell::new(0));
     let platform = b.platform.clone();
@@ -269,11 +275,7 @@ fn a_batch_that_was_made_ready_waits_for_its_turn_while_the_app_pauses() {
 #[test]
 fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
     let farm = Farm::new(408);
-    let journal = MemoryJournal::new();
-    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
-    a.sync(&farm).unwrap();
-    a.insert(names(4 * BATCH));
-    farm.world.run(Box::pin(a.engine.durable()));
+    let (a, b) = tabs(&farm);
     b.wire.does(|_| Act::Pass);
     a.wire.take();
     // The second batch takes long; the turn went to the other tab meanwhile, and this one hears of it.
@@ -305,11 +307,7 @@ fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
 #[test]
 fn whoever_slept_through_its_turn_sends_nothing_before_it_knows_what_was_sent_meanwhile() {
     let farm = Farm::new(411);
-    let journal = MemoryJournal::new();
-    let (a, b) = (farm.open(&journal, batched(), "farm", 0), farm.open(&journal, batched(), "farm", 0));
-    a.sync(&farm).unwrap();
-    a.insert(names(4 * BATCH));
-    farm.world.run(Box::pin(a.engine.durable()));
+    let (a, b) = tabs(&farm);
     b.wire.does(|_| Act::Slow(2_000));
     a.wire.take();
     a.platform.arrange_turns();
