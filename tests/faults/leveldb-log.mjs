@@ -1,7 +1,7 @@
 // The log of Chromium's own store (LevelDB's format: `doc/log_format.md` there): did the browser write on behind a record that a kill
 // had cut? It does: head and body of a record are two writes, and a SIGKILL between them leaves the head alone. The next start drops
 // it, opens, and goes on right behind it; the start after that finds a damaged log and deletes every database of the origin (the page
-// is told `UnknownError: Internal error opening backing store`). Seen about once in 200 kills during writes. No page can prevent it.
+// is told `UnknownError: Internal error opening backing store`). Seen about once in a hundred kills during writes. No page can prevent it.
 // A test that counts what a kill costs us has to know what it cost the browser. Not here: what records mean.
 
 import { readFile, readdir } from 'node:fs/promises'
