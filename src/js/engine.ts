@@ -85,6 +85,17 @@ export interface Engine {
   free(): void
 }
 
+/** What a worker asks its engine besides, to tell the page. */
+export interface HostedEngine extends Engine {
+  /** As `queue` and `explain` say it, in UTF-8. */
+  queueBytes(): Uint8Array<ArrayBuffer>
+  explainBytes(): Uint8Array<ArrayBuffer>
+  /** The patches of queued mutations that create nothing, by their ids; UTF-8. */
+  patchBytes(): Uint8Array<ArrayBuffer>
+  /** Where records stand of which their row alone does not say it: `{collection, id, state, confirmed}`. */
+  standings(): string
+}
+
 /** What the engine may call. It does so outside any borrow; user code behind a hook runs in a promise of its own. */
 export interface Hooks {
   notify(): void

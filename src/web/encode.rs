@@ -4,12 +4,14 @@ use super::WebEngine;
 use crate::core::conflict::{Conflict, Status};
 use crate::core::error::Error;
 use crate::core::journal::{Range, Unfolded};
-use crate::core::mutation::{Mutation, MutationId};
+use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::patch;
 use crate::core::record::{ARCHIVE, Key, Record, push_string};
-use crate::core::replica::{CollectionChange, DeadLetter, Replica};
-use crate::engine::{Drained, Durable, Figures, Notice, Receipt, Verdict, Waiting};
+use crate::core::replica::{CollectionChange, DeadLetter, IndexMap, IndexSet, Replica};
+use crate::core::stamp::Stamp;
+use crate::engine::{Drained, Durable, Figures, Notice, Receipt, RecordState, Verdict, Waiting};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -236,38 +238,103 @@ pub(super) fn figures(figures: &Figures) -> String {
     text(figures)
 }
 
-fn mutation(m: &Mutation, state: &str, attempts: u32, next: Option<String>) -> Value {
-    json!({
-        "id": m.id.to_string(), "op": m.op, "collection": m.key.collection, "recordId": m.key.id,
-        "record": serde_json::from_str::<Value>(m.record.text()).ok(), "state": state, "attempts": attempts, "nextAttemptAt": next,
-        "createdAt": m.record.updated_at().to_string(), "dependsOn": m.depends_on.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+/// A mutation as the app reads it. Written member by member, its record as it is stored: a queue has tens of thousands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    id: &'a MutationId,
+    op: Op,
+    collection: &'a str,
+    record_id: &'a str,
+    record: Option<&'a RawValue>,
+    state: &'static str,
+    attempts: u32,
+    next_attempt_at: Option<Stamp>,
+    created_at: Stamp,
+    depends_on: &'a [MutationId],
+}
+
+fn shown<'a>(m: &'a Mutation, state: &'static str, attempts: u32, next_attempt_at: Option<Stamp>) -> Shown<'a> {
+    Shown {
+        id: &m.id,
+        op: m.op,
+        collection: &m.key.collection,
+        record_id: &m.key.id,
+        record: serde_json::from_str(m.record.text()).ok(),
+        state,
+        attempts,
+        next_attempt_at,
+        created_at: m.record.updated_at(),
+        depends_on: &m.depends_on,
+    }
 }
 
 /// Pending mutations, oldest first.
 pub(super) fn queue(engine: &WebEngine) -> String {
     let waiting = engine.explain();
-    let one = |r: &Replica, w: &Waiting| {
-        Some(mutation(r.pending(&w.id)?, w.state.as_str(), w.attempts, w.next_attempt_at.map(|at| at.to_string())))
-    };
-    engine.read(|r| Value::from(waiting.iter().filter_map(|w| one(r, w)).collect::<Vec<_>>()).to_string())
+    engine.read(|r| {
+        let one = |w: &Waiting| Some(shown(r.pending(&w.id)?, w.state.as_str(), w.attempts, w.next_attempt_at));
+        text(&waiting.iter().filter_map(one).collect::<Vec<_>>())
+    })
+}
+
+/// What those of them change that create nothing, by their ids: RFC 6902.
+pub(super) fn patches(replica: &Replica) -> String {
+    let changes = replica.queue().filter(|m| m.op != Op::Create);
+    text(&changes.map(|m| (m.id.to_string(), patch::patch(m.base.as_ref(), Some(&m.record)))).collect::<IndexMap<_, _>>())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reason<'a> {
+    mutation_id: &'a MutationId,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<&'a str>,
 }
 
 /// Why each of them waits.
 pub(super) fn explain(engine: &WebEngine) -> String {
-    let one = |w: &Waiting| {
-        let mut value = json!({"mutationId": w.id.to_string(), "reason": w.reason});
-        if let Some(object) = value.as_object_mut() {
-            object.extend(w.until.map(|at| ("until".to_owned(), at.to_string().into())));
-            object.extend(w.waiting_for.clone().map(|id| ("waitingFor".to_owned(), id.into())));
-        }
-        value
-    };
-    Value::from(engine.explain().iter().map(one).collect::<Vec<_>>()).to_string()
+    let waiting = engine.explain();
+    let reasons =
+        waiting.iter().map(|w| Reason { mutation_id: &w.id, reason: w.reason, until: w.until, waiting_for: w.waiting_for.as_deref() });
+    text(&reasons.collect::<Vec<_>>())
+}
+
+#[derive(Serialize)]
+struct Standing<'a> {
+    collection: &'a str,
+    id: &'a str,
+    state: &'static str,
+    confirmed: Option<&'a RawValue>,
+}
+
+/// Where records stand of which their row alone does not say it. It does where the server has that version, and where nothing but a
+/// new record waits that is there.
+pub(super) fn standings(engine: &WebEngine) -> String {
+    engine.read(|r| {
+        let unsettled =
+            r.queue().map(|m| &m.key).chain(r.dead_letters().map(|d| &d.mutation.key)).chain(r.unresolved().map(|(_, about)| about));
+        let keys: IndexSet<Key> =
+            unsettled.map(|key| Key { collection: key.collection.clone(), id: r.current_id(&key.id).clone() }).collect();
+        let standing = |key| {
+            let (state, confirmed) = (engine.record_state(key), r.confirmed(key));
+            let is_told = match state {
+                RecordState::Synced => true,
+                RecordState::Local | RecordState::Queued => confirmed.is_none() && r.view(key).is_some_and(|row| !row.is_deleted()),
+                _ => false,
+            };
+            let confirmed = confirmed.and_then(|row| serde_json::from_str(row.text()).ok());
+            (!is_told).then(|| Standing { collection: &key.collection, id: &key.id, state: state.as_str(), confirmed })
+        };
+        text(&keys.iter().filter_map(standing).collect::<Vec<_>>())
+    })
 }
 
 fn dead(replica: &Replica, d: &DeadLetter) -> Value {
-    let mut value = mutation(&d.mutation, "blocked", 1, None);
+    let mut value = serde_json::to_value(shown(&d.mutation, "blocked", 1, None)).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         let waiting: Vec<String> = replica.dependents(&d.mutation.id).iter().map(ToString::to_string).collect();
         object.insert("code".into(), d.code.clone().into());
@@ -297,7 +364,7 @@ fn current(replica: &Replica, row: &Record) -> Option<Conflict> {
         conflict.mine = Some(hold.mine.clone());
         conflict.base = conflict.base.or_else(|| hold.base.clone());
     }
-    if conflict.status == Status::Unresolved && replica.queue().any(|m| m.resolves.as_ref() == Some(row.id())) {
+    if conflict.status == Status::Unresolved && replica.is_decided(row.id()) {
         conflict.status = Status::Resolved;
     }
     Some(conflict)

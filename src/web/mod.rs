@@ -187,6 +187,18 @@ impl Handle {
         encode::queue(&self.engine)
     }
 
+    /// The same as UTF-8, for a reader elsewhere.
+    #[wasm_bindgen(js_name = queueBytes)]
+    pub fn queue_bytes(&self) -> Vec<u8> {
+        encode::queue(&self.engine).into_bytes()
+    }
+
+    /// What those of them change that create nothing, by id: an object of RFC 6902 patches, UTF-8.
+    #[wasm_bindgen(js_name = patchBytes)]
+    pub fn patch_bytes(&self) -> Vec<u8> {
+        self.engine.read(encode::patches).into_bytes()
+    }
+
     /// What one of them, or a refused one, changes: RFC 6902.
     pub fn patch(&self, mutation: &str) -> Option<String> {
         let id: MutationId = mutation.parse().ok()?;
@@ -205,6 +217,17 @@ impl Handle {
     /// Why each of them waits.
     pub fn explain(&self) -> String {
         encode::explain(&self.engine)
+    }
+
+    /// The same as UTF-8.
+    #[wasm_bindgen(js_name = explainBytes)]
+    pub fn explain_bytes(&self) -> Vec<u8> {
+        encode::explain(&self.engine).into_bytes()
+    }
+
+    /// Where records stand of which their row alone does not say it: `{collection, id, state, confirmed}`, a JSON array.
+    pub fn standings(&self) -> String {
+        encode::standings(&self.engine)
     }
 
     /// Dead letters.

@@ -203,3 +203,46 @@ test('writes under one key are one; dependsOn orders; a full queue refuses', asy
     same: true, other: [true, 'duplicate-key'], waits: true, bad: 'blocked', count: 2, settled: ['closed', 'applied'], full: ['queue-full', 'cancelled', 1],
   })
 })
+
+test('a long queue is complete as soon as the database is open, and moves on with what is sent', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    let db = await open()
+    await db.collection('orders').insert({ n: -1 })
+    await db.collection('lines').insertMany(Array.from({ length: 600 }, (_, n) => ({ id: `l${n}`, n })))
+    await db.sync()
+    await db.collection('lines').insertMany(Array.from({ length: 600 }, (_, n) => ({ id: `m${n}`, n })))
+    const updated = db.collection('lines').update('l7', { n: 700 })
+    await updated
+    await db.collection('lines').delete('l8')
+    await db.collection('lines').delete('m9')
+    const look = () => {
+      const [queue, lines] = [db.queue.list(), db.collection('lines')]
+      const of = (id) => queue.find(({ recordId }) => recordId === id)
+      return {
+        counts: [queue.length, db.queue.explain().length, db.status.getSnapshot().pending],
+        states: ['l7', 'l8', 'l9', 'm0', 'm9', 'm599', 'nobody'].map((id) => lines.state(id)),
+        confirmed: ['l7', 'l8', 'm0'].map((id) => lines.confirmed(id)?.n ?? null),
+        seven: [of('l7')?.op, of('l7')?.record.n, of('l7')?.createdAt === of('l7')?.record._updatedAt, of('l7') && db.queue.patch(of('l7').id)],
+        new: of('m3') && db.queue.patch(of('m3').id),
+        reasons: [...new Set(db.queue.explain().map(({ reason }) => reason))],
+      }
+    }
+    await db.close()
+    db = await open()
+    const opened = look()
+    await db.sync()
+    const sent = look()
+    await db.close()
+    return { opened, sent }
+  })
+  assert.deepEqual(result.opened, {
+    counts: [601, 601, 601],
+    states: ['queued', 'queued', 'synced', 'queued', 'local', 'queued', 'local'],
+    confirmed: [7, 8, null],
+    seven: ['update', 700, true, [{ op: 'replace', path: '/n', value: 700 }]],
+    new: [{ op: 'add', path: '/id', value: 'm3' }, { op: 'add', path: '/n', value: 3 }],
+    reasons: ['It goes with the next cycle.'],
+  })
+  assert.deepEqual([result.sent.counts, result.sent.states], [[0, 0, 0], ['synced', 'synced', 'synced', 'synced', 'local', 'synced', 'local']])
+})

@@ -60,7 +60,13 @@ impl Replica {
 
     /// Conflicts that wait for the user and that no queued decision settles: id and record.
     pub fn unresolved(&self) -> impl Iterator<Item = (&Arc<str>, &Key)> {
-        self.open_conflicts.iter().filter(|(id, _)| !self.decided.contains_key(*id))
+        self.open_conflicts.iter().filter(|(id, _)| !self.is_decided(id))
+    }
+
+    /// Whether a decision about that conflict is pending.
+    #[must_use]
+    pub fn is_decided(&self, conflict: &str) -> bool {
+        self.decided.contains_key(conflict)
     }
 }
 

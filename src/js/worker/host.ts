@@ -4,7 +4,7 @@
 import { openEngine } from '#wasm'
 import { decodeBase64 } from '../base64.js'
 import { EarlyReading } from '../early.js'
-import { read, type Answer, type Engine, type Hooks, type Written } from '../engine.js'
+import { read, type Answer, type Engine, type HostedEngine, type Hooks, type Written } from '../engine.js'
 import { toHomingError, type Phase } from '../errors.js'
 import { loadWasm } from '../loader.js'
 import { Asks } from './asks.js'
@@ -39,9 +39,9 @@ class Host {
     const early = durable ? new EarlyReading(stored) : null
     try {
       await loadWasm(() => typeof wasm === 'string' ? decodeBase64(wasm) : wasm)
-      const engine = await openEngine(text, this.#hooks(), early ?? undefined) as Engine
+      const engine = await openEngine(text, this.#hooks(), early ?? undefined) as HostedEngine
       this.#engine = engine
-      this.#teller = new Teller(engine, this.#opening.remapped, (message) => this.#post(message))
+      this.#teller = new Teller(engine, this.#opening.remapped, (message, transfer) => this.#post(message, transfer))
       this.#teller.tellAll()
       await hold(alive)
       this.#post({ kind: 'opened', clientId: engine.clientId(), isNew: engine.isNew(), storage: engine.storage() })
@@ -165,8 +165,8 @@ class Host {
     if (now !== null) this.#ahead = now - Date.now()
   }
 
-  #post(message: FromWorker): void {
-    this.#opening.port.postMessage(message)
+  #post(message: FromWorker, transfer: Transferable[] = []): void {
+    this.#opening.port.postMessage(message, transfer)
   }
 
   /** A trap inside a task of the engine ends nothing but that task: nothing works any more all the same. */

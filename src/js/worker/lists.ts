@@ -1,15 +1,27 @@
 // Lists of which only what changed crosses: the queue and its reasons, the conflicts, where records stand. Both ends, so that they cannot drift apart. Pure.
 
 import { isReserved, step } from '../values.js'
-import type { ListNews, Listed } from './protocol.js'
+import type { ListNews, Listed, WholeList } from './protocol.js'
+
+const UTF8 = new TextDecoder()
 
 /** The list in the page. */
 export class MirroredList {
   readonly #texts = new Map<string, string>()
   readonly #patches = new Map<string, string>()
   #whole: string | null = '[]'
+  /** A whole list that nobody has looked at. */
+  #unread: WholeList | null = null
+
+  takeWhole(list: WholeList): void {
+    this.#texts.clear()
+    this.#patches.clear()
+    this.#unread = list
+    this.#whole = null
+  }
 
   take({ anew, gone, put }: ListNews): void {
+    this.#takeApart()
     if (anew) {
       this.#texts.clear()
       this.#patches.clear()
@@ -28,35 +40,54 @@ export class MirroredList {
 
   /** A JSON array; the same text until something changed. */
   get text(): string {
-    return this.#whole ??= `[${[...this.#texts.values()].join()}]`
+    return this.#whole ??= this.#unread === null ? `[${[...this.#texts.values()].join()}]` : UTF8.decode(this.#unread.whole)
   }
 
   one(id: string): string | undefined {
+    this.#takeApart()
     return this.#texts.get(id)
   }
 
   patch(id: string): string | undefined {
+    this.#takeApart()
     return this.#patches.get(id)
+  }
+
+  #takeApart(): void {
+    const list = this.#unread
+    if (list === null) return
+    for (const one of JSON.parse(this.text) as { readonly id: string }[]) this.#texts.set(one.id, JSON.stringify(one))
+    if (list.patches !== undefined) {
+      for (const [id, patch] of Object.entries(JSON.parse(UTF8.decode(list.patches)) as object)) this.#patches.set(id, JSON.stringify(patch))
+    }
+    this.#unread = null
   }
 }
 
 /** What the page was told of the list, in the worker. */
 export class ToldList {
-  #told = new Map<string, string>()
+  /** Null: something else. */
+  #told: Map<string, string> | null = new Map()
+
+  /** The page was told the whole of it. */
+  toldWhole(): void {
+    this.#told = null
+  }
 
   /** What to tell of the list as it is now; null: nothing. */
   news<T>(list: readonly T[], idOf: (one: T) => string, patchOf: (one: T) => string | undefined = () => undefined): ListNews | null {
     const now = new Map(list.map((one) => [idOf(one), JSON.stringify(one)]))
-    const gone = [...this.#told.keys()].filter((id) => !now.has(id))
-    const kept = [...this.#told.keys()].filter((id) => now.has(id))
+    const told = this.#told ?? new Map<string, string>()
+    const gone = [...told.keys()].filter((id) => !now.has(id))
+    const kept = [...told.keys()].filter((id) => now.has(id))
     // What the page has keeps its place, and the rest comes behind: where the order is another one it begins anew.
     let at = 0
-    const anew = kept.length > 0 && [...now.keys()].slice(0, kept.length).some((id) => id !== kept[at++])
+    const anew = this.#told === null || (kept.length > 0 && [...now.keys()].slice(0, kept.length).some((id) => id !== kept[at++]))
     const put: Listed[] = []
     for (const one of list) {
       const id = idOf(one)
       const text = now.get(id) ?? ''
-      if (anew || this.#told.get(id) !== text) put.push({ id, text, patch: patchOf(one) })
+      if (anew || told.get(id) !== text) put.push({ id, text, patch: patchOf(one) })
     }
     this.#told = now
     return anew || gone.length + put.length > 0 ? { anew, gone: anew ? [] : gone, put } : null

@@ -73,9 +73,11 @@ export interface ListNews {
   /** In order; what is new comes last. */
   readonly put: readonly Listed[]
 }
+/** A long list in one piece, UTF-8: a JSON array, and the patches by id. Nobody takes it apart before somebody looks. */
+export interface WholeList { readonly whole: Uint8Array<ArrayBuffer>; readonly patches?: Uint8Array<ArrayBuffer> }
 export interface Listed { readonly id: string; readonly text: string; readonly patch?: string | undefined }
 
-/** Where a record stands that is not just as the server has it; one of a list whose ids are `recordKey`. */
+/** Where a record stands of which its row alone does not say it; one of a list whose ids are `recordKey`. */
 export interface Standing { readonly id: string; readonly state: string; readonly confirmed: string | null }
 
 /** Names a record among those of all collections. */
@@ -109,8 +111,8 @@ export interface News {
   readonly metrics?: string
   readonly deadLetters?: string
   readonly ownConflicts?: string
-  readonly queue?: ListNews
-  readonly explain?: ListNews
+  readonly queue?: ListNews | WholeList
+  readonly explain?: ListNews | WholeList
   readonly conflicts?: ListNews
   readonly standings?: ListNews
   /** Known pairs of old and new ids. */

@@ -11,8 +11,8 @@ import { MirroredList, asCreated } from './lists.js'
 import { Mirrors } from './mirrors.js'
 import { newId, type Made } from './naming.js'
 import { Answers } from './answers.js'
-import { recordKey, type Argument, type CallName, type FromWorker, type News, type OrderName, type Standing, type TellName, type ToWorker } from './protocol.js'
-import { textOf, valueOf } from './slot.js'
+import { recordKey, type Argument, type CallName, type FromWorker, type ListNews, type News, type OrderName, type Standing, type TellName, type ToWorker, type WholeList } from './protocol.js'
+import { isDead, textOf, valueOf } from './slot.js'
 import type { Ground } from './start.js'
 import type { Members } from '../values.js'
 
@@ -157,7 +157,11 @@ export class Remote implements Engine {
     if (mirror?.below(id) !== undefined) return this.#ground.syncs(collection) ? 'queued' : 'local'
     if (standing !== undefined) return standing.state
     const slot = mirror?.view(id)
-    return slot !== undefined && valueOf(slot)['_rev'] !== undefined ? 'synced' : 'local'
+    if (slot === undefined) return 'local'
+    if (valueOf(slot)['_rev'] !== undefined) return 'synced'
+    if (!this.#ground.syncs(collection)) return 'local'
+    // Which version of a tombstone the server has, nobody is told; a new record waits for its turn.
+    return isDead(slot) ? 'synced' : 'queued'
   }
 
   confirmed(collection: string, given: string): string | undefined {
@@ -375,8 +379,8 @@ export class Remote implements Engine {
     const became = answered.flatMap(({ became }) => became)
     const { status, metrics, deadLetters, ownConflicts } = this.#texts
     this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
-    if (news.queue !== undefined) this.#queue.take(news.queue)
-    if (news.explain !== undefined) this.#explain.take(news.explain)
+    if (news.queue !== undefined) takeList(this.#queue, news.queue)
+    if (news.explain !== undefined) takeList(this.#explain, news.explain)
     if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
     if (news.standings !== undefined) this.#standings.take(news.standings)
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
@@ -394,4 +398,9 @@ export class Remote implements Engine {
     const { skewMs } = JSON.parse(this.#texts.metrics) as { skewMs?: number | null }
     return skewMs ?? 0
   }
+}
+
+function takeList(list: MirroredList, news: ListNews | WholeList): void {
+  if ('whole' in news) list.takeWhole(news)
+  else list.take(news)
 }

@@ -1,9 +1,9 @@
 // What the worker tells the page after something changed: rows as text, in pieces; lists and texts where they are other ones now.
 // Not here: when (`host.ts`), what the page makes of it (`remote.ts`).
 
-import { read, type Engine } from '../engine.js'
+import { read, type HostedEngine } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
-import type { Conflict, DeadLetter, Mutation } from '../types.js'
+import type { Conflict, Mutation } from '../types.js'
 import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
@@ -11,7 +11,7 @@ import { next } from './provisional.js'
 import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type RowsNews, type Standing, type Write } from './protocol.js'
 import { sameSlot } from './slot.js'
 
-/** From so many waiting mutations on, the lists follow at intervals: making them takes longer than a write. */
+/** From so many waiting mutations on, the lists follow at intervals, and whole: making them takes longer than a write. */
 const MANY = 500
 const INTERVAL_MS = 250
 /** And at longer ones where that takes long: this many times as long. */
@@ -25,10 +25,12 @@ type Text = 'status' | 'metrics' | 'deadLetters' | 'ownConflicts'
 type Reason = { readonly mutationId: string }
 type Draft = { -readonly [K in keyof News]: News[K] }
 
+const NOTHING: News = { kind: 'news', rows: [], planned: [], refused: [], drained: {} }
+
 export class Teller {
-  readonly #engine: Engine
+  readonly #engine: HostedEngine
   readonly #remapped: readonly string[]
-  readonly #post: (message: FromWorker) => void
+  readonly #post: (message: FromWorker, transfer?: Transferable[]) => void
   /** Tickets of the engine -> those of the page. */
   readonly #tickets = new Map<number, number>()
   #planned: { readonly seq: number; readonly write: Write | null; readonly id: string | undefined }[] = []
@@ -42,7 +44,7 @@ export class Teller {
   #listsAt = 0
   #owed: ReturnType<typeof setTimeout> | null = null
 
-  constructor(engine: Engine, remapped: readonly string[], post: (message: FromWorker) => void) {
+  constructor(engine: HostedEngine, remapped: readonly string[], post: (message: FromWorker, transfer?: Transferable[]) => void) {
     this.#engine = engine
     this.#remapped = remapped
     this.#post = post
@@ -133,11 +135,10 @@ export class Teller {
 
   /** Whether the lists are left for later: long ones would keep the answers to writes waiting. */
   #defers(): boolean {
-    const { pending } = JSON.parse(this.#told.get('status') ?? '{}') as { pending: number }
-    if (pending <= MANY) return false
+    if (!this.#isLong()) return false
     this.#owed ??= setTimeout(() => {
       this.#owed = null
-      const news: Draft = { kind: 'news', rows: [], planned: [], refused: [], drained: { queue: true } }
+      const news: Draft = { ...NOTHING, drained: { queue: true } }
       this.#lists(news)
       this.#post(news)
     }, Math.max(0, this.#listsAt - performance.now()))
@@ -151,15 +152,16 @@ export class Teller {
     const began = performance.now()
     const engine = this.#engine
     this.#texts(news, ['deadLetters', 'ownConflicts'])
-    const queue = JSON.parse(engine.queue()) as Mutation[]
-    const conflicts = JSON.parse(engine.conflicts()) as Conflict[]
-    const letters = JSON.parse(this.#told.get('deadLetters') ?? '[]') as DeadLetter[]
-    const waiting = conflicts.filter(({ status }) => status !== 'automatic')
-    // What creates is all addition: the page knows its patch without being told.
-    this.#list(news, 'queue', this.#queue.news(queue, ({ id }) => id, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
-    this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
-    this.#list(news, 'conflicts', this.#conflicts.news(conflicts, ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
-    this.#list(news, 'standings', this.#standings.news(this.#standing([...queue, ...letters, ...waiting]), ({ id }) => id))
+    if (this.#isLong()) this.#tellWhole()
+    else {
+      // What creates is all addition: the page knows its patch without being told.
+      this.#list(news, 'queue', this.#queue.news(JSON.parse(engine.queue()) as Mutation[], ({ id }) => id, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
+      this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
+    }
+    this.#list(news, 'conflicts', this.#conflicts.news(JSON.parse(engine.conflicts()) as Conflict[], ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
+    const standings = JSON.parse(engine.standings()) as { collection: string; id: string; state: string; confirmed: object | null }[]
+    const standing = ({ collection, id, state, confirmed }: typeof standings[number]): Standing => ({ id: recordKey(collection, id), state, confirmed: confirmed && JSON.stringify(confirmed) })
+    this.#list(news, 'standings', this.#standings.news(standings.map(standing), ({ id }) => id))
     const now = performance.now()
     this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
   }
@@ -168,18 +170,21 @@ export class Teller {
     if (list === null) return
     const parts = inParts(list, PIECE_ROWS)
     const last = parts.pop()
-    for (const part of parts) this.#post({ kind: 'news', rows: [], planned: [], refused: [], drained: {}, [name]: part })
+    for (const part of parts) this.#post({ ...NOTHING, [name]: part })
     if (last !== undefined) news[name] = last
   }
 
-  #standing(about: readonly { readonly collection: string; readonly recordId: string }[]): Standing[] {
-    const standings = new Map<string, Standing>()
-    for (const { collection, recordId } of about) {
-      const record = this.#engine.currentId(recordId)
-      const id = recordKey(collection, record)
-      if (!standings.has(id)) standings.set(id, { id, state: this.#engine.state(collection, record), confirmed: this.#engine.confirmed(collection, record) ?? null })
-    }
-    return [...standings.values()]
+  #isLong(): boolean {
+    const { pending } = JSON.parse(this.#told.get('status') ?? '{}') as { pending: number }
+    return pending > MANY
+  }
+
+  /** The bytes change hands, and the page does not look at them unasked. */
+  #tellWhole(): void {
+    const [queue, patches, explain] = [this.#engine.queueBytes(), this.#engine.patchBytes(), this.#engine.explainBytes()]
+    this.#post({ ...NOTHING, queue: { whole: queue, patches }, explain: { whole: explain } }, [queue.buffer, patches.buffer, explain.buffer])
+    this.#queue.toldWhole()
+    this.#explain.toldWhole()
   }
 
   /** The records of a bulk write, where their rows are what the page shows: then they need not cross back. */

@@ -37,27 +37,46 @@ test('of the writes under a key the last thousand are remembered, as in the engi
   assert.deepEqual([remembered.get('key1'), remembered.get('key2')], ['again', 2])
 })
 
-test('a list told as differences is the list, whatever happens to it', () => {
+test('a list told as differences, or whole, is the list, whatever happens to it', () => {
   const random = randomFrom(7)
   const [told, page] = [new lists.ToldList(), new lists.MirroredList()]
   let list = []
-  let [anew, silent] = [0, 0]
+  let [anew, silent, looks] = [0, 0, 0]
+  const patched = new Map()
+  const [n, bytes] = [({ n }) => n, (value) => new TextEncoder().encode(JSON.stringify(value))]
   for (let round = 0; round < 500; round++) {
     for (let n = Math.floor(random() * 3); n > 0; n--) {
       const at = Math.floor(random() * (list.length + 1))
       const draw = random()
       if (draw < 0.5) list = [...list, { id: `m${round}-${n}`, n: round }]
       else if (draw < 0.7) list = list.filter((_, one) => one !== at)
-      else if (draw < 0.9) list = list.map((one, place) => (place === at ? { ...one, n: round } : one))
+      else if (draw < 0.9) list = list.map((one, place) => (place === at ? { ...one, n: random() < 0.5 ? round : 0 } : one))
       else list = [...list.slice(0, at), { id: `between${round}-${n}`, n: 0 }, ...list.slice(at)]
     }
-    const news = told.news(list, ({ id }) => id, ({ n }) => (n === round ? String(n) : undefined))
-    if (news?.anew) anew++
-    if (news === null) silent++
-    else for (const part of lists.inParts(news, 2)) page.take(part)
+    const patchOf = ({ n }) => (n % 2 === round % 2 ? String(n) : undefined)
+    if (random() < 0.1) {
+      const patches = Object.fromEntries(list.flatMap((one) => (patchOf(one) === undefined ? [] : [[one.id, n(one)]])))
+      told.toldWhole()
+      page.takeWhole({ whole: bytes(list), patches: bytes(patches) })
+      patched.clear()
+      for (const [id, patch] of Object.entries(patches)) patched.set(id, String(patch))
+    } else {
+      const news = told.news(list, ({ id }) => id, patchOf)
+      if (news?.anew) anew++
+      if (news === null) silent++
+      else {
+        for (const part of lists.inParts(news, 2)) page.take(part)
+        for (const { id, patch } of news.put) patch === undefined ? patched.delete(id) : patched.set(id, patch)
+      }
+    }
+    // Sometimes nobody looks in between.
+    if (random() < 0.5) continue
+    looks++
     assert.equal(page.text, JSON.stringify(list))
+    for (const one of list) assert.deepEqual([page.one(one.id), page.patch(one.id)], [JSON.stringify(one), patched.get(one.id)])
+    assert.equal(page.one('nothing'), undefined)
   }
-  assert.ok(anew > 10 && silent > 50, `${anew} anew, ${silent} silent`)
+  assert.ok(anew > 10 && silent > 20 && looks > 200, `${anew} anew, ${silent} silent, ${looks} looks`)
 })
 
 test('whatever order news and answers come in: in the end the page shows what the worker has, and in between its own on top', () => {
