@@ -4,7 +4,7 @@
 import { HomingError, toHomingError } from './errors.js'
 import type { Lazy } from './lazy.js'
 import { Source } from './observable.js'
-import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, putOperation, setOperation, updateOperation, type Made } from './operations.js'
+import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, insertableRecords, putOperation, setOperation, updateOperation, type Made } from './operations.js'
 import { difference, keepIdentity, select, type AnyRow } from './query.js'
 import type { Rows } from './rows.js'
 import type { Session } from './session.js'
@@ -13,6 +13,8 @@ import { ROW_PREFIX, SINGLETON, type Members } from './values.js'
 import { ManyWrite, RecordWrite, RefusedWrite, refuse, type Ticket } from './writes.js'
 
 const NONE: readonly AnyRow[] = Object.freeze([])
+/** From so many new records on it is worth taking breaks, where the engine can. */
+const MANY = 500
 
 /** Everything below is written for records of any type; `database.ts` gives it the types of the schema. */
 export class RecordCollection implements Collection<Members> {
@@ -97,11 +99,7 @@ export class RecordCollection implements Collection<Members> {
     try {
       this.#session.checkSignal(options?.signal, 'write')
       this.#writes()
-      const { text, made } = insertManyOperation(this.name, records)
-      const many = (ids: readonly string[]): ManyWrite<AnyRow> => new ManyWrite(this.#rows, ids, this.#session)
-      const write = made !== null && this.#isNamed()
-        ? this.#show(batchText([text]), made, () => many(made.map(({ id }) => this.#rows.now(id))))
-        : this.#session.write(batchText([text]), ([result]) => many(result?.ids ?? []))
+      const write = this.#insertInPieces(records) ?? this.#insertAtOnce(records)
       const { onProgress } = options ?? {}
       if (onProgress !== undefined) {
         this.#session.later(() => onProgress({ phase: 'writing', done: 0, total: records.length }))
@@ -111,6 +109,23 @@ export class RecordCollection implements Collection<Members> {
     } catch (error) {
       return new RefusedWrite<readonly AnyRow[], readonly Verdict[]>(toHomingError(error, 'write'), '', [])
     }
+  }
+
+  #insertAtOnce(records: readonly object[]): ManyWrite<AnyRow> {
+    const { text, made } = insertManyOperation(this.name, records)
+    if (made === null || !this.#isNamed()) return this.#session.write(batchText([text]), ([result]) => this.#many(result?.ids ?? []))
+    return this.#show(batchText([text]), made, () => this.#many(idsOf(this.#rows, made)))
+  }
+
+  /** Null where it is not worth it, or not possible. */
+  #insertInPieces(records: readonly object[]): ManyWrite<AnyRow> | null {
+    if (!this.#session.insertsInPieces || !(records.length >= MANY) || !this.#isNamed()) return null
+    const made = insertableRecords(records)
+    return made && this.#session.insertInPieces(this.name, made, () => this.#many(idsOf(this.#rows, made)))
+  }
+
+  #many(ids: readonly string[]): ManyWrite<AnyRow> {
+    return new ManyWrite(this.#rows, ids, this.#session)
   }
 
   put(record: object, options?: WriteOptions): Write<AnyRow> {
@@ -204,6 +219,10 @@ export class RecordCollection implements Collection<Members> {
       if (changes.added.length + changes.updated.length + changes.removed.length > 0) this.#all.listeners.emit(Object.freeze(changes))
     })
   }
+}
+
+function idsOf(rows: Rows, records: readonly Made[]): readonly string[] {
+  return records.map(({ id }) => rows.now(id))
 }
 
 function listed(rows: Rows, query: Query<Members> | undefined): readonly AnyRow[] {

@@ -3,6 +3,7 @@
 // some calls with the value itself. Nothing here is handed to users.
 
 import type { ErrorDetail } from './errors.js'
+import type { Made } from './operations.js'
 import type { AnyRow } from './query.js'
 
 /** JSON text, or what it says. */
@@ -28,6 +29,12 @@ export interface Engine {
    * (else NaN). Those the page shows itself, before what the next drain says: no drain says that they are there.
    */
   insertKnown(batch: Uint8Array, collection: string, records: readonly object[]): Float64Array | readonly [number, number]
+  /**
+   * The same piece by piece, where the engine is elsewhere: the ticket. They are shown all at once, when the last piece is there or
+   * somebody asks for `insertsNow`, and told by a drain.
+   */
+  insertInPieces?(collection: string, records: readonly Made[]): number
+  insertsNow?(): void
   /** What changed (1: status, 2: conflicts), then durable writes as ticket and mutation number (0: none) in turns; undefined where `drain` has more to tell. */
   drainPlain(): Float64Array | undefined
   /** Everything since the last call: `Drained`. */

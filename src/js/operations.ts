@@ -4,7 +4,7 @@
 import { HomingError } from './errors.js'
 import type { AnyRow } from './query.js'
 import type { WriteOptions } from './types.js'
-import { checkId, checkNewId, checkedRecord, checkedRecords, encodeRecord } from './validate.js'
+import { checkId, checkNewId, checkedRecord, checkedRecords, copiedRecords, encodeRecord } from './validate.js'
 import { SINGLETON, isObject, isReserved, type Members } from './values.js'
 
 /** The version that the caller saw. */
@@ -56,14 +56,29 @@ export function insertOperation(collection: string, record: unknown, idless: boo
 /** Many new records: one walk, one text. */
 export function insertManyOperation(collection: string, records: readonly unknown[]): Insertion {
   const { text, copy } = checkedRecords(records)
-  let copied = false
-  for (let at = 0; at < copy.length; at++) {
-    const { id, _sourceId: source } = copy[at] as Members
-    if (id !== undefined) checkNewId(id, `/${at}/id`)
-    if (source !== undefined) copied = true
-  }
+  checkNewIds(copy)
+  const copied = copy.some(({ _sourceId: source }) => source !== undefined)
   const own = copied ? checkedRecords(copy.map(withoutSource)).text : text
   return { text: insertText(collection, { text: own, count: copy.length }), made: shown(copy) }
+}
+
+/** The same without text; null where only the engine knows how they will be shown. */
+export function insertableRecords(records: readonly unknown[]): readonly Made[] | null {
+  const copy = copiedRecords(records)
+  checkNewIds(copy)
+  return shown(copy)
+}
+
+/** An insert as a batch without its lines. */
+export function insertHead(collection: string, count: number): string {
+  return batchText([insertText(collection, { text: '', count })]).trimEnd()
+}
+
+function checkNewIds(records: readonly Members[]): void {
+  for (let at = 0; at < records.length; at++) {
+    const { id } = records[at] as Members
+    if (id !== undefined) checkNewId(id, `/${at}/id`)
+  }
 }
 
 /** A copied row is a row of its own. */

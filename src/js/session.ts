@@ -202,6 +202,21 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     return this.#issue(number, make())
   }
 
+  /** Whether the engine takes many new records piece by piece. */
+  get insertsInPieces(): boolean {
+    return this.#engine?.insertInPieces !== undefined
+  }
+
+  /**
+   * The same for so many that showing them takes a while.
+   *
+   * @throws HomingError
+   */
+  insertInPieces<T extends Ticket>(collection: string, made: readonly Made[], make: () => T): T {
+    const engine = this.open('write')
+    return this.#issue(this.guard('write', () => engine.insertInPieces?.(collection, made) ?? NaN), make())
+  }
+
   #issue<T extends Ticket>(number: number, ticket: T): T {
     this.touch()
     this.#tickets.set(number, ticket)
@@ -273,7 +288,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
-      this.refresh()
+      this.#takeNews()
       this.#fetchWritten()
       this.#deliver()
     })
@@ -288,8 +303,13 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     for (const [rows, ids] of wanted) rows.getMany(ids)
   }
 
-  /** Takes in what happened. Cheap when nothing did. */
+  /** What somebody who looks now sees. Cheap when nothing happened. */
   refresh(): void {
+    this.#engine?.insertsNow?.()
+    this.#takeNews()
+  }
+
+  #takeNews(): void {
     if (!this.#dirty || this.#engine === null) return
     this.#dirty = false
     try {

@@ -51,6 +51,25 @@ export function checkedRecords(records: readonly unknown[], at = ''): Checked<Me
 }
 
 /**
+ * The copies alone, for a caller that writes the texts itself and has `checkTexts` look at them.
+ *
+ * @throws HomingError `invalid-record`, its path starts with the index
+ */
+export function copiedRecords(records: readonly unknown[]): Members[] {
+  return run(records, '', checkRecords, () => '', false).copy
+}
+
+/**
+ * Whether texts of records say what is in them.
+ *
+ * @param records all of them, for the path of the error
+ * @throws HomingError `invalid-record`, its path starts with the index
+ */
+export function checkTexts(texts: string, records: readonly unknown[]): void {
+  if (isSuspicious(texts)) run(records, '', checkRecords, () => '', true)
+}
+
+/**
  * The JSON text of any value.
  *
  * @throws HomingError `invalid-record` with the path
@@ -67,8 +86,12 @@ function lines(records: readonly Members[]): string {
 
 function checked<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, write: (copy: C) => string = JSON.stringify): Checked<C> {
   const found = run(value, at, check, write, false)
-  // JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one.
-  return found.text.includes('\\ud') ? run(value, at, check, write, true) : found
+  return isSuspicious(found.text) ? run(value, at, check, write, true) : found
+}
+
+/** JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one. */
+function isSuspicious(text: string): boolean {
+  return text.includes('\\ud')
 }
 
 function run<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, write: (copy: C) => string, surrogates: boolean): Checked<C> {

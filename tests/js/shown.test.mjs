@@ -105,6 +105,70 @@ test('what follows in the same breath is shown, and each write keeps the record 
   assert.deepEqual(seen, { now: 'a5,b2,c3,d4,e6', stored: 'a5,b2,c3,d4,e6', records: 'a1,b1,c1,d1,b2,c3,d4,e6' })
 })
 
+test('thousands of new records are shown at once, told once, stored as they were given, and stand in the order of the writes around them', async () => {
+  const seen = await page.evaluate(async () => {
+    const options = { name: 'thousands', collections: { c: {} } }
+    let db = await openDatabase(options)
+    const c = db.collection('c')
+    const make = (from, count) => Array.from({ length: count }, (_, n) => ({ id: `r${from + n}`, n: from + n, deep: { list: [from + n] } }))
+    const told = []
+    c.subscribe(({ added, updated, removed }) => told.push([added.length, updated.length, removed.length]))
+    await c.insert({ id: 'r5', n: 'was here' })
+    const [first, second, refused] = [make(1000, 2000), make(3000, 1500), make(0, 600)]
+    const writes = [c.insertMany(first)]
+    const early = c.get('r2500')?.n
+    writes.push(c.insertMany(second))
+    for (const row of first) row.deep.list.push('changed by the app later')
+    first.length = 0
+    const bad = c.insertMany(refused)
+    const one = c.insert({ n: 'behind' })
+    const updated = c.update('r4000', { n: -1 })
+    const now = [c.count(), c.get('r1000').deep.list.length, c.get('r4000').n, writes[0].record.length, writes[1].record.at(-1).n, Object.isFrozen(c.get('r2999'))]
+    const same = c.get('r1500') === writes[0].record[500]
+    const code = (await failure(bad)).code
+    await Promise.all([one, updated])
+    const shown = c.list()
+    const kept = (await writes[0])[500] === c.get('r1500')
+    const after = [c.count(), c.get('r5').n, c.get('r599')]
+    // Nobody looks, and the page closes at once.
+    c.insertMany(make(5000, 6000)).catch(() => {})
+    await db.close()
+    db = await openDatabase(options)
+    const rows = db.collection('c').list()
+    const stored = [rows.length, rows.filter(({ id, n, deep }) => deep?.list.length === 1 && deep.list[0] === Number(id.slice(1)) && (n === deep.list[0] || id === 'r4000')).length, db.collection('c').get('r4000').n]
+    const inOrder = (list) => list.slice(1).every(({ id, n }, at) => (at === 3500 ? n === 'behind' : id === `r${at < 3500 ? 1000 + at : 1499 + at}`))
+    await db.wipe()
+    return { early, now, same, kept, code, after, stored, order: [inOrder(shown), inOrder(rows)], told }
+  })
+  assert.equal(seen.early, 2500)
+  assert.deepEqual([seen.now, seen.same, seen.kept, seen.code], [[IN_WORKER ? 4101 : 3502, 1, -1, 2000, 4499, true], true, true, 'duplicate-id'])
+  assert.deepEqual([seen.after, seen.stored, seen.order], [[3502, 'was here', undefined], [9502, 9500, -1], [true, true]])
+  const sum = (at) => seen.told.reduce((total, change) => total + change[at], 0)
+  assert.deepEqual([sum(0) - sum(2), seen.told.length <= 7], [9502, true], JSON.stringify(seen.told))
+})
+
+test('one record that cannot be stored among thousands: refused with its place, nothing of them stays', async () => {
+  const seen = await page.evaluate(async () => {
+    const db = await openDatabase({ name: 'one-of-thousands' })
+    const c = db.collection('c')
+    const told = []
+    c.subscribe(({ added, removed }) => told.push(added.length, -removed.length))
+    const make = (wrong) => Array.from({ length: 12_000 }, (_, n) => ({ id: `r${n}`, deep: [n === 11_345 ? wrong : n] }))
+    const errors = []
+    for (const wrong of ['half \ud83d of it', NaN, 1n, undefined]) errors.push(await failure(c.insertMany(make(wrong))))
+    const looked = c.insertMany(make('\udc00'))
+    const atOnce = [c.count(), looked.record?.length ?? 0]
+    errors.push(await failure(looked))
+    const count = c.count()
+    const rows = await c.insertMany(make('whole'))
+    const stored = [rows.length, c.count(), c.get('r11345').deep[0]]
+    await db.wipe()
+    return { errors: errors.map(({ code, path }) => [code, path]), atOnce, count, stored, told: told.reduce((sum, n) => sum + n, 0) }
+  })
+  assert.deepEqual(seen.errors, Array.from({ length: 5 }, () => ['invalid-record', '/11345/deep/0']))
+  assert.deepEqual([seen.atOnce, seen.count, seen.stored, seen.told], [[0, 0], 0, [12_000, 12_000, 'whole'], 12_000])
+})
+
 test('what was here before under an id comes before what is new under it', async () => {
   const seen = await page.evaluate(async () => {
     const db = await openDatabase({ name: 'discarded', collections: { c: {}, fields: { merge: 'fields' } }, sync: { url: '/nowhere', auto: false } })

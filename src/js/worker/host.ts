@@ -24,6 +24,8 @@ class Host {
   #writing: number | null = null
   /** Ids that the page has given, until the engine has made them too. */
   #made: Made[] = []
+  /** Records that came ahead of their write. */
+  #lines: Uint8Array[] = []
   /** The app's clock minus the worker's own. */
   #ahead = 0
 
@@ -81,6 +83,12 @@ class Host {
 
   #do(engine: Engine, message: Exclude<ToWorker, { kind: 'told' | 'refused' }>): void {
     switch (message.kind) {
+      case 'lines':
+        this.#lines.push(message.bytes)
+        return
+      case 'forget':
+        this.#lines = []
+        return
       case 'write':
         return this.#write(engine, message)
       case 'order':
@@ -93,7 +101,9 @@ class Host {
     }
   }
 
-  #write(engine: Engine, message: Write): void {
+  #write(engine: Engine, given: Write): void {
+    const message = given.pieces === true ? { ...given, batch: joinLines(given.batch, this.#lines) } : given
+    this.#lines = []
     this.#made = message.made.slice()
     this.#plan(message.seq, message.now, () => (message.keyed ? read(engine.write(message.batch)) : { ticket: engine.writeKnown(message.batch) }), message)
     this.#made = []
@@ -192,6 +202,20 @@ const calls: { readonly [K in CallName]: (engine: Engine, args: readonly Argumen
 function tell(engine: Engine, name: TellName, [yes]: readonly Argument[]): void {
   if (name === 'pause' || name === 'resume' || name === 'letGo') engine[name]()
   else engine[name](yes === true)
+}
+
+/** A batch: its head, and the lines that came in pieces; they end with a line end, which a batch does not. */
+function joinLines(head: Uint8Array, pieces: readonly Uint8Array[]): Uint8Array {
+  const batch = new Uint8Array(head.length + pieces.reduce((sum, { length }) => sum + length, 0))
+  batch.set(head)
+  batch[head.length] = 0x0a
+  let at = head.length + 1
+  for (const piece of pieces) {
+    // Only the line end of the last one is too much.
+    batch.set(at + piece.length > batch.length ? piece.subarray(0, -1) : piece, at)
+    at += piece.length
+  }
+  return batch
 }
 
 /** Takes the lock that says that this worker lives; where there are no locks the page does without. */

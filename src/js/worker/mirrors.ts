@@ -2,16 +2,17 @@
 // one collection (`mirror.ts`), what the worker says and who hears of it (`remote.ts`).
 
 import type { Change } from '../engine.js'
-import type { Touched } from './batch.js'
 import { Mirror, type Kind } from './mirror.js'
-import type { RowsNews } from './protocol.js'
+import type { Piece, RowsNews } from './protocol.js'
 
-type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']> }
+/** One record of a collection. */
+export interface Named { readonly collection: string; readonly id: string }
+type Changed = { collection: string; source: Change['source']; added: string[]; updated: string[]; removed: string[]; all?: boolean; renamed?: NonNullable<Change['renamed']>; rows?: Change['rows'] }
 
 export class Mirrors {
   readonly #mirrors = new Map<string, Mirror>()
   /** Rows that came ahead of the news that they belong to. */
-  #pieces: { readonly collection: string; readonly ids: readonly string[]; readonly texts: readonly string[] }[] = []
+  #pieces: Piece[] = []
   readonly #now = new Map<string, string>()
   readonly #first = new Map<string, string>()
   #changes: Changed[] = []
@@ -47,28 +48,27 @@ export class Mirrors {
     return this.#changes.length === 0
   }
 
+  /** Notes a change whose rows are shown already. */
+  tell(change: Changed): void {
+    if (change.added.length > 0) this.#changes.push(change)
+  }
+
   takeChanges(): Changed[] {
     const changes = this.#changes
     this.#changes = []
     return changes
   }
 
-  /** Rows of the opening: they are there at once. */
-  fill(collection: string, ids: readonly string[], texts: readonly string[]): void {
-    const mirror = this.of(collection)
-    ids.forEach((id, at) => mirror.fill(id, texts[at] ?? ''))
-  }
-
   /** Rows that wait until they are complete. */
-  keep(collection: string, ids: readonly string[], texts: readonly string[]): void {
-    this.#pieces.push({ collection, ids, texts })
+  keep(piece: Piece): void {
+    this.#pieces.push(piece)
   }
 
   /** Takes in what happened to a collection; its rows were kept before. */
   take({ collection, source, all, pieces, gone, renamed }: RowsNews): void {
     const mirror = this.of(collection)
     const taken = this.#pieces.splice(0, pieces)
-    const rows = taken.flatMap(({ ids, texts }) => ids.map((id, at) => [id, texts[at] ?? ''] as const))
+    const rows = taken.flatMap(rowsOf)
     const change: Changed = { collection, source, added: [], updated: [], removed: [] }
     if (renamed !== undefined) {
       for (const [from, to] of renamed) {
@@ -93,7 +93,7 @@ export class Mirrors {
   }
 
   /** Does something with every record of a batch, and notes what became of them. */
-  touch(touched: readonly Touched[], work: (mirror: Mirror, id: string, touched: Touched) => Kind): void {
+  touch<T extends Named>(touched: readonly T[], work: (mirror: Mirror, id: string, touched: T) => Kind): void {
     const changes = new Map<string, Changed & { readonly ids: Set<string> }>()
     for (const one of touched) {
       const { collection } = one
@@ -116,6 +116,11 @@ export class Mirrors {
     this.#now.set(from, to)
     this.#first.set(to, from)
   }
+}
+
+function rowsOf({ ids, texts }: Piece): (readonly [string, string])[] {
+  const lines = texts.split('\n')
+  return ids.split('\n').map((id, at) => [id, lines[at] ?? ''] as const)
 }
 
 function note(change: Changed, id: string, kind: Kind): void {

@@ -52,10 +52,16 @@ export interface Write {
   readonly made: readonly Made[]
   /** Whether it has an idempotency key: then it may be one that was there before. */
   readonly keyed: boolean
+  /** Whether its records came ahead, as `lines`. */
+  readonly pieces?: boolean
 }
 
 export type ToWorker =
   | Write
+  /** Records of the next write, one per line, a line end after each. */
+  | { readonly kind: 'lines'; readonly bytes: Uint8Array<ArrayBuffer> }
+  /** That write will not come. */
+  | { readonly kind: 'forget' }
   | { readonly kind: 'order'; readonly seq: number; readonly now: number; readonly name: OrderName; readonly args: readonly Argument[] }
   | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly args: readonly Argument[] }
   | { readonly kind: 'tell'; readonly name: TellName; readonly args: readonly Argument[] }
@@ -122,8 +128,7 @@ export interface News {
 export type FromWorker =
   | { readonly kind: 'opened'; readonly clientId: string; readonly isNew: boolean; readonly storage: string }
   | { readonly kind: 'failed'; readonly error: ErrorDetail }
-  /** Rows, one text per line; their ids in the same order. */
-  | { readonly kind: 'piece'; readonly collection: string; readonly ids: string; readonly texts: string }
+  | Piece
   | News
   | { readonly kind: 'answer'; readonly call: number; readonly value: unknown }
   | { readonly kind: 'unanswered'; readonly call: number; readonly error: ErrorDetail }
@@ -135,6 +140,17 @@ export type FromWorker =
   | { readonly kind: 'appended'; readonly head: number }
   | { readonly kind: 'log'; readonly entry: string }
   | { readonly kind: 'crashed'; readonly message: string }
+
+/** Rows: their ids and their texts, one per line. */
+export interface Piece {
+  readonly kind: 'piece'
+  readonly collection: string
+  readonly ids: string
+  readonly texts: string
+  /** Where each text ends, and which of them are tombstones. */
+  readonly ends: Uint32Array<ArrayBuffer>
+  readonly dead: readonly number[]
+}
 
 /** The most text of one message: what the page takes in without anybody noticing. */
 export const PIECE_BYTES = 256 * 1024

@@ -3,19 +3,20 @@
 
 import type { Drained, Engine, Written } from '../engine.js'
 import { HomingError, closedError, fromDetail } from '../errors.js'
-import { parseBatch, understand, type Batch, type Touched } from './batch.js'
+import { parseBatch, understand, type Batch } from './batch.js'
 import { Calls } from './calls.js'
 import { joined } from './joined.js'
 import { Keys } from './keys.js'
 import { MirroredList, asCreated } from './lists.js'
-import { Mirrors } from './mirrors.js'
-import { newId, type Made } from './naming.js'
+import { Mirrors, type Named } from './mirrors.js'
+import { newId, type Made as MadeId } from './naming.js'
+import { Pieces } from './pieces.js'
 import { Answers } from './answers.js'
 import { recordKey, type Argument, type CallName, type FromWorker, type ListNews, type News, type OrderName, type Standing, type TellName, type ToWorker, type WholeList } from './protocol.js'
 import { isDead, textOf, valueOf } from './slot.js'
 import type { Ground } from './start.js'
+import type { Made } from '../operations.js'
 import type { Members } from '../values.js'
-
 
 const UTF8 = new TextDecoder()
 const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
@@ -27,11 +28,13 @@ export class Remote implements Engine {
   #seq = 0
   readonly #calls = new Calls()
   #outbox: ToWorker[] = []
+  #buffers: ArrayBuffer[] = []
   #over: HomingError | null = null
   #crashed: HomingError | null = null
   readonly #mirrors = new Mirrors()
+  readonly #pieces: Pieces
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
-  readonly #written = new Map<number, readonly Touched[]>()
+  readonly #written = new Map<number, readonly Named[]>()
   /** Equal keys are one write. */
   readonly #keys = new Keys<Written['results']>()
   readonly #queue = new MirroredList()
@@ -43,7 +46,8 @@ export class Remote implements Engine {
 
   constructor(ground: Ground) {
     this.#ground = ground
-    this.#answers = new Answers(ground.hooks, (message) => this.#send(message))
+    this.#answers = new Answers(ground.hooks, (message) => this.#post(message))
+    this.#pieces = new Pieces({ mirrors: this.#mirrors, post: (message, ...buffers) => this.#post(message, ...buffers), notify: () => ground.hooks.notify(), refuse: (seq, error) => this.#refuse(seq, error) })
     ground.port.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data)
     ground.port.onmessageerror = () => this.crash('a message could not be read')
   }
@@ -85,6 +89,7 @@ export class Remote implements Engine {
 
   /** Shown at once as the page has made them, so nothing is taken apart; what the worker makes of them may be another change. */
   insertKnown(bytes: Uint8Array, collection: string, records: readonly Members[]): readonly [number, number] {
+    this.#pieces.finish()
     const mirror = this.#mirrors.known(collection)
     const ids = new Set(records.map((record) => record['id'] as string))
     const isNew = this.#mirrors.isQuiet && ids.size === records.length && [...ids].every((id) => this.currentId(id) === id && mirror?.view(id) === undefined)
@@ -94,15 +99,26 @@ export class Remote implements Engine {
     return [ticket, isNew ? at : NaN]
   }
 
+  insertInPieces(collection: string, records: readonly Made[]): number {
+    const [seq, now] = [++this.#seq, this.#ground.naming.now()]
+    this.#written.set(seq, this.#pieces.add({ seq, now, at: now + this.#skew(), collection, records }))
+    return seq
+  }
+
+  insertsNow(): void {
+    this.#pieces.finish()
+  }
+
   /** `bytes` are this write's own: they leave later. */
   #write(bytes: Uint8Array, batch: Batch): Written & { readonly at: number } {
+    this.#pieces.finish()
     const seq = ++this.#seq
     const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
     const { naming } = this.#ground
     const now = naming.now()
     const at = now + this.#skew()
-    const made: Made[] = []
-    const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as Made).id
+    const made: MadeId[] = []
+    const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as MadeId).id
     const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined)
     if (known === undefined) {
       if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
@@ -291,11 +307,13 @@ export class Remote implements Engine {
     this.#opened?.reject(error)
     this.#calls.end(error)
     this.#answers.end()
+    this.#pieces.drop()
     this.#ground.port.close()
     this.#ground.end()
   }
 
   #order(name: OrderName, args: readonly Argument[]): Written {
+    this.#pieces.finish()
     const seq = ++this.#seq
     this.#send({ kind: 'order', seq, now: this.#ground.naming.now(), name, args })
     // Which record it was, the caller knows.
@@ -313,14 +331,22 @@ export class Remote implements Engine {
     this.#send({ kind: 'tell', name, args })
   }
 
-  /** What is said in one go crosses together: then writes of a loop share one append, as without a worker. */
+  /** What was written before is said before. */
   #send(message: ToWorker): void {
+    this.#pieces.finish()
+    this.#post(message)
+  }
+
+  /** What is said in one go crosses together: then writes of a loop share one append, as without a worker. */
+  #post(message: ToWorker, ...buffers: ArrayBuffer[]): void {
     if (this.#over !== null) return
+    this.#buffers.push(...buffers)
     if (this.#outbox.push(message) > 1) return
     queueMicrotask(() => {
-      const messages = this.#outbox
+      const [messages, transferred] = [this.#outbox, this.#buffers]
       this.#outbox = []
-      if (this.#over === null) this.#ground.port.postMessage(messages)
+      this.#buffers = []
+      if (this.#over === null) this.#ground.port.postMessage(messages, transferred)
     })
   }
 
@@ -328,7 +354,8 @@ export class Remote implements Engine {
     if (this.#over !== null) return
     switch (message.kind) {
       case 'piece':
-        return this.#takePiece(message.collection, message.ids.split('\n'), message.texts.split('\n'))
+        // Before it is open nobody looks: no need to keep the rows until they are complete.
+        return this.#opened === null ? this.#mirrors.keep(message) : this.#mirrors.of(message.collection).fill(message)
       case 'news':
         return this.#takeNews(message)
       case 'opened':
@@ -359,19 +386,21 @@ export class Remote implements Engine {
     }
   }
 
-  #takePiece(collection: string, ids: readonly string[], texts: readonly string[]): void {
-    // Before it is open nobody looks: no need to keep the rows until they are complete.
-    if (this.#opened === null) this.#mirrors.keep(collection, ids, texts)
-    else this.#mirrors.fill(collection, ids, texts)
+  /** The page itself found out why a write cannot be. */
+  #refuse(seq: number, error: HomingError): void {
+    const { status, metrics } = this.#texts
+    this.#takeNews({ kind: 'news', rows: [], planned: [], refused: [{ seq, error: error.toJSON() }], drained: {}, status, metrics })
   }
 
   #takeNews(news: News): void {
+    // What is told of a record comes after what made it.
+    if (news.rows.length > 0) this.#pieces.finish()
     for (const pair of news.aliases ?? []) this.#mirrors.alias(pair)
     const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
-      const touched = this.#written.get(seq) ?? []
+      const written = this.#written.get(seq) ?? []
       this.#written.delete(seq)
-      const shown = touched[0]?.id
-      for (const one of touched) this.#mirrors.of(one.collection).drop(this.currentId(one.id), seq, exact)
+      const shown = written[0]?.id
+      const touched = written.filter((one) => !this.#mirrors.of(one.collection).drop(this.currentId(one.id), seq, exact))
       return { touched, became: id === undefined || (shown !== undefined && id === this.currentId(shown)) ? [] : [{ ticket: seq, id }] }
     })
     for (const rows of news.rows) this.#mirrors.take(rows)

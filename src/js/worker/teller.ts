@@ -8,8 +8,8 @@ import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
 import { next } from './provisional.js'
-import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type RowsNews, type Standing, type Write } from './protocol.js'
-import { sameSlot } from './slot.js'
+import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
+import { isDead, sameSlot } from './slot.js'
 
 /** From so many waiting mutations on, the lists follow at intervals, and whole: making them takes longer than a write. */
 const MANY = 500
@@ -209,14 +209,18 @@ export class Teller {
     for (let at = 0; at < rows.length;) {
       const ids: string[] = []
       const texts: string[] = []
-      let bytes = 0
-      for (; at < rows.length && ids.length < PIECE_ROWS && bytes < PIECE_BYTES; at++) {
+      const ends: number[] = []
+      const dead: number[] = []
+      for (let length = 0; at < rows.length && ids.length < PIECE_ROWS && length < PIECE_BYTES; at++) {
         const [id, text] = rows[at] as readonly [string, string]
+        if (isDead(text)) dead.push(ids.length)
         ids.push(id)
         texts.push(text)
-        bytes += text.length
+        ends.push(length + text.length)
+        length += text.length + 1
       }
-      this.#post({ kind: 'piece', collection, ids: ids.join('\n'), texts: texts.join('\n') })
+      const piece: Piece = { kind: 'piece', collection, ids: ids.join('\n'), texts: texts.join('\n'), ends: Uint32Array.from(ends), dead }
+      this.#post(piece, [piece.ends.buffer])
       count++
     }
     return count

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { modules } from './modules.mjs'
 
-const { digest, keys, lists, mirror, slot, batch, naming } = modules
+const { digest, keys, lists, mirror, slot, batch, naming, remote } = modules
 
 /** Numbers from a seed, so that a failure comes again. */
 const randomFrom = (seed) => naming.randomFrom(seed / 2 ** 32)
@@ -80,6 +80,7 @@ test('a list told as differences, or whole, is the list, whatever happens to it'
 })
 
 test('whatever order news and answers come in: in the end the page shows what the worker has, and in between its own on top', () => {
+  let [inserted, exacts] = [0, 0]
   for (let seed = 1; seed <= 300; seed++) {
     const random = randomFrom(seed)
     const page = new mirror.Mirror()
@@ -105,7 +106,18 @@ test('whatever order news and answers come in: in the end the page shows what th
     for (let round = 0; round < 40; round++) {
       const id = ids[Math.floor(random() * ids.length)]
       const draw = random()
-      if (draw < 0.45) {
+      if (draw < 0.1) {
+        // One of many new records, which the page has made as it will be.
+        const [step, at] = [{ op: 'insert', record: { id, n: round } }, 1000 + round]
+        const row = modules.provisional.next(step, id, undefined, at)
+        seq++
+        if (page.insert(id, row, { seq, at })) {
+          inserted++
+          see(id, 'added')
+          assert.equal(page.view(id), row)
+        } else see(id, page.write(id, step, at, seq))
+        waiting.push({ id, step, at, seq })
+      } else if (draw < 0.45) {
         const step = [{ op: 'insert', record: { id, n: round } }, { op: 'put', record: { id, n: round % 3 } }, { op: 'update', set: { n: round, m: 1 }, unset: ['x'] }, { op: 'delete' }, { op: 'undelete' }][Math.floor(random() * 5)]
         waiting.push({ id, step, at: 1000 + round, seq: ++seq })
         see(id, page.write(id, step, 1000 + round, seq))
@@ -117,9 +129,13 @@ test('whatever order news and answers come in: in the end the page shows what th
       } else if (waiting.length > 0) {
         const { id: about, step, at, seq: one } = waiting.shift()
         const planned = random() < 0.7 ? modules.provisional.next(step, about, worker.get(about), at) : worker.get(about)
+        // Of what is new the worker may say in a word that it became what was shown.
+        const exact = step.op === 'insert' && worker.get(about) === undefined && planned !== undefined && random() < 0.5
+        if (exact) exacts++
         set(about, planned)
-        page.drop(about, one, false)
-        if (planned !== undefined) see(about, page.receive(about, slot.textOf(planned)))
+        const done = page.drop(about, one, exact)
+        if (done) assert.equal(page.settle(about), null, `seed ${seed}: more to settle`)
+        if (!exact && planned !== undefined) see(about, page.receive(about, slot.textOf(planned)))
         see(about, page.settle(about))
         lies(about, worker.get(about), waiting)
       }
@@ -131,6 +147,33 @@ test('whatever order news and answers come in: in the end the page shows what th
     for (const id of ids) assert.ok(slot.sameSlot(page.view(id), worker.get(id)), `seed ${seed}: ${id}`)
     assert.equal(page.count, page.live().length)
   }
+  assert.ok(inserted > 200 && exacts > 100, `${inserted} new, ${exacts} exact`)
+})
+
+test('rows of the opening are read from their pieces, tombstones too, until something else takes their place', () => {
+  const page = new mirror.Mirror()
+  const all = Array.from({ length: 2300 }, (_, n) => ({ id: `r${n}`, n, ...n % 3 === 0 && { text: 'ü\n"😀' }, _deletedAt: n % 100 === 7 ? '2026-01-01T00:00:00.000Z' : null }))
+  for (let from = 0; from < all.length; from += 1000) {
+    const rows = all.slice(from, from + 1000)
+    const texts = rows.map((row) => JSON.stringify(row))
+    let length = -1
+    const ends = Uint32Array.from(texts, (text) => { length += text.length + 1; return length })
+    page.fill({ ids: rows.map(({ id }) => id).join('\n'), texts: texts.join('\n'), ends, dead: rows.flatMap(({ n }, at) => (n % 100 === 7 ? [at] : [])) })
+  }
+  const [dead, live] = [all.filter(({ _deletedAt: at }) => at !== null), all.filter(({ _deletedAt: at }) => at === null)]
+  assert.deepEqual([page.count, page.live().map((text) => JSON.parse(text)), page.dead().map((text) => JSON.parse(text))], [live.length, live, dead])
+  for (const row of all) assert.equal(page.view(row.id), JSON.stringify(row))
+  assert.equal(page.receive('r1', JSON.stringify(all[1])), null, 'the same once more is no change')
+  page.receive('r1', '{"id":"r1","n":-1}')
+  page.rename([['r2', 'two']])
+  assert.deepEqual([page.view('r1'), page.view('r2'), page.view('two'), page.live().length], ['{"id":"r1","n":-1}', undefined, JSON.stringify(all[2]), live.length])
+  const own = { id: 'own', n: 0, _updatedAt: new Date(5).toISOString(), _deletedAt: null }
+  page.insert('own', own, { seq: 1, at: 5 })
+  assert.deepEqual([page.below('own'), page.below('r1')], [{ slot: undefined }, undefined])
+  page.replace([...page.live().slice(0, -1), ...page.dead()].map((text) => [JSON.parse(text).id, text]))
+  assert.deepEqual(page.view('own'), own, 'what was written here stays')
+  page.drop('own', 1, false)
+  assert.deepEqual([page.settle('own'), page.view('own')], ['removed', undefined])
 })
 
 test('records that come without an id get one each, in their order; rows of a document one of their content', () => {
@@ -145,4 +188,33 @@ test('records that come without an id get one each, in their order; rows of a do
   assert.deepEqual(touched.find(({ id }) => id === again).step.record, { _sourceId: 'a', id: 'a', n: 2 })
   assert.deepEqual(results[4].ids, [])
   assert.deepEqual([inserted, unchanged, duplicateIds, isNew], [3, 1, 1, false])
+})
+
+test('a large insert is told before what happens to its records, and all of it before what is written next', async (t) => {
+  const sent = []
+  let firstPiece
+  const begun = new Promise((resolve) => { firstPiece = resolve })
+  const port = { close() {}, postMessage: (messages) => { sent.push(...messages); firstPiece() } }
+  const engine = new remote.Remote({ port, hooks: { notify() {} }, syncs: () => false, naming: { now: () => 5, random: () => 0.5, remaps: () => false }, end() {} })
+  t.after(() => engine.free())
+  const hear = (message) => port.onmessage({ data: message })
+  engine.whenOpen()
+  hear({ kind: 'news', rows: [], planned: [], refused: [], drained: {}, status: '{}', metrics: '{}' })
+  hear({ kind: 'opened', clientId: 'c', isNew: true, storage: '{}' })
+  const made = (name, count) => Array.from({ length: count }, (_, n) => ({ id: `${name}${n}` }))
+  engine.insertInPieces('c', made('a', 50_000))
+  engine.insertInPieces('d', made('b', 600))
+  await begun
+  assert.deepEqual([sent.map(({ kind }) => kind), engine.drain().changes], [['lines'], []], 'it takes more than one piece')
+  const row = JSON.stringify({ id: 'a49999', n: 1, _updatedAt: new Date(9).toISOString(), _deletedAt: null })
+  hear({ kind: 'piece', collection: 'c', ids: 'a49999', texts: row, ends: Uint32Array.of(row.length), dead: [] })
+  hear({ kind: 'news', rows: [{ collection: 'c', source: 'tab', all: false, pieces: 1, gone: [], renamed: undefined }], planned: [], refused: [], drained: {} })
+  const told = engine.drain().changes.map(({ collection, source, added, updated, rows }) => [collection, source, added.length, updated.length, rows?.length])
+  assert.deepEqual(told, [['c', 'local', 50_000, 0, 50_000], ['d', 'local', 600, 0, 600], ['c', 'tab', 0, 1, undefined]])
+  await null
+  sent.length = 0
+  engine.insertInPieces('e', made('e', 600))
+  engine.pause()
+  await null
+  assert.deepEqual(sent.map(({ kind, seq }) => [kind, seq]), [['lines', undefined], ['write', 3], ['tell', undefined]])
 })
