@@ -9,7 +9,7 @@
 //   push()               resolves when a server has acknowledged everything queued, and the queue knows it durably
 //   pull()               resolves when everything a server has is merged and durable
 //   close()              resolves when nothing of it runs any more
-// and, for the workload `document`, `openDocument(name)`. Which peers and workloads there are, how often they run and what their
+// and, for the workload `document`, `openDocument(name)`, for `smooth-worker` `openInWorker(name)`, like `open`. Which peers and workloads there are, how often they run and what their
 // figures mean is decided in `run.mjs`.
 
 import { serverOf } from './server-control.mjs'
@@ -21,11 +21,11 @@ const collectGarbage = globalThis.gc ?? (() => {})
  * step, then calls `step` ('prepare' or 'measure') of the workload with `open` and the database's name.
  */
 async function run({ module, workload, step, database }) {
-  const { open, openDocument } = await import(module)
+  const { open, openDocument, openInWorker } = await import(module)
   const steps = await import(`./workloads/${workload}.mjs`)
   collectGarbage()
   await new Promise((resolve) => requestIdleCallback(resolve))
-  return steps[step]({ open, openDocument, database, server: serverOf(database) })
+  return steps[step]({ open, openDocument, openInWorker, database, server: serverOf(database) })
 }
 
 globalThis.bench = { run }

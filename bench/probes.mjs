@@ -72,6 +72,50 @@ export function watchStore(store) {
   return { totals, stop: () => { IDBObjectStore.prototype.put = original } }
 }
 
+/** The keys of an object store of another connection's database, by the end of its name. */
+export async function readKeys(database, store) {
+  const { name } = (await indexedDB.databases()).find((one) => one.name.includes(database))
+  const connection = await new Promise((resolve, reject) => {
+    const request = indexedDB.open(name)
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
+  const request = connection.transaction(store).objectStore(store).getAllKeys()
+  const keys = await new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
+  connection.close()
+  return keys
+}
+
+/**
+ * How long the page is busy at a stretch: what a task ahead of all others waits for at most, other processes that took the processor
+ * included. `longest()` resolves to the longest since the last call, in ms.
+ */
+export function watchGaps() {
+  let [over, gap] = [false, 0]
+  const watch = async () => {
+    // Without the delay nothing else would ever run.
+    for (let last = performance.now(); !over;) {
+      await scheduler.postTask(() => {}, { priority: 'user-blocking', delay: 1 })
+      const now = performance.now()
+      gap = Math.max(gap, now - last)
+      last = now
+    }
+  }
+  watch()
+  return {
+    async longest() {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      const longest = gap
+      gap = 0
+      return longest
+    },
+    stop: () => { over = true },
+  }
+}
+
 /**
  * Tasks of the main thread over 50 ms, which is what the browser calls long. `longest()` resolves to the longest since the last call,
  * in ms; 0: there was none.

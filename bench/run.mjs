@@ -25,7 +25,7 @@ import { writeResults } from './results.mjs'
 
 const WORKLOADS = [
   'bulk', 'burst', 'single', 'drain', 'push-edits', 'delta-merge', 'cold-open', 'cold-open-50k', 'cold-open-100k', 'growth',
-  'memory', 'size', 'document', 'smooth', 'smooth-4x', 'amplification',
+  'memory', 'size', 'document', 'smooth', 'smooth-4x', 'smooth-worker', 'amplification',
 ]
 
 const HELP = `Usage: npm run bench [-- --quick] [-- --only NAME,NAME] [-- --peers NAME,NAME] [-- --profile] [-- --merge]

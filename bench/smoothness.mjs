@@ -1,7 +1,7 @@
-// The steps of the workloads `smooth` and `smooth-4x`. What the records are made of is made before each stretch is watched.
+// The steps of the workloads `smooth…`. What the records are made of is made before each stretch is watched.
 
 import { coldOpen } from './cold.mjs'
-import { watchLongTasks, watchStore } from './probes.mjs'
+import { readKeys, watchGaps, watchLongTasks, watchStore } from './probes.mjs'
 import { makeRecords } from './records.mjs'
 
 const COUNT = 100_000
@@ -11,11 +11,32 @@ const SINGLES = 4_500
 
 export const prepareSmoothness = coldOpen(COUNT).prepare
 
+/** The engine in the page: tasks that the browser calls long. */
 export async function measureSmoothness({ open, database }) {
+  const segments = watchStore('segments')
+  const figures = await measure(open, database, watchLongTasks)
+  segments.stop()
+  return withSegments(figures, segments.totals.puts)
+}
+
+/** The engine in a worker: every wait of the page. */
+export async function measureSmoothnessInWorker({ openInWorker, database }) {
+  const before = new Set(await readKeys(database, 'segments'))
+  const figures = await measure(openInWorker, database, watchGaps)
+  const after = await readKeys(database, 'segments')
+  return withSegments(figures, after.filter((key) => !before.has(key)).length)
+}
+
+function withSegments({ opening, writing, compacting }, segments) {
+  const info = { 'open ms': opening, 'bulk ms': writing, 'compaction ms': compacting, 'segments written': segments }
+  return { value: Math.max(opening, writing, compacting), info }
+}
+
+async function measure(open, database, watch) {
   const bulk = makeRecords(BULK, COUNT)
   const singles = makeRecords(SINGLES, COUNT + BULK)
   await new Promise((resolve) => setTimeout(resolve, 100))
-  const tasks = watchLongTasks()
+  const tasks = watch()
 
   const db = await open(database)
   // What opening leaves for later belongs to it.
@@ -26,18 +47,15 @@ export async function measureSmoothness({ open, database }) {
   await idle()
   const writing = await tasks.longest()
 
-  const segments = watchStore('segments')
   for (const record of singles) await db.insert(record)
   await idle()
   const compacting = await tasks.longest()
-  segments.stop()
   tasks.stop()
 
   const { length } = await db.list()
   if (length !== COUNT + BULK + SINGLES) throw new Error(`${length} records`)
   await db.close()
-  const info = { 'open ms': opening, 'bulk ms': writing, 'compaction ms': compacting, 'segments written': segments.totals.puts }
-  return { value: Math.max(opening, writing, compacting), info }
+  return { opening, writing, compacting }
 }
 
 /** A second in which the page may do what it put off. */

@@ -8,8 +8,9 @@ import { openDatabase } from 'homing'
 const QUEUE = 200_000
 
 /** Opens (or creates) the database `name`; resolves to the peer interface of `bench/page.mjs`. */
-export async function open(name) {
+export async function open(name, options = {}) {
   const db = await openDatabase({
+    ...options,
     name,
     collections: { records: {} },
     sync: { url: new URL(`/sync/${name}/api/v1/sync/delta`, location.href).href, auto: false },
@@ -26,6 +27,11 @@ export async function open(name) {
     pull: () => db.sync(),
     close: () => db.close(),
   }
+}
+
+/** The same with the engine in a dedicated worker. */
+export function openInWorker(name) {
+  return open(name, { worker: true })
 }
 
 /** The same for one JSON tree: `load` before the first `save`, which writes what changed in it. */

@@ -8,6 +8,8 @@ import type { Members } from '../values.js'
 
 /** Rows of a piece are counted with so many bits. */
 const ROW_BITS = Math.ceil(Math.log2(PIECE_ROWS))
+const ROW_MASK = 2 ** ROW_BITS - 1
+const UTF8 = new TextDecoder()
 type Rows = Pick<Piece, 'texts' | 'ends'>
 
 interface Waiting { readonly seq: number; readonly step: Step; readonly at: number }
@@ -22,7 +24,7 @@ export type Kind = 'added' | 'updated' | 'removed' | null
 export class Mirror {
   /** In order, tombstones included. A number: of a piece, and of a row in it. */
   #rows = new Map<string, Slot | number>()
-  /** What was there when it opened: a text in a piece is no object that the collector has to look at. */
+  /** What was there when it opened: bytes are nothing that the collector has to look at or move. */
   readonly #pieces: Rows[] = []
   #dead = new Set<string>()
   readonly #piles = new Map<string, Pile>()
@@ -41,8 +43,8 @@ export class Mirror {
   #slot(found: Slot | number | undefined): Slot | undefined {
     if (typeof found !== 'number') return found
     const { texts, ends } = this.#pieces[found >>> ROW_BITS] as Rows
-    const row = found & (2 ** ROW_BITS - 1)
-    return texts.slice(row === 0 ? 0 : (ends[row - 1] as number) + 1, ends[row])
+    const row = found & ROW_MASK
+    return UTF8.decode(texts.subarray(row === 0 ? 0 : ends[row - 1], (ends[row] as number) - 1))
   }
 
   isLive(id: string): boolean {
@@ -58,7 +60,14 @@ export class Mirror {
 
   live(): string[] {
     const texts: string[] = []
-    for (const [id, found] of this.#rows) if (!this.#dead.has(id)) texts.push(textOf(this.#slot(found) ?? '{}'))
+    const pieces: string[][] = []
+    for (const [id, found] of this.#rows) {
+      if (this.#dead.has(id)) continue
+      if (typeof found === 'number') {
+        const piece = found >>> ROW_BITS
+        texts.push((pieces[piece] ??= linesOf(this.#pieces[piece]?.texts))[found & ROW_MASK] as string)
+      } else texts.push(textOf(found))
+    }
     return texts
   }
 
@@ -186,4 +195,9 @@ export class Mirror {
 
 function onTop({ below, steps }: Pile, id: string): Slot | undefined {
   return steps.reduce((slot, { step, at }) => next(step, id, slot, at), below)
+}
+
+/** The texts of a piece. */
+export function linesOf(texts: Uint8Array | undefined): string[] {
+  return UTF8.decode(texts).split('\n')
 }

@@ -2,7 +2,7 @@
 // one collection (`mirror.ts`), what the worker says and who hears of it (`remote.ts`).
 
 import type { Change } from '../engine.js'
-import { Mirror, type Kind } from './mirror.js'
+import { Mirror, linesOf, type Kind } from './mirror.js'
 import type { Piece, RowsNews } from './protocol.js'
 
 /** One record of a collection. */
@@ -119,7 +119,7 @@ export class Mirrors {
 }
 
 function rowsOf({ ids, texts }: Piece): (readonly [string, string])[] {
-  const lines = texts.split('\n')
+  const lines = linesOf(texts)
   return ids.split('\n').map((id, at) => [id, lines[at] ?? ''] as const)
 }
 

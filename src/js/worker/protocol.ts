@@ -141,13 +141,13 @@ export type FromWorker =
   | { readonly kind: 'log'; readonly entry: string }
   | { readonly kind: 'crashed'; readonly message: string }
 
-/** Rows: their ids and their texts, one per line. */
+/** Rows: their ids, and in UTF-8 their texts, one per line. */
 export interface Piece {
   readonly kind: 'piece'
   readonly collection: string
   readonly ids: string
-  readonly texts: string
-  /** Where each text ends, and which of them are tombstones. */
+  readonly texts: Uint8Array<ArrayBuffer>
+  /** Where the line of each text ends, and which of them are tombstones. */
   readonly ends: Uint32Array<ArrayBuffer>
   readonly dead: readonly number[]
 }

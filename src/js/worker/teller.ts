@@ -15,11 +15,12 @@ import { isDead, sameSlot } from './slot.js'
 const MANY = 500
 const INTERVAL_MS = 250
 /** And at longer ones where that takes long: this many times as long. */
-const SHARE = 5
+const SHARE = 20
 /** From so many new rows on it is worth finding out that the page has them already. */
 const BULK = 50
 
 const UTF8 = new TextDecoder()
+const TO_UTF8 = new TextEncoder()
 
 type Text = 'status' | 'metrics' | 'deadLetters' | 'ownConflicts'
 type Reason = { readonly mutationId: string }
@@ -208,19 +209,21 @@ export class Teller {
     let count = 0
     for (let at = 0; at < rows.length;) {
       const ids: string[] = []
-      const texts: string[] = []
+      const lines: Uint8Array[] = []
       const ends: number[] = []
       const dead: number[] = []
       for (let length = 0; at < rows.length && ids.length < PIECE_ROWS && length < PIECE_BYTES; at++) {
         const [id, text] = rows[at] as readonly [string, string]
         if (isDead(text)) dead.push(ids.length)
+        const line = TO_UTF8.encode(`${text}\n`)
         ids.push(id)
-        texts.push(text)
-        ends.push(length + text.length)
-        length += text.length + 1
+        lines.push(line)
+        ends.push(length += line.length)
       }
-      const piece: Piece = { kind: 'piece', collection, ids: ids.join('\n'), texts: texts.join('\n'), ends: Uint32Array.from(ends), dead }
-      this.#post(piece, [piece.ends.buffer])
+      const texts = new Uint8Array(ends.at(-1) ?? 0)
+      lines.forEach((line, row) => texts.set(line, row === 0 ? 0 : ends[row - 1]))
+      const piece: Piece = { kind: 'piece', collection, ids: ids.join('\n'), texts, ends: Uint32Array.from(ends), dead }
+      this.#post(piece, [piece.texts.buffer, piece.ends.buffer])
       count++
     }
     return count

@@ -11,6 +11,13 @@ const { digest, keys, lists, mirror, slot, batch, naming, remote } = modules
 /** Numbers from a seed, so that a failure comes again. */
 const randomFrom = (seed) => naming.randomFrom(seed / 2 ** 32)
 
+/** Texts as they cross. */
+function inPiece(texts) {
+  let end = 0
+  const lines = texts.map((text) => Buffer.from(`${text}\n`))
+  return { texts: new Uint8Array(Buffer.concat(lines)), ends: Uint32Array.from(lines, ({ length }) => (end += length)) }
+}
+
 /** As `digest` in `src/core/schema.rs`. */
 function expected(...parts) {
   const hash = createHash('sha256')
@@ -156,9 +163,7 @@ test('rows of the opening are read from their pieces, tombstones too, until some
   for (let from = 0; from < all.length; from += 1000) {
     const rows = all.slice(from, from + 1000)
     const texts = rows.map((row) => JSON.stringify(row))
-    let length = -1
-    const ends = Uint32Array.from(texts, (text) => { length += text.length + 1; return length })
-    page.fill({ ids: rows.map(({ id }) => id).join('\n'), texts: texts.join('\n'), ends, dead: rows.flatMap(({ n }, at) => (n % 100 === 7 ? [at] : [])) })
+    page.fill({ ids: rows.map(({ id }) => id).join('\n'), ...inPiece(texts), dead: rows.flatMap(({ n }, at) => (n % 100 === 7 ? [at] : [])) })
   }
   const [dead, live] = [all.filter(({ _deletedAt: at }) => at !== null), all.filter(({ _deletedAt: at }) => at === null)]
   assert.deepEqual([page.count, page.live().map((text) => JSON.parse(text)), page.dead().map((text) => JSON.parse(text))], [live.length, live, dead])
@@ -207,7 +212,7 @@ test('a large insert is told before what happens to its records, and all of it b
   await begun
   assert.deepEqual([sent.map(({ kind }) => kind), engine.drain().changes], [['lines'], []], 'it takes more than one piece')
   const row = JSON.stringify({ id: 'a49999', n: 1, _updatedAt: new Date(9).toISOString(), _deletedAt: null })
-  hear({ kind: 'piece', collection: 'c', ids: 'a49999', texts: row, ends: Uint32Array.of(row.length), dead: [] })
+  hear({ kind: 'piece', collection: 'c', ids: 'a49999', ...inPiece([row]), dead: [] })
   hear({ kind: 'news', rows: [{ collection: 'c', source: 'tab', all: false, pieces: 1, gone: [], renamed: undefined }], planned: [], refused: [], drained: {} })
   const told = engine.drain().changes.map(({ collection, source, added, updated, rows }) => [collection, source, added.length, updated.length, rows?.length])
   assert.deepEqual(told, [['c', 'local', 50_000, 0, 50_000], ['d', 'local', 600, 0, 600], ['c', 'tab', 0, 1, undefined]])
