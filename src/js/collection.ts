@@ -119,7 +119,7 @@ export class RecordCollection implements Collection<Members> {
 
   /** Null where it is not worth it, or not possible. */
   #insertInPieces(records: readonly object[]): ManyWrite<AnyRow> | null {
-    if (!this.#session.insertsInPieces || !(records.length >= MANY) || !this.#isNamed()) return null
+    if (!this.#session.insertsInPieces || countOf(records) < MANY || !this.#isNamed()) return null
     const made = insertableRecords(records)
     return made && this.#session.insertInPieces(this.name, made, () => this.#many(idsOf(this.#rows, made)))
   }
@@ -218,6 +218,15 @@ export class RecordCollection implements Collection<Members> {
         : { source, added: this.#rows.getMany(change.added), updated: this.#rows.getMany(change.updated), removed: change.removed }
       if (changes.added.length + changes.updated.length + changes.removed.length > 0) this.#all.listeners.emit(Object.freeze(changes))
     })
+  }
+}
+
+/** What is no array is refused by those who look closer. */
+function countOf(records: readonly object[]): number {
+  try {
+    return Array.isArray(records) ? records.length : 0
+  } catch {
+    return 0
   }
 }
 

@@ -99,8 +99,8 @@ export interface HostedEngine extends Engine {
   explainBytes(): Uint8Array<ArrayBuffer>
   /** The patches of queued mutations that create nothing, by their ids; UTF-8. */
   patchBytes(): Uint8Array<ArrayBuffer>
-  /** Where records stand of which their row alone does not say it: `{collection, id, state, confirmed}`. */
-  standings(): string
+  /** Where records stand that are not just as the server has them: `{collection, id, state, confirmed}`. `few`: but for new ones that only wait for their turn. */
+  standings(few: boolean): string
 }
 
 /** What the engine may call. It does so outside any borrow; user code behind a hook runs in a promise of its own. */

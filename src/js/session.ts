@@ -38,6 +38,8 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   #clientId = ''
   #dirty = false
   #scheduled = false
+  /** False while the session itself looks at rows. */
+  #reads = true
   #delivering: (() => void)[] = []
   /** Calls that wait inside the engine, perhaps for a function of the app. */
   readonly #calls = new Set<Promise<unknown>>()
@@ -300,12 +302,15 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     const wanted = new Map<Rows, string[]>()
     for (const ticket of this.#fresh) ticket.want?.(wanted)
     this.#fresh = []
+    // None of them is of an insert that is under way.
+    this.#reads = false
     for (const [rows, ids] of wanted) rows.getMany(ids)
+    this.#reads = true
   }
 
   /** What somebody who looks now sees. Cheap when nothing happened. */
   refresh(): void {
-    this.#engine?.insertsNow?.()
+    if (this.#reads) this.#engine?.insertsNow?.()
     this.#takeNews()
   }
 

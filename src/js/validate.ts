@@ -62,11 +62,12 @@ export function copiedRecords(records: readonly unknown[]): Members[] {
 /**
  * Whether texts of records say what is in them.
  *
- * @param records all of them, for the path of the error
+ * @param records the same, for the path of the error
+ * @param first the index of the first
  * @throws HomingError `invalid-record`, its path starts with the index
  */
-export function checkTexts(texts: string, records: readonly unknown[]): void {
-  if (isSuspicious(texts)) run(records, '', checkRecords, () => '', true)
+export function checkTexts(texts: string, records: readonly unknown[], first: number): void {
+  if (isSuspicious(texts)) records.forEach((record, at) => run(record, `/${first + at}`, checkRecord, () => '', true))
 }
 
 /**

@@ -311,9 +311,9 @@ struct Standing<'a> {
     confirmed: Option<&'a RawValue>,
 }
 
-/// Where records stand of which their row alone does not say it. It does where the server has that version, and where nothing but a
-/// new record waits that is there.
-pub(super) fn standings(engine: &WebEngine) -> String {
+/// Where records stand that are not just as the server has them. `few`: but for those that are there, are new and wait for nothing
+/// but their turn.
+pub(super) fn standings(engine: &WebEngine, few: bool) -> String {
     engine.read(|r| {
         let unsettled =
             r.queue().map(|m| &m.key).chain(r.dead_letters().map(|d| &d.mutation.key)).chain(r.unresolved().map(|(_, about)| about));
@@ -321,13 +321,13 @@ pub(super) fn standings(engine: &WebEngine) -> String {
             unsettled.map(|key| Key { collection: key.collection.clone(), id: r.current_id(&key.id).clone() }).collect();
         let standing = |key| {
             let (state, confirmed) = (engine.record_state(key), r.confirmed(key));
-            let is_told = match state {
+            let is_left_out = match state {
                 RecordState::Synced => true,
-                RecordState::Local | RecordState::Queued => confirmed.is_none() && r.view(key).is_some_and(|row| !row.is_deleted()),
+                RecordState::Local | RecordState::Queued => few && confirmed.is_none() && r.view(key).is_some_and(|row| !row.is_deleted()),
                 _ => false,
             };
             let confirmed = confirmed.and_then(|row| serde_json::from_str(row.text()).ok());
-            (!is_told).then(|| Standing { collection: &key.collection, id: &key.id, state: state.as_str(), confirmed })
+            (!is_left_out).then(|| Standing { collection: &key.collection, id: &key.id, state: state.as_str(), confirmed })
         };
         text(&keys.iter().filter_map(standing).collect::<Vec<_>>())
     })

@@ -225,9 +225,10 @@ impl Handle {
         encode::explain(&self.engine).into_bytes()
     }
 
-    /// Where records stand of which their row alone does not say it: `{collection, id, state, confirmed}`, a JSON array.
-    pub fn standings(&self) -> String {
-        encode::standings(&self.engine)
+    /// Where records stand that are not just as the server has them, `{collection, id, state, confirmed}`, a JSON array. `few`: but for
+    /// new ones that only wait for their turn.
+    pub fn standings(&self, few: bool) -> String {
+        encode::standings(&self.engine, few)
     }
 
     /// Dead letters.

@@ -231,10 +231,16 @@ test('a long queue is complete as soon as the database is open, and moves on wit
     await db.close()
     db = await open()
     const opened = look()
+    await db.collection('lines').delete('l9')
+    const deleted = db.collection('lines').state('l9')
     await db.sync()
     const sent = look()
+    await db.collection('lines').insert({ id: 'new' })
     await db.close()
-    return { opened, sent }
+    db = await open()
+    const short = ['new', 'l9', 'm0'].map((id) => db.collection('lines').state(id))
+    await db.close()
+    return { opened, deleted, sent, short }
   })
   assert.deepEqual(result.opened, {
     counts: [601, 601, 601],
@@ -244,5 +250,28 @@ test('a long queue is complete as soon as the database is open, and moves on wit
     new: [{ op: 'add', path: '/id', value: 'm3' }, { op: 'add', path: '/n', value: 3 }],
     reasons: ['It goes with the next cycle.'],
   })
+  assert.deepEqual([result.deleted, result.short], ['queued', ['queued', 'synced', 'synced']])
   assert.deepEqual([result.sent.counts, result.sent.states], [[0, 0, 0], ['synced', 'synced', 'synced', 'synced', 'local', 'synced', 'local']])
+})
+
+test('who follows dead letters of a long queue hears of them when they are there', async () => {
+  server.answer(namingServer({ refuse: ({ n }) => (n === 3 ? 'no' : null) }))
+  const result = await inPage(async (open) => {
+    const db = await open()
+    await db.collection('orders').insert({ n: -1 })
+    await db.collection('lines').insertMany(Array.from({ length: 2600 }, (_, n) => ({ id: `l${n}`, n })))
+    let heard
+    const told = new Promise((resolve) => {
+      db.deadLetters.subscribe(() => {
+        heard = db.deadLetters.list().map(({ recordId }) => recordId)
+        if (heard.length > 0) resolve()
+      })
+    })
+    await db.sync()
+    await told
+    const [state, pending] = [db.collection('lines').state('l3'), db.queue.list().length]
+    await db.wipe({ discardPending: true })
+    return { heard, state, pending }
+  })
+  assert.deepEqual(result, { heard: ['l3'], state: 'failed', pending: 0 })
 })

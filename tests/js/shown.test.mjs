@@ -155,18 +155,22 @@ test('one record that cannot be stored among thousands: refused with its place, 
     c.subscribe(({ added, removed }) => told.push(added.length, -removed.length))
     const make = (wrong) => Array.from({ length: 12_000 }, (_, n) => ({ id: `r${n}`, deep: [n === 11_345 ? wrong : n] }))
     const errors = []
+    for (const no of [null, undefined, 'text', { length: 700 }, Proxy.revocable([], {})]) {
+      no?.revoke?.()
+      errors.push(await failure(c.insertMany(no?.proxy ?? no)))
+    }
     for (const wrong of ['half \ud83d of it', NaN, 1n, undefined]) errors.push(await failure(c.insertMany(make(wrong))))
     const looked = c.insertMany(make('\udc00'))
     const atOnce = [c.count(), looked.record?.length ?? 0]
     errors.push(await failure(looked))
     const count = c.count()
-    const rows = await c.insertMany(make('whole'))
+    const rows = await c.insertMany(make('C:\\udata'))
     const stored = [rows.length, c.count(), c.get('r11345').deep[0]]
     await db.wipe()
     return { errors: errors.map(({ code, path }) => [code, path]), atOnce, count, stored, told: told.reduce((sum, n) => sum + n, 0) }
   })
-  assert.deepEqual(seen.errors, Array.from({ length: 5 }, () => ['invalid-record', '/11345/deep/0']))
-  assert.deepEqual([seen.atOnce, seen.count, seen.stored, seen.told], [[0, 0], 0, [12_000, 12_000, 'whole'], 12_000])
+  assert.deepEqual(seen.errors, [...Array.from({ length: 5 }, () => ['invalid-record', '']), ...Array.from({ length: 5 }, () => ['invalid-record', '/11345/deep/0'])])
+  assert.deepEqual([seen.atOnce, seen.count, seen.stored, seen.told], [[0, 0], 0, [12_000, 12_000, 'C:\\udata'], 12_000])
 })
 
 test('what was here before under an id comes before what is new under it', async () => {

@@ -21,7 +21,8 @@ export class MirroredList {
   }
 
   take({ anew, gone, put }: ListNews): void {
-    this.#takeApart()
+    if (!anew) this.#takeApart()
+    this.#unread = null
     if (anew) {
       this.#texts.clear()
       this.#patches.clear()

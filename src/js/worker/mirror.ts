@@ -157,6 +157,7 @@ export class Mirror {
 
   /** The same records in the same places under other ids. */
   rename(pairs: readonly (readonly [string, string])[]): void {
+    for (const [from] of pairs) this.#pileOf(from)
     const renamed = new Map(pairs)
     const arrived = new Set(renamed.values())
     const rows = new Map<string, Slot | number>()
@@ -168,7 +169,7 @@ export class Mirror {
     this.#rows = rows
     for (const [from, to] of pairs) {
       if (this.#dead.delete(from)) this.#dead.add(to)
-      const pile = this.#pileOf(from)
+      const pile = this.#piles.get(from)
       this.#piles.delete(from)
       if (pile !== undefined) this.#piles.set(to, pile)
     }

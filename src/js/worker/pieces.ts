@@ -68,13 +68,14 @@ export class Pieces {
     if (begun === undefined) return
     const { insert: { seq, now, at, collection, records }, named, rows } = begun
     let lines = ''
+    const first = named.length
     do {
       for (const record of records.slice(named.length, named.length + LOOK_EVERY)) {
         lines += `${JSON.stringify(record)}\n`
         this.#show(begun, record)
       }
     } while (named.length < records.length && performance.now() < until)
-    const refusal = problemOf(lines, records)
+    const refusal = problemOf(lines, records.slice(first, named.length), first)
     if (refusal === null) {
       const bytes = UTF8.encode(lines)
       this.#ground.post({ kind: 'lines', bytes }, bytes.buffer)
@@ -113,9 +114,9 @@ export class Pieces {
   }
 }
 
-function problemOf(lines: string, records: readonly Made[]): HomingError | null {
+function problemOf(lines: string, records: readonly Made[], first: number): HomingError | null {
   try {
-    checkTexts(lines, records)
+    checkTexts(lines, records, first)
     return null
   } catch (error) {
     return toHomingError(error, 'write')

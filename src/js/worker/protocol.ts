@@ -83,7 +83,7 @@ export interface ListNews {
 export interface WholeList { readonly whole: Uint8Array<ArrayBuffer>; readonly patches?: Uint8Array<ArrayBuffer> }
 export interface Listed { readonly id: string; readonly text: string; readonly patch?: string | undefined }
 
-/** Where a record stands of which its row alone does not say it; one of a list whose ids are `recordKey`. */
+/** Where a record stands that is not just as the server has it; one of a list whose ids are `recordKey`. */
 export interface Standing { readonly id: string; readonly state: string; readonly confirmed: string | null }
 
 /** Names a record among those of all collections. */
@@ -152,6 +152,8 @@ export interface Piece {
   readonly dead: readonly number[]
 }
 
+/** From so many waiting mutations on, the lists follow at intervals, and whole: making them takes longer than a write. */
+export const MANY = 500
 /** The most text of one message: what the page takes in without anybody noticing. */
 export const PIECE_BYTES = 256 * 1024
 /** And the most rows. */

@@ -12,11 +12,11 @@ import { Mirrors, type Named } from './mirrors.js'
 import { newId, type Made as MadeId } from './naming.js'
 import { Pieces } from './pieces.js'
 import { Answers } from './answers.js'
-import { recordKey, type Argument, type CallName, type FromWorker, type ListNews, type News, type OrderName, type Standing, type TellName, type ToWorker, type WholeList } from './protocol.js'
+import { MANY, recordKey, type Argument, type CallName, type FromWorker, type ListNews, type News, type OrderName, type Standing, type TellName, type ToWorker, type WholeList } from './protocol.js'
 import { isDead, textOf, valueOf } from './slot.js'
 import type { Ground } from './start.js'
 import type { Made } from '../operations.js'
-import type { Members } from '../values.js'
+import { ARCHIVE, type Members } from '../values.js'
 
 const UTF8 = new TextDecoder()
 const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
@@ -175,9 +175,12 @@ export class Remote implements Engine {
     const slot = mirror?.view(id)
     if (slot === undefined) return 'local'
     if (valueOf(slot)['_rev'] !== undefined) return 'synced'
-    if (!this.#ground.syncs(collection)) return 'local'
-    // Which version of a tombstone the server has, nobody is told; a new record waits for its turn.
-    return isDead(slot) ? 'synced' : 'queued'
+    if (!this.#ground.syncs(collection) || collection === ARCHIVE) return 'local'
+    // Of a long queue new records are left out, and what was written last may be missing.
+    const { pending = 0 } = JSON.parse(this.#texts.status) as { pending?: number }
+    if (pending > MANY) return 'queued'
+    // Nobody is told which version of a tombstone the server has.
+    return isDead(slot) ? 'synced' : 'local'
   }
 
   confirmed(collection: string, given: string): string | undefined {
@@ -394,7 +397,7 @@ export class Remote implements Engine {
 
   #takeNews(news: News): void {
     // What is told of a record comes after what made it.
-    if (news.rows.length > 0) this.#pieces.finish()
+    if (news.rows.some(({ all, pieces, gone, renamed }) => all || pieces + gone.length > 0 || renamed !== undefined)) this.#pieces.finish()
     for (const pair of news.aliases ?? []) this.#mirrors.alias(pair)
     const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
       const written = this.#written.get(seq) ?? []

@@ -8,11 +8,9 @@ import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
 import { next } from './provisional.js'
-import { PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
+import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
 import { isDead, sameSlot } from './slot.js'
 
-/** From so many waiting mutations on, the lists follow at intervals, and whole: making them takes longer than a write. */
-const MANY = 500
 const INTERVAL_MS = 250
 /** And at longer ones where that takes long: this many times as long. */
 const SHARE = 20
@@ -44,6 +42,8 @@ export class Teller {
   /** When they may be made again. */
   #listsAt = 0
   #owed: ReturnType<typeof setTimeout> | null = null
+  /** What is to be told with the lists: before them nobody would see it. */
+  #late = { deadLetters: false, conflicts: false }
 
   constructor(engine: HostedEngine, remapped: readonly string[], post: (message: FromWorker, transfer?: Transferable[]) => void) {
     this.#engine = engine
@@ -110,6 +110,8 @@ export class Teller {
       kind: 'news', rows, refused: this.#refused, planned: planned.map(({ seq, id }) => ({ seq, exact: exact.has(seq), id })),
       drained: { ...drained, durable: this.#ticketed(drained.durable), failed: this.#ticketed(drained.failed) },
     }
+    this.#late.deadLetters ||= drained.deadLetters === true
+    this.#late.conflicts ||= drained.conflicts === true
     const lists = drained.status === true || drained.queue === true || drained.deadLetters === true || drained.conflicts === true
     this.#planned = []
     this.#refused = []
@@ -160,9 +162,12 @@ export class Teller {
       this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
     }
     this.#list(news, 'conflicts', this.#conflicts.news(JSON.parse(engine.conflicts()) as Conflict[], ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
-    const standings = JSON.parse(engine.standings()) as { collection: string; id: string; state: string; confirmed: object | null }[]
+    const standings = JSON.parse(engine.standings(this.#isLong())) as { collection: string; id: string; state: string; confirmed: object | null }[]
     const standing = ({ collection, id, state, confirmed }: typeof standings[number]): Standing => ({ id: recordKey(collection, id), state, confirmed: confirmed && JSON.stringify(confirmed) })
     this.#list(news, 'standings', this.#standings.news(standings.map(standing), ({ id }) => id))
+    const { deadLetters, conflicts } = this.#late
+    news.drained = { ...news.drained, ...deadLetters && { deadLetters }, ...conflicts && { conflicts } }
+    this.#late = { deadLetters: false, conflicts: false }
     const now = performance.now()
     this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
   }
