@@ -304,8 +304,11 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.#fresh = []
     // None of them is of an insert that is under way.
     this.#reads = false
-    for (const [rows, ids] of wanted) rows.getMany(ids)
-    this.#reads = true
+    try {
+      for (const [rows, ids] of wanted) rows.getMany(ids)
+    } finally {
+      this.#reads = true
+    }
   }
 
   /** What somebody who looks now sees. Cheap when nothing happened. */

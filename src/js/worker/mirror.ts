@@ -144,6 +144,7 @@ export class Mirror {
   replace(rows: Iterable<readonly [string, string]>): void {
     for (const id of [...this.#fresh.keys()]) this.#pileOf(id)
     this.#rows = new Map()
+    this.#pieces.length = 0
     this.#dead = new Set()
     for (const [id, text] of rows) {
       this.#rows.set(id, text)

@@ -391,8 +391,7 @@ export class Remote implements Engine {
 
   /** The page itself found out why a write cannot be. */
   #refuse(seq: number, error: HomingError): void {
-    const { status, metrics } = this.#texts
-    this.#takeNews({ kind: 'news', rows: [], planned: [], refused: [{ seq, error: error.toJSON() }], drained: {}, status, metrics })
+    this.#takeNews({ kind: 'news', rows: [], planned: [], refused: [{ seq, error: error.toJSON() }], drained: {} })
   }
 
   #takeNews(news: News): void {
