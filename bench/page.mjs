@@ -9,8 +9,8 @@
 //   push()               resolves when a server has acknowledged everything queued, and the queue knows it durably
 //   pull()               resolves when everything a server has is merged and durable
 //   close()              resolves when nothing of it runs any more
-// and, for the workload `document`, `openDocument(name)`, for `smooth-worker` `openInWorker(name)`, like `open`. Which peers and workloads there are, how often they run and what their
-// figures mean is decided in `run.mjs`.
+// and, for the workload `document`, `openDocument(name)`, for `smooth-worker` `openInWorker(name)`, like `open`. Which peers and
+// workloads there are, how often they run and what their figures mean is decided in `run.mjs`.
 
 import { serverOf } from './server-control.mjs'
 

@@ -72,21 +72,20 @@ export function watchStore(store) {
   return { totals, stop: () => { IDBObjectStore.prototype.put = original } }
 }
 
-/** The keys of an object store of another connection's database, by the end of its name. */
+/** The keys in an object store of the IndexedDB database in whose name `database` occurs: what a worker writes, no probe of the page sees. */
 export async function readKeys(database, store) {
   const { name } = (await indexedDB.databases()).find((one) => one.name.includes(database))
-  const connection = await new Promise((resolve, reject) => {
-    const request = indexedDB.open(name)
-    request.onsuccess = () => resolve(request.result)
-    request.onerror = () => reject(request.error)
-  })
-  const request = connection.transaction(store).objectStore(store).getAllKeys()
-  const keys = await new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result)
-    request.onerror = () => reject(request.error)
-  })
+  const connection = await answerOf(indexedDB.open(name))
+  const keys = await answerOf(connection.transaction(store).objectStore(store).getAllKeys())
   connection.close()
   return keys
+}
+
+function answerOf(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
 }
 
 /**

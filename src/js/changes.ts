@@ -1,4 +1,4 @@
-// Several changes of a collection as one, so that listeners of a loop over 1,000 writes are told once. Pure.
+// Several changes of a collection as one, so that listeners of a loop over 1,000 writes are told once; what a list of them means. Pure.
 
 import type { Change } from './engine.js'
 
@@ -42,4 +42,10 @@ export function joinChanges(changes: readonly Change[]): readonly Change[] {
     for (const [id, kind] of kinds) lists[kind].push(id)
     return { ...change, ...lists }
   })
+}
+
+/** Records that were there were edited here: as many are there as before. */
+export function isOnlyEdits(changes: readonly Change[]): boolean {
+  const edits = ({ source, all, added, removed, renamed }: Change): boolean => source === 'local' && !all && added.length + removed.length === 0 && renamed === undefined
+  return changes.length > 0 && changes.every(edits)
 }

@@ -14,7 +14,7 @@ import { ManyWrite, RecordWrite, RefusedWrite, refuse, type Ticket } from './wri
 
 const NONE: readonly AnyRow[] = Object.freeze([])
 /** From so many new records on it is worth taking breaks, where the engine can. */
-const MANY = 500
+const LARGE = 500
 
 /** Everything below is written for records of any type; `database.ts` gives it the types of the schema. */
 export class RecordCollection implements Collection<Members> {
@@ -119,9 +119,10 @@ export class RecordCollection implements Collection<Members> {
 
   /** Null where it is not worth it, or not possible. */
   #insertInPieces(records: readonly object[]): ManyWrite<AnyRow> | null {
-    if (!this.#session.insertsInPieces || countOf(records) < MANY || !this.#isNamed()) return null
+    const insert = this.#session.insertsInPieces
+    if (insert === null || countOf(records) < LARGE || !this.#isNamed()) return null
     const made = insertableRecords(records)
-    return made && this.#session.insertInPieces(this.name, made, () => this.#many(idsOf(this.#rows, made)))
+    return made && this.#session.issue(() => insert(this.name, made), () => this.#many(idsOf(this.#rows, made)))
   }
 
   #many(ids: readonly string[]): ManyWrite<AnyRow> {

@@ -2,7 +2,7 @@
 // listeners in a microtask. Not here: the public objects (`database.ts`, `collection.ts`), opening and counting (`opening.ts`).
 
 import { Asking, type AskingHost } from './asking.js'
-import { joinChanges } from './changes.js'
+import { isOnlyEdits, joinChanges } from './changes.js'
 import { read, type Answer, type Change, type Drained, type Engine, type ImportCounts, type OpResult, type Spans, type Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
 import { Lazy } from './lazy.js'
@@ -186,8 +186,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
    */
   writeKnown<T extends Ticket>(batch: string, make: () => T): T {
     const engine = this.open('write')
-    const number = this.guard('write', () => engine.writeKnown(toBytes(batch)))
-    return this.#issue(number, make())
+    return this.issue(() => engine.writeKnown(toBytes(batch)), make)
   }
 
   /**
@@ -204,19 +203,19 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     return this.#issue(number, make())
   }
 
-  /** Whether the engine takes many new records piece by piece. */
-  get insertsInPieces(): boolean {
-    return this.#engine?.insertInPieces !== undefined
+  /** How many new records are taken piece by piece, for `issue`; null where they are not. */
+  get insertsInPieces(): ((collection: string, made: readonly Made[]) => number) | null {
+    const engine = this.#engine
+    return engine?.insertInPieces?.bind(engine) ?? null
   }
 
   /**
-   * The same for so many that showing them takes a while.
+   * Any call into the engine that answers with a ticket.
    *
    * @throws HomingError
    */
-  insertInPieces<T extends Ticket>(collection: string, made: readonly Made[], make: () => T): T {
-    const engine = this.open('write')
-    return this.#issue(this.guard('write', () => engine.insertInPieces?.(collection, made) ?? NaN), make())
+  issue<T extends Ticket>(call: () => number, make: () => T): T {
+    return this.#issue(this.guard('write', call), make())
   }
 
   #issue<T extends Ticket>(number: number, ticket: T): T {
@@ -468,10 +467,4 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.#tell(() => this.status.changed())
     this.ended.abort()
   }
-}
-
-/** Records that were there were edited here: as many are there as before. */
-function isOnlyEdits(changes: readonly Change[]): boolean {
-  const edits = ({ source, all, added, removed, renamed }: Change): boolean => source === 'local' && !all && added.length + removed.length === 0 && renamed === undefined
-  return changes.length > 0 && changes.every(edits)
 }

@@ -44,6 +44,14 @@ fn tabs(farm: &Farm) -> (Device, Device) {
     (a, b)
 }
 
+/// Runs a cycle that takes up to a minute; how many pushes of records it sent.
+fn pushes_of(farm: &Farm, d: &Device) -> usize {
+    let outcome = d.start();
+    farm.pass(60_000);
+    outcome.borrow().clone().unwrap().unwrap();
+    d.wire.take().into_iter().filter(|s| s.push && !s.records.is_empty()).count()
+}
+
 /// What each row of the journal holds, a letter per entry.
 fn letters(journal: &MemoryJournal) -> Vec<String> {
     let loaded = journal.load().now_or_never().unwrap().unwrap();
@@ -296,10 +304,7 @@ fn a_batch_that_another_tab_has_sent_meanwhile_is_not_sent_again() {
         }
         Act::Pass
     });
-    let outcome = a.start();
-    farm.pass(60_000);
-    outcome.borrow().clone().unwrap().unwrap();
-    let pushes = a.wire.take().into_iter().filter(|s| s.push && !s.records.is_empty()).count();
+    let pushes = pushes_of(&farm, &a);
     assert_eq!((a.pending(), farm.server_rows(), pushes), (0, 4 * BATCH, 2));
     farm.check_once();
 }
@@ -328,10 +333,7 @@ fn whoever_slept_through_its_turn_sends_nothing_before_it_knows_what_was_sent_me
         }
         Act::Pass
     });
-    let outcome = a.start();
-    farm.pass(60_000);
-    outcome.borrow().clone().unwrap().unwrap();
-    let pushes = a.wire.take().into_iter().filter(|s| s.push && !s.records.is_empty()).count();
+    let pushes = pushes_of(&farm, &a);
     assert_eq!((a.pending(), farm.server_rows(), pushes, a.platform.turns_given()), (0, 4 * BATCH, 2, 2));
     farm.check_once();
 }
