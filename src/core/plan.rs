@@ -8,6 +8,7 @@ mod aliases;
 mod depends;
 mod enqueue;
 mod import;
+mod insert;
 mod letters;
 mod once;
 mod resolve;
@@ -201,7 +202,7 @@ pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Pla
     current.collection().map_or(Ok(()), |collection| replica.require(collection))?;
     match current.as_ref() {
         Intent::Insert { collection, records } => {
-            let mut plan = insert(replica, collection, records, context)?;
+            let mut plan = insert::insert(replica, collection, records, context)?;
             // Ids that the server has replaced were replaced in it.
             plan.as_given = plan.as_given.filter(|_| matches!(current, Cow::Borrowed(_)));
             Ok(plan)
@@ -329,52 +330,11 @@ fn patched(view: &Record, set: &[(String, Box<RawValue>)], unset: &[String], now
     Ok(Some(record))
 }
 
-fn insert(replica: &Replica, collection: &Arc<str>, records: &[(Arc<str>, Text)], context: &Context) -> Result<Plan> {
-    check_name(collection)?;
-    check_room(replica, records.len(), context)?;
-    let mut plan = Plan { ids: records.iter().map(|(id, _)| id.clone()).collect(), ..Plan::default() };
-    let mut built = Vec::with_capacity(records.len());
-    let mut given = std::collections::HashSet::with_capacity(records.len());
-    for (at, (id, text)) in records.iter().enumerate() {
-        let key = Key { collection: collection.clone(), id: id.clone() };
-        let place = |e: Error| Error { path: Some(format!("/{at}{}", e.path.unwrap_or_default())), ..e };
-        check_key(collection, id).map_err(place)?;
-        let view = replica.view(&key);
-        if !given.insert(id) || view.as_ref().is_some_and(|v| !v.is_deleted()) {
-            return Err(Error::at(Code::DuplicateId, format!("/{at}/id"), format!("{collection} already has a record '{id}'")));
-        }
-        let stamp = Stamp::next(context.now, view.as_ref().map(Record::updated_at));
-        let record = first(replica, &key, text, stamp).map_err(place)?;
-        match view {
-            // Inserting over a tombstone brings the record back: a new version based on the tombstone.
-            Some(tombstone) => {
-                let plan_one = enqueue::enqueue(replica, Op::Undelete, &key, record, &tombstone, context)?;
-                plan.changes.extend(plan_one.changes);
-                plan.mutations = plan_one.mutations;
-            }
-            None => built.push(record),
-        }
-    }
-    if built.len() != records.len() && records.len() > 1 {
-        return Err(Error::new(
-            Code::DuplicateId,
-            format!("some of these records were deleted from {collection}; undelete them or insert them one by one"),
-        ));
-    }
-    if !built.is_empty() {
-        let rules = records.first().map(|(id, _)| replica.schema().rules(collection, id));
-        let plain = rules.is_some_and(|rules| rules.types.is_empty() && rules.policy != Policy::Fields);
-        plan.as_given = built.first().filter(|_| plain && built.len() == records.len()).map(Record::updated_at);
-        enqueue::creates(replica, collection, built, false, context, &mut plan);
-    }
-    Ok(plan)
-}
-
 fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Context) -> Result<Plan> {
     check_key(&key.collection, &key.id)?;
     check(text)?;
     let Some(view) = replica.view(key) else {
-        return insert(replica, &key.collection, &[(key.id.clone(), Text::from(&**text))], context);
+        return insert::insert(replica, &key.collection, &[(key.id.clone(), Text::from(&**text))], context);
     };
     if replica.policy(key) == Policy::AppendOnly {
         let same = first(replica, key, text, view.updated_at())?.same_content(&view);

@@ -7,9 +7,11 @@
 mod check;
 mod envelope;
 mod fields;
+mod lines;
 
 pub use check::{check, check_id, checked};
 pub use fields::Fields;
+pub use lines::Lines;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::stamp::Stamp;
@@ -166,14 +168,11 @@ impl Record {
     /// [`Record::build`] of all members of a text, which is taken in one piece where it stands as it would be written.
     #[must_use]
     pub fn build_from(text: &str, envelope: Envelope<'_>, fields: &Fields<'_>) -> Self {
-        match text.strip_suffix('}').filter(|_| fields.is_written(text.len(), envelope.id)) {
+        match fields.written_in(text, envelope.id) {
             Some(body) => {
                 let mut text = String::with_capacity(body.len() + room_behind(&envelope));
                 text.push_str(body);
-                // No line ends between these members, or within a text: only a value with members of its own may have one.
-                let nested = fields.0.iter().any(|(_, value)| value.get().starts_with(['[', '{']));
-                let finish = if nested { Self::finish } else { Self::closed };
-                finish(text, envelope.id.into(), envelope)
+                Self::closed(text, envelope.id.into(), envelope)
             }
             None => Self::build(envelope, fields),
         }
@@ -187,17 +186,8 @@ impl Record {
         }
     }
 
-    /// The stamps behind a body.
     fn closed(mut text: String, id: Arc<str>, e: Envelope<'_>) -> Self {
-        let _ = write!(text, ",\"_updatedAt\":\"{}\",\"_deletedAt\":", e.updated_at);
-        match e.deleted_at {
-            Some(at) => _ = write!(text, "\"{at}\""),
-            None => text.push_str("null"),
-        }
-        if let Some(rev) = e.rev {
-            let _ = write!(text, ",\"_rev\":{rev}");
-        }
-        text.push('}');
+        close(&mut text, &e);
         Self { id, updated_at: e.updated_at, deleted_at: e.deleted_at, rev: e.rev, text: text.into() }
     }
 
@@ -331,12 +321,25 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
+/// The stamps behind a body.
+fn close(text: &mut String, e: &Envelope<'_>) {
+    let _ = write!(text, ",\"_updatedAt\":\"{}\",\"_deletedAt\":", e.updated_at);
+    match e.deleted_at {
+        Some(at) => _ = write!(text, "\"{at}\""),
+        None => text.push_str("null"),
+    }
+    if let Some(rev) = e.rev {
+        let _ = write!(text, ",\"_rev\":{rev}");
+    }
+    text.push('}');
+}
+
 /// Whether [`Record::build`] writes the member of that name itself.
 fn is_of_envelope(name: &str) -> bool {
     matches!(name, "id" | "_updatedAt" | "_deletedAt" | "_rev")
 }
 
-/// Bytes of what `closed` puts behind a body: texts are kept as they were built, so nothing is to be left over.
+/// Bytes of what `close` puts behind a body: texts are kept as they were built, so nothing is to be left over.
 fn room_behind(envelope: &Envelope<'_>) -> usize {
     const LIVE: usize = r#","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#.len();
     const GONE: usize = r#""2025-01-01T00:00:00.000Z""#.len() - "null".len();
@@ -429,6 +432,9 @@ mod tests {
             let fields = Fields::split(text).unwrap();
             assert_eq!(fields.is_written(text.len(), id), written, "{text}");
             assert_eq!(Record::build_from(text, envelope(id), &fields), Record::build(envelope(id), &fields), "{text}");
+            let mut lines = Lines::with_capacity(1, text.len());
+            lines.push(text, &id.into(), Stamp(1), &fields);
+            assert_eq!(lines.into_records(), [Record::build(envelope(id), &fields)], "{text}");
         }
     }
 

@@ -19,6 +19,11 @@ pub(crate) const SHARED_FROM: usize = 32;
 /// let whole = Arc::new("one two".to_owned());
 /// assert_eq!(&*Text::part(&whole, 4, 7).unwrap(), "two");
 /// assert!(Text::part(&whole, 4, 8).is_none());
+///
+/// let lines = Arc::new("one\ntwo".to_owned());
+/// let (one, two) = (Text::part(&lines, 0, 3).unwrap(), Text::part(&lines, 4, 7).unwrap());
+/// assert!(two.follows(&one) && !one.follows(&two) && !two.follows(&Text::from("one")));
+/// assert_eq!((one.through(&one), one.through(&two)), ("one", "one\ntwo"));
 /// ```
 #[derive(Clone)]
 pub struct Text(Kind);
@@ -35,6 +40,26 @@ impl Text {
     pub fn part(whole: &Arc<String>, from: usize, to: usize) -> Option<Self> {
         whole.get(from..to)?;
         Some(Self(Kind::Part { whole: whole.clone(), from: from.try_into().ok()?, to: to.try_into().ok()? }))
+    }
+
+    /// Whether it is the line behind that one, in the text that both share.
+    #[must_use]
+    pub fn follows(&self, line: &Self) -> bool {
+        match (&line.0, &self.0) {
+            (Kind::Part { whole, to, .. }, Kind::Part { whole: own, from, .. }) => {
+                Arc::ptr_eq(whole, own) && to.checked_add(1) == Some(*from) && whole.as_bytes().get(*to as usize) == Some(&b'\n')
+            }
+            _ => false,
+        }
+    }
+
+    /// From here to the end of `last`, which is this line or [follows](Self::follows) it, or one that does.
+    #[must_use]
+    pub fn through(&self, last: &Self) -> &str {
+        match (&self.0, &last.0) {
+            (Kind::Part { whole, from, .. }, Kind::Part { to, .. }) => whole.get(*from as usize..*to as usize).unwrap_or_default(),
+            _ => self,
+        }
     }
 }
 

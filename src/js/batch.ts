@@ -2,7 +2,7 @@
 // else does before it is written.
 
 import { HomingError, toHomingError } from './errors.js'
-import { applyChange, batchText, deleteOperation, insertOperation, putOperation, setOperation, updateOperation } from './operations.js'
+import { applyChange, batchLines, deleteOperation, insertOperation, putOperation, setOperation, updateOperation, type Operation } from './operations.js'
 import { select, type AnyRow } from './query.js'
 import type { Session } from './session.js'
 import type { Batch, Collection, Query, Singleton, Verdict, Write } from './types.js'
@@ -30,7 +30,7 @@ class Part<R> extends Deferred<R, Verdict> {
   }
 }
 
-interface Gathered { readonly collection: string; readonly text: string; readonly part: Part<unknown>; readonly reads: boolean }
+interface Gathered { readonly collection: string; readonly operation: Operation; readonly part: Part<unknown>; readonly reads: boolean }
 
 /** One operation and what the batch will show for it. */
 type Made = Omit<Gathered, 'collection' | 'part'> & { readonly id: string; readonly draft: AnyRow | undefined }
@@ -57,24 +57,24 @@ class Gathering implements Batch<Schema> {
       insert: (record: object) => write<AnyRow>(() => {
         const given = (record as Members | null | undefined)?.['id']
         const id = typeof given === 'string' ? given : this.#session.newId(name)
-        const { text } = insertOperation(name, given === undefined ? { ...record, id } : record, false)
-        return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
+        const { operation } = insertOperation(name, given === undefined ? { ...record, id } : record, false)
+        return { id, draft: draftOf(undefined, record as Members, id), operation, reads: true }
       }),
       put: (record: object) => write<AnyRow>(() => {
-        const { id, text } = putOperation(name, record)
-        return { id, draft: draftOf(undefined, record as Members, id), text, reads: true }
+        const { id, operation } = putOperation(name, record)
+        return { id, draft: draftOf(undefined, record as Members, id), operation, reads: true }
       }),
       update: (id: string, change: object | ((row: AnyRow) => object)) => write<AnyRow>(() => {
         const row = get(id)
         const patch = applyChange(change, row, name, id)
-        const text = updateOperation(name, id, patch)
-        return { id, draft: draftOf(row, patch as Members, id), text, reads: true }
+        const operation = updateOperation(name, id, patch)
+        return { id, draft: draftOf(row, patch as Members, id), operation, reads: true }
       }),
-      delete: (id: string) => write<void>(() => ({ id, draft: undefined, text: deleteOperation('delete', name, id), reads: false })),
+      delete: (id: string) => write<void>(() => ({ id, draft: undefined, operation: deleteOperation('delete', name, id), reads: false })),
       undelete: (id: string) => write<AnyRow>(() => {
-        const text = deleteOperation('undelete', name, id)
+        const operation = deleteOperation('undelete', name, id)
         const before = this.#session.rows(name).peek(id)
-        return { id, draft: before && draftOf(undefined, before, id), text, reads: true }
+        return { id, draft: before && draftOf(undefined, before, id), operation, reads: true }
       }),
     } satisfies Pick<Collection<Members>, keyof BatchCollection>
   }
@@ -83,7 +83,7 @@ class Gathering implements Batch<Schema> {
     const records = this.collection(name)
     return {
       get: () => records.get(SINGLETON),
-      set: (value: object) => this.#write<AnyRow>(name, () => ({ id: SINGLETON, text: setOperation(name, value), draft: draftOf(undefined, value as Members, SINGLETON), reads: true })),
+      set: (value: object) => this.#write<AnyRow>(name, () => ({ id: SINGLETON, operation: setOperation(name, value), draft: draftOf(undefined, value as Members, SINGLETON), reads: true })),
       update: (change: object | ((row: AnyRow) => object)) => records.update(SINGLETON, change as Members),
     } satisfies Pick<Singleton<Members>, keyof BatchSingleton>
   }
@@ -92,10 +92,10 @@ class Gathering implements Batch<Schema> {
     try {
       if (this.closed) throw new HomingError({ code: 'closed', message: 'The batch is over; its function has to be synchronous.', phase: 'write' })
       this.#session.lazy.need(name, 'write')
-      const { id, draft, text, reads } = make()
+      const { id, draft, operation, reads } = make()
       const part = new Part<R>(id, draft)
       this.#draftsOf(name).set(id, draft)
-      this.gathered.push({ collection: name, text, reads, part: part as Part<unknown> })
+      this.gathered.push({ collection: name, operation, reads, part: part as Part<unknown> })
       return part
     } catch (error) {
       this.refused ??= toHomingError(error, 'write')
@@ -162,7 +162,7 @@ export function runBatch<R>(session: Session, work: (tx: Batch<Schema>) => R, at
       return done
     }
     for (const { collection, part } of gathered) session.rows(collection).readUnread(part.recordId)
-    return session.write(batchText(gathered.map(({ text }) => text), { atomic }), () => {
+    return session.write(batchLines(gathered.map(({ operation }) => operation), { atomic }), () => {
       for (const { collection, part, reads } of gathered) part.written = new RecordWrite<unknown>(session.rows(collection), part.recordId, QUIET, reads)
       return new BatchTicket(session, gathered, value, give)
     })

@@ -4,7 +4,7 @@
 import { HomingError, toHomingError } from './errors.js'
 import type { Lazy } from './lazy.js'
 import { Source } from './observable.js'
-import { applyChange, batchText, deleteOperation, insertManyOperation, insertOperation, insertableRecords, putOperation, setOperation, updateOperation, type Made } from './operations.js'
+import { applyChange, batchLines, deleteOperation, insertManyOperation, insertOperation, insertableRecords, putOperation, setOperation, updateOperation, type Made, type Operation } from './operations.js'
 import { difference, keepIdentity, select, type AnyRow } from './query.js'
 import type { Rows } from './rows.js'
 import type { Session } from './session.js'
@@ -86,10 +86,10 @@ export class RecordCollection implements Collection<Members> {
   insert(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
       this.#writes()
-      const { text, made } = insertOperation(this.name, record, this.#namesRows())
+      const { operation, made } = insertOperation(this.name, record, this.#namesRows())
       const [known = null] = made ?? []
-      if (known !== null && this.#isNamed(options)) return this.#show(batchText([text], options), [known], () => new RecordWrite<AnyRow>(this.#rows, known.id, this.#session, true, singlePath))
-      return this.#order(text, idOf(record), options, true, singlePath)
+      if (known !== null && this.#isNamed(options)) return this.#show(batchLines([operation], options), [known], () => new RecordWrite<AnyRow>(this.#rows, known.id, this.#session, true, singlePath))
+      return this.#order(operation, idOf(record), options, true, singlePath)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }
@@ -112,9 +112,9 @@ export class RecordCollection implements Collection<Members> {
   }
 
   #insertAtOnce(records: readonly object[]): ManyWrite<AnyRow> {
-    const { text, made } = insertManyOperation(this.name, records)
-    if (made === null || !this.#isNamed()) return this.#session.write(batchText([text]), ([result]) => this.#many(result?.ids ?? []))
-    return this.#show(batchText([text]), made, () => this.#many(idsOf(this.#rows, made)))
+    const { operation, made } = insertManyOperation(this.name, records)
+    if (made === null || !this.#isNamed()) return this.#session.write(batchLines([operation]), ([result]) => this.#many(result?.ids ?? []))
+    return this.#show(batchLines([operation]), made, () => this.#many(idsOf(this.#rows, made)))
   }
 
   /** Null where it is not worth it, or not possible. */
@@ -131,8 +131,8 @@ export class RecordCollection implements Collection<Members> {
 
   put(record: object, options?: WriteOptions): Write<AnyRow> {
     try {
-      const { id, text } = putOperation(this.name, record)
-      return this.#send(text, id, options)
+      const { id, operation } = putOperation(this.name, record)
+      return this.#send(operation, id, options)
     } catch (error) {
       return refuse(toHomingError(error, 'write'), idOf(record))
     }
@@ -178,15 +178,15 @@ export class RecordCollection implements Collection<Members> {
     this.#session.lazy.need(this.name, 'write')
   }
 
-  #send<R = AnyRow>(operation: string, id: string, options: WriteOptions | undefined, reads = true): Write<R> {
+  #send<R = AnyRow>(operation: Operation, id: string, options: WriteOptions | undefined, reads = true): Write<R> {
     this.#writes()
     this.#rows.readUnread(id)
     return this.#order(operation, id, options, reads)
   }
 
   /** The engine is asked which record it was only where it may be another: a new id, a remapped one, an equal key. */
-  #order<R = AnyRow>(operation: string, id: unknown, options: WriteOptions | undefined, reads: boolean, placed?: (error: HomingError) => HomingError): Write<R> {
-    const batch = batchText([operation], options)
+  #order<R = AnyRow>(operation: Operation, id: unknown, options: WriteOptions | undefined, reads: boolean, placed?: (error: HomingError) => HomingError): Write<R> {
+    const batch = batchLines([operation], options)
     if (typeof id === 'string' && this.#isNamed(options)) return this.#session.writeKnown(batch, () => new RecordWrite<R>(this.#rows, id, this.#session, reads, placed))
     return this.#session.write(batch, ([result]) => new RecordWrite<R>(this.#rows, result?.ids[0] ?? String(id), this.#session, reads, placed))
   }
@@ -197,7 +197,7 @@ export class RecordCollection implements Collection<Members> {
   }
 
   /** New records that the page has already: nobody reads them back. */
-  #show<T extends Ticket>(batch: string, made: readonly Made[], make: () => T): T {
+  #show<T extends Ticket>(batch: readonly string[], made: readonly Made[], make: () => T): T {
     return this.#session.insertKnown(batch, this.#rows, made, make)
   }
 

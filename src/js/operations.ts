@@ -1,5 +1,5 @@
-// Operations as the engine takes them: JSON text, made from validated values. Every function here throws `HomingError` for bad
-// input; the callers turn that into a rejected promise. Not here: sending them (`session.ts`).
+// Operations as the engine takes them: lines of JSON, made from validated values. Every function here throws `HomingError` for bad
+// input; the callers turn that into a rejected promise. Not here: sending them (`session.ts`), making bytes of them (`utf8.ts`).
 
 import { HomingError } from './errors.js'
 import type { AnyRow } from './query.js'
@@ -16,26 +16,23 @@ function baseText(base: Base | undefined): string {
   return `,"base":${JSON.stringify(base._updatedAt)}${rev}`
 }
 
-/** Texts of records, one per line, and how many there are. */
-export interface Lines { readonly text: string; readonly count: number }
+/** One operation: what it is, and the texts of its new records. Thousands of them are never made one text: that costs a copy each time. */
+export interface Operation { readonly head: string; readonly records: readonly string[] }
 
-/** The texts of these records as lines. */
-export function linesOf(texts: readonly string[]): Lines {
-  return { text: texts.join('\n'), count: texts.length }
+const NO_RECORDS: readonly string[] = []
+
+/** New records whose texts are ready. */
+export function insertion(collection: string, records: readonly string[], idless = false): Operation {
+  return { head: insertHead(collection, records.length, idless), records }
 }
 
-/** New records whose text is ready: the head of the operation, then they. */
-export function insertText(collection: string, records: Lines, idless = false): string {
-  return withLines(`{"op":"insert","collection":${JSON.stringify(collection)},"lines":${records.count}${idless ? ',"idless":true' : ''}}`, records)
-}
-
-function withLines(head: string, { text, count }: Lines): string {
-  return count === 0 ? head : `${head}\n${text}`
+function insertHead(collection: string, count: number, idless = false): string {
+  return `{"op":"insert","collection":${JSON.stringify(collection)},"lines":${count}${idless ? ',"idless":true' : ''}}`
 }
 
 /** New records as an operation. */
 export interface Insertion {
-  readonly text: string
+  readonly operation: Operation
   /** The records as they will be shown, but for their stamps; null where only the engine knows. */
   readonly made: readonly Made[] | null
 }
@@ -50,16 +47,16 @@ export function insertOperation(collection: string, record: unknown, idless: boo
   if (id !== undefined) checkNewId(id)
   const { text, copy } = checkedRecord(record)
   const own = copy['_sourceId'] === undefined ? text : checkedRecord(withoutSource(copy)).text
-  return { text: insertText(collection, { text: own, count: 1 }, idless && copy['id'] === undefined), made: shown([copy]) }
+  return { operation: insertion(collection, [own], idless && copy['id'] === undefined), made: shown([copy]) }
 }
 
-/** Many new records: one walk, one text. */
+/** Many new records: one walk. */
 export function insertManyOperation(collection: string, records: readonly unknown[]): Insertion {
   const { text, copy } = checkedRecords(records)
   checkNewIds(copy)
   const copied = copy.some(({ _sourceId: source }) => source !== undefined)
   const own = copied ? checkedRecords(copy.map(withoutSource)).text : text
-  return { text: insertText(collection, { text: own, count: copy.length }), made: shown(copy) }
+  return { operation: insertion(collection, own), made: shown(copy) }
 }
 
 /** The same without text; null where only the engine knows how they will be shown. */
@@ -69,9 +66,9 @@ export function insertableRecords(records: readonly unknown[]): readonly Made[] 
   return shown(copy)
 }
 
-/** An insert as a batch without its lines. */
-export function insertHead(collection: string, count: number): string {
-  return batchText([insertText(collection, { text: '', count })]).trimEnd()
+/** The head of a batch that inserts so many records, whose lines come by another way. */
+export function insertBatchHead(collection: string, count: number): string {
+  return batchHead([insertHead(collection, count)])
 }
 
 function checkNewIds(records: readonly Members[]): void {
@@ -103,19 +100,19 @@ function shown(records: Members[]): readonly Made[] | null {
 }
 
 /** A whole record. Where it says which version it was made from, that is its base. */
-export function putOperation(collection: string, record: unknown): { text: string; id: string } {
+export function putOperation(collection: string, record: unknown): { operation: Operation; id: string } {
   const id = readId(record)
   // Rows that got their id from us may be put back; nobody else may use such names.
   if (isObject(record) && !(typeof id === 'string' && OURS.test(id))) checkNewId(id)
   const text = encodeRecord(record)
-  return { id: id as string, text: putText(collection, text, baseOf(record as Members)) }
+  return { id: id as string, operation: put(collection, text, baseOf(record as Members)) }
 }
 
 /** The one record of a singleton. */
-export function setOperation(collection: string, value: unknown): string {
+export function setOperation(collection: string, value: unknown): Operation {
   encodeRecord(value) // as it is: the copy below would hide a class instance
   const record = { ...value as Members, id: SINGLETON }
-  return putText(collection, encodeRecord(record), baseOf(record))
+  return put(collection, encodeRecord(record), baseOf(record))
 }
 
 const OURS = /^\$(?:row|dup)_/
@@ -137,12 +134,12 @@ export function baseOf(record: Members): Base | undefined {
 }
 
 /** A whole record whose text is ready. */
-export function putText(collection: string, record: string, base: Base | undefined): string {
-  return `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}}`
+export function put(collection: string, record: string, base: Base | undefined): Operation {
+  return { head: `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}}`, records: NO_RECORDS }
 }
 
 /** Some fields: `undefined` removes, Homing's own members are ignored. */
-export function updateOperation(collection: string, id: string, patch: unknown, base?: Base): string {
+export function updateOperation(collection: string, id: string, patch: unknown, base?: Base): Operation {
   if (!isObject(patch)) throw new HomingError({ code: 'invalid-record', message: 'A change is a plain object of fields.', phase: 'write', path: '' })
   if (patch['id'] !== undefined && patch['id'] !== id) throw new HomingError({ code: 'invalid-id', message: 'An update cannot change the id.', phase: 'write', path: '/id' })
   encodeRecord(patch)
@@ -153,18 +150,18 @@ export function updateOperation(collection: string, id: string, patch: unknown, 
     if (patch[name] === undefined) unset.push(name)
     else set[name] = patch[name]
   }
-  return `{"op":"update",${target(collection, id)},"set":${JSON.stringify(set)},"unset":${JSON.stringify(unset)}${baseText(base)}}`
+  return { head: `{"op":"update",${target(collection, id)},"set":${JSON.stringify(set)},"unset":${JSON.stringify(unset)}${baseText(base)}}`, records: NO_RECORDS }
 }
 
 /** A tombstone, or the way back. */
-export function deleteOperation(op: 'delete' | 'undelete', collection: string, id: unknown, base?: Base): string {
+export function deleteOperation(op: 'delete' | 'undelete', collection: string, id: unknown, base?: Base): Operation {
   checkId(id)
-  return `{"op":"${op}",${target(collection, id)}${baseText(base)}}`
+  return { head: `{"op":"${op}",${target(collection, id)}${baseText(base)}}`, records: NO_RECORDS }
 }
 
 /** Rows of a document whose text is ready. */
-export function importText(collection: string, records: Lines): string {
-  return withLines(`{"op":"import","collection":${JSON.stringify(collection)},"lines":${records.count}}`, records)
+export function importation(collection: string, records: readonly string[]): Operation {
+  return { head: `{"op":"import","collection":${JSON.stringify(collection)},"lines":${records.length}}`, records }
 }
 
 function target(collection: string, id: string): string {
@@ -172,21 +169,18 @@ function target(collection: string, id: string): string {
   return `"collection":${JSON.stringify(collection)},"id":${JSON.stringify(id)}`
 }
 
-/** Operations and options as one call: a line with the heads of the operations, then the lines of their records. */
-export function batchText(operations: readonly string[], options: WriteOptions & { atomic?: boolean } = {}): string {
+/** Operations and options as the lines of one call: the heads of the operations, then their records. */
+export function batchLines(operations: readonly Operation[], options: WriteOptions & { atomic?: boolean } = {}): readonly string[] {
+  return [batchHead(operations.map(({ head }) => head), options), ...operations.flatMap(({ records }) => records)]
+}
+
+function batchHead(heads: readonly string[], options: WriteOptions & { atomic?: boolean } = {}): string {
   const extras = [
     options.atomic === true ? ',"atomic":true' : '',
     options.idempotencyKey !== undefined ? `,"idempotencyKey":${JSON.stringify(String(options.idempotencyKey))}` : '',
     options.dependsOn !== undefined && options.dependsOn.length > 0 ? `,"dependsOn":${JSON.stringify(options.dependsOn)}` : '',
   ].join('')
-  const heads: string[] = []
-  let lines = ''
-  for (const operation of operations) {
-    const end = operation.indexOf('\n')
-    heads.push(end < 0 ? operation : operation.slice(0, end))
-    if (end >= 0) lines += operation.slice(end)
-  }
-  return `{"ops":[${heads.join()}]${extras}}${lines}`
+  return `{"ops":[${heads.join()}]${extras}}`
 }
 
 /** What a function of the caller makes of a row; its exception becomes ours. */

@@ -137,8 +137,9 @@ export class Rows {
   getMany(given: readonly string[]): AnyRow[] {
     this.#reader.refresh()
     const here: AnyRow[] = []
+    const slots = this.#slots
     for (const id of given) {
-      const row = this.#slots.get(this.now(id))
+      const row = slots.get(this.now(id))
       if (!row || row === GONE || this.#stale.has(row.id)) return this.#readMany(given)
       here.push(row)
     }
@@ -197,10 +198,9 @@ export class Rows {
       if (this.#loaded && this.#slots.has(id)) this.#slots.set(id, GONE)
       else this.#slots.delete(id)
     }
-    for (const row of change.rows ?? []) {
-      this.#slots.set(row.id, row)
-      this.#stale.delete(row.id)
-    }
+    const slots = this.#slots
+    for (const row of change.rows ?? []) slots.set(row.id, row)
+    if (this.#stale.size > 0) for (const row of change.rows ?? []) this.#stale.delete(row.id)
     for (const ids of [change.rows === undefined ? change.added : [], change.updated]) {
       for (const id of ids) {
         const slot = this.#slots.get(id)

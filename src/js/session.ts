@@ -168,7 +168,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
    *
    * @throws HomingError
    */
-  write<T extends Ticket>(batch: string, make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
+  write<T extends Ticket>(batch: readonly string[], make: (results: readonly OpResult[], counts: ImportCounts) => T): T {
     return this.order((engine) => engine.write(toBytes(batch)), make)
   }
 
@@ -184,7 +184,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
    *
    * @throws HomingError
    */
-  writeKnown<T extends Ticket>(batch: string, make: () => T): T {
+  writeKnown<T extends Ticket>(batch: readonly string[], make: () => T): T {
     const engine = this.open('write')
     return this.issue(() => engine.writeKnown(toBytes(batch)), make)
   }
@@ -194,7 +194,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
    *
    * @throws HomingError
    */
-  insertKnown<T extends Ticket>(batch: string, rows: Rows, made: readonly Made[], make: () => T): T {
+  insertKnown<T extends Ticket>(batch: readonly string[], rows: Rows, made: readonly Made[], make: () => T): T {
     const engine = this.open('write')
     const [number = 0, at = NaN] = this.guard('write', () => engine.insertKnown(toBytes(batch), rows.name, made))
     if (Number.isNaN(at)) return this.#issue(number, make())

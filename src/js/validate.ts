@@ -19,7 +19,7 @@ class Refusal {
 interface Walk { readonly path: (string | number)[]; depth: number; values: number; readonly surrogates: boolean }
 
 /** What the caller gave, read once: as text, and as what `JSON.parse` would make of that, frozen but for its top. */
-export interface Checked<T> { readonly text: string; readonly copy: T }
+export interface Checked<C, T = string> { readonly text: T; readonly copy: C }
 
 /**
  * The JSON text of a record, exactly as it will be stored.
@@ -38,16 +38,16 @@ export function encodeRecord(record: unknown, at = ''): string {
  * @throws HomingError `invalid-record` with the path
  */
 export function checkedRecord(record: unknown, at = ''): Checked<Members> {
-  return checked(record, at, checkRecord)
+  return checked(record, at, checkRecord, JSON.stringify, isSuspicious)
 }
 
 /**
- * The JSON texts of an array of records, one per line (JSON.stringify writes no line ends), and copies: one walk.
+ * The JSON texts of an array of records (JSON.stringify writes no line ends), and copies: one walk.
  *
  * @throws HomingError `invalid-record`, its path starts with the index
  */
-export function checkedRecords(records: readonly unknown[], at = ''): Checked<Members[]> {
-  return checked(records, at, checkRecords, lines)
+export function checkedRecords(records: readonly unknown[], at = ''): Checked<Members[], readonly string[]> {
+  return checked(records, at, checkRecords, (copies) => copies.map((copy) => JSON.stringify(copy)), (texts) => texts.some(isSuspicious))
 }
 
 /**
@@ -76,18 +76,12 @@ export function checkTexts(texts: string, records: readonly unknown[], first: nu
  * @throws HomingError `invalid-record` with the path
  */
 export function encodeValue(value: unknown, at = ''): string {
-  return checked(value, at, checkValue).text
+  return checked(value, at, checkValue, JSON.stringify, isSuspicious).text
 }
 
-function lines(records: readonly Members[]): string {
-  let text = ''
-  for (const record of records) text += text === '' ? JSON.stringify(record) : `\n${JSON.stringify(record)}`
-  return text
-}
-
-function checked<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, write: (copy: C) => string = JSON.stringify): Checked<C> {
+function checked<V, C, T>(value: V, at: string, check: (value: V, walk: Walk) => C, write: (copy: C) => T, suspicious: (text: T) => boolean): Checked<C, T> {
   const found = run(value, at, check, write, false)
-  return isSuspicious(found.text) ? run(value, at, check, write, true) : found
+  return suspicious(found.text) ? run(value, at, check, write, true) : found
 }
 
 /** JSON.stringify escapes lone surrogates, and only those, like this: a second walk finds out where, if there is one. */
@@ -95,7 +89,7 @@ function isSuspicious(text: string): boolean {
   return text.includes('\\ud')
 }
 
-function run<T, C>(value: T, at: string, check: (value: T, walk: Walk) => C, write: (copy: C) => string, surrogates: boolean): Checked<C> {
+function run<V, C, T>(value: V, at: string, check: (value: V, walk: Walk) => C, write: (copy: C) => T, surrogates: boolean): Checked<C, T> {
   const walk: Walk = { path: [], depth: 0, values: 0, surrogates }
   try {
     const copy = check(value, walk)

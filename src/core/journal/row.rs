@@ -33,9 +33,15 @@ pub(crate) fn write_lines<T: Serialize>(head: &T, lines: &[Text], size: usize) -
     let mut out = serde_json::to_vec(head).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
     // Storage writes a few bytes behind them.
     out.reserve(size + 16);
-    for line in lines {
+    let mut rest = lines.iter().peekable();
+    while let Some(first) = rest.next() {
+        // Thousands of new records are one piece already.
+        let mut last = first;
+        while let Some(next) = rest.next_if(|next| next.follows(last)) {
+            last = next;
+        }
         out.push(b'\n');
-        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(first.through(last).as_bytes());
     }
     Ok(out)
 }

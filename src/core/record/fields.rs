@@ -61,8 +61,15 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map_err(|e| Error::new(Code::InvalidRecord, format!("not a JSON object: {e}")))
     }
 
-    /// Whether a text of that length, which these are all members of, is what [`super::Record::build`] writes before the stamps: the id
-    /// first, each name once and without escapes, no member of the envelope, nothing between.
+    /// What [`super::Record::build`] would write before the stamps, where the text, which these are all members of, has it as it stands.
+    pub(super) fn written_in<'t>(&self, text: &'t str, id: &str) -> Option<&'t str> {
+        let body = text.strip_suffix('}').filter(|_| self.is_written(text.len(), id))?;
+        // No line ends between these members, or within a text: only a value with members of its own may have one.
+        let nested = self.0.iter().any(|(_, value)| value.get().starts_with(['[', '{']));
+        (!nested || !super::has_line_end(body)).then_some(body)
+    }
+
+    /// Whether a text of that length is it: the id first, each name once and without escapes, no member of the envelope, nothing between.
     pub(super) fn is_written(&self, length: usize, id: &str) -> bool {
         let [(first, value), rest @ ..] = self.0.as_slice() else { return false };
         let plain_id = value.get().strip_prefix('"').and_then(|value| value.strip_suffix('"')) == Some(id);

@@ -1,7 +1,7 @@
 // Importing a tree: every row is a creation that never beats what is here or on the server. Running it again adds nothing.
 
 import { HomingError, abortError, type ErrorCode } from '../errors.js'
-import { baseOf, importText, linesOf, putText, updateOperation, type Base } from '../operations.js'
+import { baseOf, importation, put, updateOperation, type Base } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { ImportReport, Options } from '../types.js'
 import { SINGLETON, sameContent, sameValue, type Members } from '../values.js'
@@ -28,7 +28,7 @@ export function planOneImport(store: Store, { name, pointer, value }: OnePart, c
   const text = rowText(value, pointer, SINGLETON, sourceId)
   if (current === undefined) {
     if (name !== ROOT) plan.inserted++
-    return plan.add(name, importText(name, linesOf([text])), note)
+    return plan.add(name, importation(name, [text]), note)
   }
   if (name === ROOT) return planRootImport(value, current, plan, note)
   if (sameContent(value, current)) {
@@ -38,10 +38,10 @@ export function planOneImport(store: Store, { name, pointer, value }: OnePart, c
   const base = madeFrom(value)
   if (base !== undefined) {
     plan.updated++
-    return plan.add(name, putText(name, text, base), note)
+    return plan.add(name, put(name, text, base), note)
   }
   plan.unchanged++
-  if (plan.offers(seen, SINGLETON, text)) plan.add(name, importText(name, linesOf([text])))
+  if (plan.offers(seen, SINGLETON, text)) plan.add(name, importation(name, [text]))
 }
 
 /** What is in `$root` stays; names and values that are new join it. */
@@ -75,11 +75,11 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
     }
     plan.updated++
     rows.readUnread(id)
-    plan.add(name, putText(name, rowText(row, `${pointer}/${at}`, id, current['_sourceId']), base), () => plan.see(seen, id, rows.get(id)))
+    plan.add(name, put(name, rowText(row, `${pointer}/${at}`, id, current['_sourceId']), base), () => plan.see(seen, id, rows.get(id)))
   })
   if (texts.length === 0) return
   const before = new Set(rows.all().map((row) => row.id))
-  plan.add(name, importText(name, linesOf(texts)), (result) => {
+  plan.add(name, importation(name, texts), (result) => {
     const inserted = result.ids.filter((id) => !before.has(id)).length
     plan.inserted += inserted
     plan.unchanged += result.ids.length - inserted
@@ -133,7 +133,7 @@ export async function importTree(store: Store, tree: object, { signal, onProgres
       report.collections[part.name] = counts
       if (texts.length === 0) continue
       const plan = new Plan(session)
-      plan.add(part.name, importText(part.name, linesOf(texts)), (_, { inserted, unchanged, duplicateIds }) => Object.assign(counts, { inserted, unchanged, duplicateIds }))
+      plan.add(part.name, importation(part.name, texts), (_, { inserted, unchanged, duplicateIds }) => Object.assign(counts, { inserted, unchanged, duplicateIds }))
       run(plan)
       done += part.rows.length
       progress('importing')

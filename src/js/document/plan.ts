@@ -2,7 +2,7 @@
 // storage refuses. Not here: which operations (`save.ts`, `importing.ts`).
 
 import type { ImportCounts, OpResult } from '../engine.js'
-import { batchText } from '../operations.js'
+import { batchLines, type Operation } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
 import { encodeRecord } from '../validate.js'
@@ -13,7 +13,7 @@ import { storedAs } from './matching.js'
 
 interface Step {
   readonly collection: string
-  readonly text: string
+  readonly operation: Operation
   /** Notes what the page has seen by it. */
   readonly note: (result: OpResult, counts: ImportCounts) => void
 }
@@ -31,8 +31,8 @@ export class Plan {
     this.#session = session
   }
 
-  add(collection: string, text: string, note: Step['note'] = () => {}): void {
-    this.steps.push({ collection, text, note })
+  add(collection: string, operation: Operation, note: Step['note'] = () => {}): void {
+    this.steps.push({ collection, operation, note })
   }
 
   /** The page has seen this version; forgotten again if the write fails. */
@@ -67,7 +67,7 @@ export class Plan {
     }
     let results: readonly OpResult[] = []
     let sums: ImportCounts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
-    const ticket = this.#session.write(batchText(steps.map(({ text }) => text)), (written, counts) => {
+    const ticket = this.#session.write(batchLines(steps.map(({ operation }) => operation)), (written, counts) => {
       results = written
       sums = counts
       return new GroupTicket<void>(this.#session, steps.map(({ collection }) => collection), {

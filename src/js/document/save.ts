@@ -2,7 +2,7 @@
 // is never touched, an unchanged old value is never written, and a change says which version it was made from.
 
 import { HomingError } from '../errors.js'
-import { deleteOperation, importText, insertText, linesOf, putText, updateOperation, type Lines } from '../operations.js'
+import { deleteOperation, importation, insertion, put, updateOperation } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Rows } from '../rows.js'
 import { RESERVED, SINGLETON, isObject, sameContent, sameValue, type Members } from '../values.js'
@@ -95,14 +95,14 @@ function change(store: Store, rows: Rows, id: string, value: Members, pointer: s
   }
   const mergesFields = before !== undefined && current !== undefined && store.policy(name, id) === 'fields' && sameValue(sourceId, before['_sourceId'])
   const text = (content: Members): string => rowText(before?.['_crdt'] === undefined ? content : { ...content, _crdt: before['_crdt'] }, pointer, id, sourceId)
-  if (!mergesFields) return plan.add(name, putText(name, text(value), before), note)
+  if (!mergesFields) return plan.add(name, put(name, text(value), before), note)
   // Only what the app changed: fields that others changed meanwhile stay theirs.
   const mine = rebase(before, value, current)
   const joined = store.joined(name)
   if (joined.some((field) => !sameValue(before[field], value[field]))) {
     // What it counted and added is told from `_crdt`: what there was of it when the tree was made.
     for (const field of joined) mine[field] = value[field]
-    return plan.add(name, putText(name, text(mine), current), note)
+    return plan.add(name, put(name, text(mine), current), note)
   }
   const patch = patchOf(current, mine)
   if (Object.keys(patch).length === 0) note()
@@ -214,9 +214,9 @@ class RowsDiff {
         if (row !== undefined && shown !== undefined && sameContent(shown, row)) this.#plan.see(this.#seen, id, row)
       })
     }
-    if (this.#inserts.length > 0) this.#plan.add(name, insertText(name, texts(this.#inserts)), see(this.#inserts))
-    if (this.#nameless.length > 0) this.#plan.add(name, insertText(name, texts(this.#nameless), true), see(this.#nameless))
-    if (this.#imports.length > 0) this.#plan.add(name, importText(name, texts(this.#imports)))
+    if (this.#inserts.length > 0) this.#plan.add(name, insertion(name, texts(this.#inserts)), see(this.#inserts))
+    if (this.#nameless.length > 0) this.#plan.add(name, insertion(name, texts(this.#nameless), true), see(this.#nameless))
+    if (this.#imports.length > 0) this.#plan.add(name, importation(name, texts(this.#imports)))
   }
 
   #appends(id: string): boolean {
@@ -244,6 +244,6 @@ class RowsDiff {
   }
 }
 
-function texts(list: readonly { readonly text: string }[]): Lines {
-  return linesOf(list.map(({ text }) => text))
+function texts(list: readonly { readonly text: string }[]): string[] {
+  return list.map(({ text }) => text)
 }

@@ -2,7 +2,7 @@
 // writes something else, has all of them at once. Not here: checking the records (`../operations.ts`), other writes (`remote.ts`).
 
 import { toHomingError, type HomingError } from '../errors.js'
-import { insertHead, type Made } from '../operations.js'
+import { insertBatchHead, type Made } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import { checkTexts } from '../validate.js'
 import type { Mirrors, Named } from './mirrors.js'
@@ -83,7 +83,7 @@ export class Pieces {
     }
     this.#begun.shift()
     this.#ground.mirrors.tell({ collection, source: 'local', added: rows.map(({ id }) => id), updated: [], removed: [], rows })
-    if (refusal === null) this.#ground.post({ kind: 'write', seq, batch: UTF8.encode(insertHead(collection, records.length)), now, at, made: [], keyed: false, pieces: true })
+    if (refusal === null) this.#ground.post({ kind: 'write', seq, batch: UTF8.encode(insertBatchHead(collection, records.length)), now, at, made: [], keyed: false, pieces: true })
     else {
       this.#ground.post({ kind: 'forget' })
       this.#ground.refuse(seq, refusal)
