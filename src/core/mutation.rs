@@ -134,6 +134,9 @@ pub struct Mutation<R = Record> {
     /// Applied or refused together with the others of this group.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Arc<str>>,
+    /// Another member of its group went to the user with its record: none has an effect (R2), this one is refused in its turn.
+    #[serde(rename = "z", default, skip_serializing_if = "std::ops::Not::not")]
+    pub doomed: bool,
     /// The conflict it resolves.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub resolves: Option<Arc<str>>,
@@ -186,6 +189,7 @@ impl<R> Mutation<R> {
             imported: false,
             retry_of: None,
             group: None,
+            doomed: false,
             resolves: None,
             raw: false,
             once: Vec::new(),
@@ -214,6 +218,7 @@ impl<R> Mutation<R> {
             imported: self.imported,
             retry_of: self.retry_of,
             group: self.group,
+            doomed: self.doomed,
             resolves: self.resolves,
             raw: self.raw,
             once: self.once,

@@ -4,8 +4,9 @@ use super::load::{entries_of, load};
 use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
 use crate::core::journal::{Change, Entry, encode};
+use crate::core::mutation::MutationId;
 use crate::core::record::Key;
-use crate::core::replica::{HashSet, Output, Source};
+use crate::core::replica::{HashMap, HashSet, Output, Source};
 use crate::platform::Platform;
 use crate::storage::{Appended, Journal, Tail};
 use crate::transport::Transport;
@@ -135,6 +136,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let mut memory = self.inner.memory.borrow_mut();
         memory.collect(Source::Local);
         memory.beneath(now, &self.inner.options, |m| entries.iter().try_for_each(|entry| m.replica.fold(entry)))?;
+        memory.dropped(entries);
         (memory.head, memory.tail_bytes) = (head, memory.tail_bytes + size);
         memory.tell();
         memory.collect(source);
@@ -270,10 +272,21 @@ impl Memory {
         }
     }
 
+    /// What became of mutations that these entries took out of the queue: those that got a new number are told of it.
     fn dropped(&mut self, entries: &[Entry]) {
         for entry in entries {
-            if let Entry::Write(changes) = entry {
-                changes.iter().for_each(|c| self.drop_verdict(c));
+            let Entry::Write(changes) = entry else { continue };
+            let pair = |change: &Change| {
+                if let Change::Redepend { from, to: Some(to) } = change { Some((from.clone(), to.clone())) } else { None }
+            };
+            let renumbered: HashMap<MutationId, MutationId> = changes.iter().filter_map(pair).collect();
+            for change in changes {
+                match change {
+                    Change::Drop { id, .. } if renumbered.contains_key(id) => {
+                        self.report.resent.extend(renumbered.get(id).map(|to| (id.clone(), to.clone())));
+                    }
+                    change => self.drop_verdict(change),
+                }
             }
         }
     }

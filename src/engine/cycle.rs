@@ -162,6 +162,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
         loop {
             self.check_say()?;
+            self.refuse_doomed(report).await?;
             let known = self.read(|r| r.standing().offset.is_some());
             let attempt = if known { self.attempt().await? } else { None };
             self.check_say()?;
@@ -173,7 +174,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Some(attempt) => self.push(attempt, report).await?,
             };
             if !more && !self.can_push() {
-                return Ok(());
+                return self.refuse_doomed(report).await;
             }
         }
     }

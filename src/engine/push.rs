@@ -300,20 +300,35 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
+    /// What is left of groups that were split by a conflict or a refusal is refused as the server would.
+    pub(super) async fn refuse_doomed(&self, report: &mut SyncReport) -> Step<()> {
+        loop {
+            let doomed = self.read(Replica::doomed);
+            if doomed.is_empty() {
+                return Ok(());
+            }
+            self.bury(&doomed, "group-refused", "its group did not take effect: another member of it waits for the user", report).await?;
+        }
+    }
+
     /// These mutations become dead letters by this client's own judgement.
     async fn give_up(&self, ids: &[MutationId], code: &str, failure: &TransportError, report: &mut SyncReport) -> Step<()> {
-        let error = failure.to_error();
         let word = failure.server_code().filter(|_| code == "poison").unwrap_or(code);
+        self.bury(ids, word, &failure.to_error().message, report).await?;
+        self.inner.memory.borrow_mut().batch.reset();
+        Ok(())
+    }
+
+    async fn bury(&self, ids: &[MutationId], code: &str, message: &str, report: &mut SyncReport) -> Step<()> {
         let settled = |id: &MutationId| Settled {
-            code: Some(word.to_owned()),
-            message: Some(error.message.clone()),
+            code: Some(code.to_owned()),
+            message: Some(message.to_owned()),
             ..Settled::new(id.clone(), Outcome::Rejected)
         };
         let at = self.read(|r| crate::core::replica::server_now(self.inner.platform.now(), r.standing().offset));
         let entry = Entry::GiveUp { at, results: ids.iter().map(settled).collect() };
         while !self.append_entry(&entry, Source::Local).await? {}
         report.rejected += ids.len();
-        self.inner.memory.borrow_mut().batch.reset();
         Ok(())
     }
 }

@@ -269,8 +269,9 @@ impl Memory {
             renamed.insert(m.id.clone(), record.clone());
             // What it waits for has its new id already; what stands behind it is told of its own.
             let depends_on = m.depends_on.iter().map(|d| ids.get(d).unwrap_or(d).clone()).collect();
+            let on = m.on.as_ref().and_then(|on| ids.get(on)).cloned();
             ids.insert(m.id.clone(), id.clone());
-            changes.push(Change::Add(Mutation { id: id.clone(), record, depends_on, attempted: false, sent: None, on: None, ..m.clone() }));
+            changes.push(Change::Add(Mutation { id: id.clone(), record, depends_on, attempted: false, sent: None, on, ..m.clone() }));
             changes.push(Change::Redepend { from: m.id.clone(), to: Some(id) });
         }
         (!changes.is_empty()).then_some(Entry::Write(changes))

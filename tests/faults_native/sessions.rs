@@ -178,6 +178,35 @@ fn f30_an_answer_from_before_the_restore_settles_nothing() {
     assert_eq!((farm.server_rows(), d.rows(), tab.rows(), d.pending(), tab.pending()), (3, 3, 3, 0, 0));
 }
 
+/// An epoch that was read half when the user asked for everything again: what the backup does not have is in the archive all the same.
+#[test]
+fn f30_a_full_sync_in_the_middle_of_a_new_epoch_loses_nothing_of_the_old_one() {
+    let farm = Farm::new(302);
+    let d = farm.device(Options { page: 4, ..manual() });
+    d.insert(names(10));
+    d.sync(&farm).unwrap();
+    let now = homing::core::stamp::Stamp(farm.world.now());
+    let backup = farm.network.server.borrow().snapshot();
+    // After the backup: one more, and one edited.
+    d.insert(["later".to_owned()]);
+    d.update("f1", "edited after the backup");
+    d.sync(&farm).unwrap();
+    farm.network.server.borrow_mut().restore(&backup, now);
+    let n = Cell::new(0);
+    d.wire.does(move |_| {
+        n.set(n.get() + 1);
+        if n.get() <= 2 { Act::Pass } else { http(503) }
+    });
+    d.sync(&farm).unwrap_err();
+    assert!(d.engine.read(|r| r.standing().cursor.is_some()), "the first page was taken in");
+    d.wire.does(|_| Act::Pass);
+    farm.pass(400_000);
+    farm.world.run(Box::pin(d.engine.sync(true))).unwrap();
+    assert_eq!((farm.server_rows(), d.rows()), (10, 10));
+    let archive = d.engine.read(|r| r.archive().map(|row| row.text().to_string()).collect::<String>());
+    assert!(archive.contains(r#""later""#) && archive.contains("edited after the backup"), "{archive}");
+}
+
 #[test]
 fn a_guest_who_logs_in_keeps_what_was_written_under_the_same_ids() {
     let farm = Farm::new(103);

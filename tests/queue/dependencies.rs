@@ -2,7 +2,7 @@
 
 use crate::harness::{Farm, one, stalled, update, verdicts};
 use homing::core::mutation::Op;
-use homing::core::plan::Intent;
+use homing::core::plan::{Choice, Intent};
 use homing::core::record::Key;
 use homing::engine::{MutationState, Request, Verdict};
 use serde_json::{Value, json};
@@ -228,6 +228,82 @@ fn a_waiting_edit_ends_the_dead_letter_below_it() {
     farm.sync(0);
     assert_eq!(farm.get(0, "flocks", "f"), Some(json!({"n": 3})));
     farm.agrees(&[("flocks/f", json!({"n": 3}))]);
+}
+
+fn group(changes: &[(&str, i64)]) -> Request {
+    let intents = changes.iter().flat_map(|(id, n)| update("flocks", id, &json!({"n": n})).intents).collect();
+    Request { intents, atomic: true, ..Request::default() }
+}
+
+/// R2: a group of which one member goes to the user with the record it is about has no effect at all.
+#[test]
+fn a_group_is_refused_whole_where_one_of_its_records_meets_a_conflict_first() {
+    let mut farm = Farm::new(31, 2);
+    farm.insert(0, "flocks", "a", &json!({"n": 1}));
+    farm.insert(0, "flocks", "b", &json!({"n": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.delete(1, "flocks", "a");
+    farm.sync(1);
+    farm.update(0, "flocks", "a", &json!({"n": 2}));
+    farm.write(0, group(&[("a", 3), ("b", 3)]));
+    let other = farm.tab(0).read(|r| r.queue().find(|m| m.key.id.as_ref() == "b").unwrap().id.clone());
+    let drained = farm.sync(0);
+    assert_eq!((farm.state(0, "flocks", "a"), farm.queue(0)), ("conflict", vec![]));
+    assert_eq!(farm.server()["flocks/b"], json!({"n": 1}), "nothing of the group is on the server");
+    assert!(matches!(&verdicts(&drained)[&other], Verdict::Rejected(e) if e.message.contains("group")), "{:?}", drained.settled);
+    assert_eq!((farm.letters(0), farm.get(0, "flocks", "b")), (vec![other.clone()], Some(json!({"n": 3}))));
+    farm.check_fold(0);
+    // Both halves are for the user to decide.
+    let conflict = farm.tab(0).unresolved()[0].clone();
+    farm.write(0, one(Intent::Resolve { conflict, choice: Choice::Mine }));
+    farm.write(0, one(Intent::Retry { id: other, edited: None }));
+    farm.alike();
+    assert_eq!((farm.get(1, "flocks", "a"), farm.get(1, "flocks", "b")), (Some(json!({"n": 3})), Some(json!({"n": 3}))));
+}
+
+/// The same behind a create that is refused: its letter and the rest of the group are retried together.
+#[test]
+fn a_group_is_refused_whole_where_one_of_its_records_is_refused_first() {
+    let mut farm = Farm::new(32, 1);
+    farm.insert(0, "flocks", "b", &json!({"n": 1}));
+    farm.sync(0);
+    farm.refuse(0, too_big);
+    farm.insert(0, "flocks", "a", &json!({"n": 1000}));
+    farm.write(0, group(&[("a", 3), ("b", 3)]));
+    assert_eq!(farm.queue(0).len(), 3);
+    farm.sync(0);
+    assert_eq!((farm.queue(0), farm.letters(0).len()), (vec![], 2));
+    assert_eq!(farm.server(), [("flocks/b".to_owned(), json!({"n": 1}))].into(), "nothing of the group is on the server");
+    farm.check_fold(0);
+    farm.sent(0);
+    farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None }));
+    farm.sync(0);
+    assert_eq!(farm.sent(0).iter().map(Vec::len).collect::<Vec<_>>(), [2], "{:?}", farm.queue(0));
+    farm.agrees(&[("flocks/a", json!({"n": 3})), ("flocks/b", json!({"n": 3}))]);
+}
+
+/// All or nothing cannot be had for a record that waits for a decision: said at once, and nothing is written.
+#[test]
+fn a_group_on_a_record_that_waits_for_the_user_is_refused_at_once() {
+    let farm = Farm::new(33, 2);
+    farm.insert(0, "flocks", "a", &json!({"n": 1}));
+    farm.insert(0, "flocks", "b", &json!({"n": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.delete(1, "flocks", "a");
+    farm.sync(1);
+    farm.update(0, "flocks", "a", &json!({"n": 2}));
+    farm.refuse(0, too_big);
+    farm.insert(0, "flocks", "big", &json!({"n": 1000}));
+    farm.sync(0);
+    assert_eq!((farm.state(0, "flocks", "a"), farm.state(0, "flocks", "big")), ("conflict", "failed"));
+    for held in ["a", "big"] {
+        let refused = farm.tab(0).write(group(&[("b", 9), (held, 9)])).unwrap_err();
+        assert_eq!(refused.code.as_str(), "blocked", "{held}");
+        assert_eq!((farm.get(0, "flocks", "b"), farm.queue(0)), (Some(json!({"n": 1})), vec![]), "{held}");
+    }
+    farm.check_fold(0);
 }
 
 #[test]

@@ -44,8 +44,12 @@ pub(crate) struct Ruled {
     /// Mutations about which nothing is answered, once.
     pub(crate) swallow: Rc<RefCell<Vec<String>>>,
     /// What happens elsewhere while the next push is on its way to the server, or the answer to the next pull on its way back.
-    pub(crate) meanwhile: Rc<RefCell<Option<LocalBoxFuture<'static, ()>>>>,
+    pub(crate) meanwhile: Happening,
+    /// What happens elsewhere while the answer to the next push is on its way back.
+    pub(crate) before_answer: Happening,
 }
+
+type Happening = Rc<RefCell<Option<LocalBoxFuture<'static, ()>>>>;
 
 impl std::fmt::Debug for Ruled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,12 +57,10 @@ impl std::fmt::Debug for Ruled {
     }
 }
 
-impl Ruled {
-    async fn wait(&self) {
-        let meanwhile = self.meanwhile.borrow_mut().take();
-        if let Some(meanwhile) = meanwhile {
-            meanwhile.await;
-        }
+async fn happens(slot: &Happening) {
+    let what = slot.borrow_mut().take();
+    if let Some(what) = what {
+        what.await;
     }
 }
 
@@ -81,8 +83,9 @@ impl Transport for Ruled {
                 false
             }
         });
-        self.wait().await;
+        happens(&self.meanwhile).await;
         let mut answer = self.inner.push(&passed).await?;
+        happens(&self.before_answer).await;
         answer.results.extend(refused);
         let mute: Vec<String> = self.swallow.borrow_mut().drain(..).collect();
         answer.results.retain(|r| !mute.contains(&r.id));
@@ -95,7 +98,7 @@ impl Transport for Ruled {
     }
     async fn pull(&self, request: &PullRequest) -> Result<SyncResponse, TransportError> {
         let answer = self.inner.pull(request).await;
-        self.wait().await;
+        happens(&self.meanwhile).await;
         answer
     }
     async fn refresh_token(&self) -> bool {
@@ -154,6 +157,7 @@ impl Farm {
             lose_answers: Rc::default(),
             swallow: Rc::default(),
             meanwhile: Rc::default(),
+            before_answer: Rc::default(),
         };
         let opened = Engine::open(journal.clone(), way.clone(), platform, schema(), options.clone());
         let tab = self.world.run(Box::pin(opened)).unwrap();

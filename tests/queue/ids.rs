@@ -5,6 +5,7 @@ use homing::core::mutation::Op;
 use homing::core::plan::Intent;
 use homing::core::record::Key;
 use homing::core::replica::Source;
+use homing::transport::loopback::{Fault, PerFault};
 use serde_json::{Value, json};
 
 #[test]
@@ -275,4 +276,40 @@ fn a_refused_create_never_gets_an_id_and_its_retry_does() {
             ("people/optimistic_p", json!({"n": 1})),
         ],
     );
+}
+
+/// One tab pushes; before its answer arrives the server goes back to a backup and another tab learns of it: an id that the lost
+/// history gave names nothing.
+#[test]
+fn an_id_given_by_a_history_that_the_server_has_left_is_not_learned() {
+    let mut farm = Farm::new(30, 2);
+    farm.sync(0);
+    farm.sync(1);
+    let backup = farm.network.server.borrow().snapshot();
+    farm.insert(0, "orders", "optimistic_o", &json!({"n": 1}));
+    let beside = farm.another_tab(0);
+    farm.durable(0);
+    let (network, lost) = (farm.network.clone(), PerFault::default().with(Fault::LostRequest, 1000));
+    // The other tab is told to start anew; then it has no signal.
+    *farm.devices[beside].way.before_answer.borrow_mut() = Some(Box::pin(async move { network.faults.set(lost) }));
+    let (first, tab, other, network) = (farm.tab(0).clone(), farm.tab(beside).clone(), farm.tab(1).clone(), farm.network.clone());
+    *farm.devices[0].way.before_answer.borrow_mut() = Some(Box::pin(async move {
+        first.write(insert("lines", "optimistic_l", &json!({"orderId": "optimistic_o"}))).unwrap();
+        first.durable().await;
+        let now = network.now();
+        network.server.borrow_mut().restore(&backup, now);
+        // So that the next order gets another id than the lost history gave.
+        other.write(insert("orders", "optimistic_other", &json!({"n": 2}))).unwrap();
+        other.sync(false).await.unwrap();
+        tab.catch_up().await.unwrap();
+        tab.sync(false).await.unwrap_err();
+        network.faults.set(PerFault::default());
+    }));
+    farm.sync(0);
+    farm.sync(0);
+    let (order, line) = (farm.id_now(0, "optimistic_o"), farm.id_now(0, "optimistic_l"));
+    let key = format!("lines/{line}");
+    assert_eq!(farm.server().get(&format!("orders/{order}")), Some(&json!({"n": 1})), "{:?}", farm.server());
+    assert_eq!(farm.server().get(&key), Some(&json!({"orderId": order})), "{:?}", farm.server());
+    farm.alike();
 }

@@ -184,3 +184,37 @@ fn a_first_snapshot_that_comes_late_takes_no_newer_row_away() {
     farm.sync(beside);
     assert_eq!(farm.get(beside, "flocks", "new"), Some(json!({"n": 2})));
 }
+
+/// *clone*, R1: what was written on an edit that gets a new number is still made on that edit, and is not taken for a meeting of
+/// the user with himself. Whoever waits for the old number is told of the new one, in every tab.
+#[test]
+fn an_edit_of_a_copied_profile_is_known_under_its_new_number_to_what_was_made_on_it() {
+    let mut farm = shared(8);
+    let copy = farm.copied_profile(0);
+    let beside = farm.another_tab(copy);
+    // Uses up the number that the copy gives next.
+    farm.insert(0, "flocks", "g", &json!({"n": 2}));
+    farm.sync(0);
+    farm.update(copy, "flocks", "f", &json!({"n": 3}));
+    farm.durable(copy);
+    let old = farm.id_of(copy, Op::Update, "f");
+    let tab = farm.tab(copy).clone();
+    let meanwhile = async move {
+        tab.write(one(Intent::Delete { key: Key::new("flocks", "f") })).unwrap();
+        tab.durable().await;
+    };
+    *farm.devices[copy].way.meanwhile.borrow_mut() = Some(Box::pin(meanwhile));
+    farm.world.run(Box::pin(farm.tab(beside).catch_up())).unwrap();
+    let drained = farm.sync(copy);
+    assert_ne!(farm.client(copy), farm.client(0));
+    assert_eq!((farm.tab(copy).unresolved(), farm.get(copy, "flocks", "f")), (vec![], None), "nobody is asked");
+    assert!(!archived(&farm, copy).contains(r#""n":3"#), "one's own edit is not in the way: {}", archived(&farm, copy));
+    let (from, to) = drained.resent.first().cloned().expect("told of its new number");
+    assert_eq!((&from, &to.client), (&old, &farm.client(copy)));
+    assert!(matches!(verdicts(&drained).get(&to), Some(Verdict::Applied { .. })), "{:?}", drained.settled);
+    farm.world.run(Box::pin(farm.tab(beside).catch_up())).unwrap();
+    let told = farm.tab(beside).drain();
+    assert!(told.resent.contains(&(old.clone(), to)), "{:?}", told.resent);
+    assert!(!told.settled.iter().any(|(id, verdict)| *id == old || matches!(verdict, Verdict::Cancelled)), "{:?}", told.settled);
+    farm.agrees(&[("flocks/g", json!({"n": 2}))]);
+}

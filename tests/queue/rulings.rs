@@ -149,3 +149,32 @@ fn an_old_form_is_told_from_a_new_one_with_the_same_stamp() {
     }
     assert_eq!(farm.server()["settings/$singleton"], json!({"a": 3, "b": 1}));
 }
+
+/// The same brought back before anything was sent: nobody else ever saw that record, so it is a create again.
+#[test]
+fn a_record_deleted_and_brought_back_before_it_was_sent_is_a_create() {
+    let mut farm = Farm::new(13, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    farm.insert(0, "days", "d", &json!({"flockId": "f"}));
+    farm.delete(0, "flocks", "f");
+    farm.write(0, one(Intent::Undelete { key: Key::new("flocks", "f") }));
+    assert_eq!(farm.queue(0), ["create flocks/f", "create days/d"]);
+    farm.sync(0);
+    assert_eq!(farm.sent(0), [["create f", "create d"]]);
+    assert!(farm.tab(0).unresolved().is_empty());
+    farm.agrees(&[("flocks/f", json!({"n": 1})), ("days/d", json!({"flockId": "f"}))]);
+}
+
+/// Behind a create that may have arrived it stays an edit.
+#[test]
+fn a_record_deleted_and_brought_back_behind_its_attempted_create_is_an_edit() {
+    let mut farm = Farm::new(14, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(0);
+    farm.delete(0, "flocks", "f");
+    farm.write(0, one(Intent::Undelete { key: Key::new("flocks", "f") }));
+    assert_eq!(farm.queue(0), ["create flocks/f", "update flocks/f"]);
+    farm.pass(2_000);
+    farm.agrees(&[("flocks/f", json!({"n": 1}))]);
+}

@@ -134,10 +134,13 @@ impl History {
     pub(crate) fn send(&mut self, d: usize, t: usize, request: Request, atoms: Vec<u64>, lenient: bool) {
         let engine = self.tab(d, t);
         self.say(|| format!("d{d}.{t} writes {:?} {atoms:?}", request.intents));
+        // All or nothing is not to be had where one of the records waits for the user.
+        let atomic = request.atomic;
         match engine.write(request) {
             Ok(receipt) => {
                 self.opened(d, t).open.insert(receipt.ticket, atoms);
             }
+            Err(e) if atomic && e.code == Code::Blocked => {}
             Err(e) if lenient && matches!(e.code, Code::NotFound | Code::DuplicateId | Code::Blocked) => {}
             Err(e) => panic!("refused: {e}"),
         }

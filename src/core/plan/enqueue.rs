@@ -3,7 +3,7 @@
 use super::depends::{self, Siblings};
 use super::{Context, Plan, Seen, check_room, letters};
 use crate::core::conflict::{Conflict, Kind, Status};
-use crate::core::error::Result;
+use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, Texts, add_pointers, add_texts};
@@ -56,6 +56,14 @@ fn waits_for(replica: &Replica, key: &Key, record: &Record, context: &Context, s
     out
 }
 
+/// What waits for the user joins what he decides on, alone: all or nothing with others cannot be promised.
+fn whole(context: &Context, key: &Key, why: &str) -> Result<()> {
+    match context.group {
+        None => Ok(()),
+        Some(_) => Err(Error::at(Code::Blocked, "", format!("{key} {why} first, or write it outside of an atomic batch"))),
+    }
+}
+
 /// A new version made on what the app sees now.
 pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, context: &Context) -> Result<Plan> {
     let (record, changed) = stamped(replica, key, record, view)?;
@@ -66,6 +74,7 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
         return Ok(plan);
     }
     if let Some(hold) = replica.hold(key) {
+        whole(context, key, "waits for a decision: resolve its conflict")?;
         plan.mutations = hold.mutation.clone().map(|first| Range { first, count: 1 });
         plan.held = Some(hold.conflict.clone());
         plan.changes.push(Change::Mine { key: key.clone(), record });
@@ -76,6 +85,7 @@ pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view
     // With a decision queued behind the refused create, what comes now is made on the decision (seed 10757).
     if let Some(dead) = letter.filter(|l| l.op == Op::Create && last.is_none()) {
         if op != Op::Delete {
+            whole(context, key, "was refused: retry or discard its dead letter")?;
             plan.mutations = Some(Range { first: dead.id.clone(), count: 1 });
             let once = dead.once.iter().chain(&context.once).cloned().collect();
             plan.changes.push(Change::DeadEdit(Mutation { record, once, ..dead.clone() }));
@@ -224,6 +234,8 @@ fn coalesce(
         }
         (Op::Create, _) => Op::Create,
         (_, Op::Delete) => Op::Delete,
+        // Deleted before it was ever sent, and wanted again.
+        (Op::Delete, _) if last.base_rev.is_none() && last.on.is_none() && replica.confirmed(&last.key).is_none() => Op::Create,
         (Op::Delete, _) => Op::Update,
         (first, _) => first,
     };

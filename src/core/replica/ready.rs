@@ -99,6 +99,13 @@ impl Replica {
         if self.dead.is_empty() { HashMap::default() } else { self.waiting(self.dead.keys()) }
     }
 
+    /// What is to be refused now, with the rest of its group.
+    #[must_use]
+    pub fn doomed(&self) -> Vec<MutationId> {
+        let first = |m: &Mutation| self.pending_of(&m.key).next().is_some_and(|first| first.id == m.id);
+        self.queue().filter(|m| m.doomed && first(m)).map(|m| m.id.clone()).collect()
+    }
+
     /// Every queued mutation that waits for this one, directly or through others, in queue order.
     #[must_use]
     pub fn dependents(&self, id: &MutationId) -> Vec<MutationId> {
@@ -204,7 +211,7 @@ impl<'r, H: Fn(&Mutation) -> bool> Pick<'r, H> {
             let inside = || group.is_some() && self.replica.pending(id).and_then(|d| d.group.as_ref()) == group;
             !self.picked.contains(id) && (self.replica.dead.contains_key(id) || self.replica.places.contains_key(id) && !inside())
         };
-        !(self.held)(m) && !m.depends_on.iter().any(waits)
+        !m.doomed && !(self.held)(m) && !m.depends_on.iter().any(waits)
     }
 
     /// Every member of a group, or none: a group is never split (R2).

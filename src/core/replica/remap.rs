@@ -5,7 +5,7 @@
 //! what was sent beside it (rule *wire*), and what comes in later is translated on its way in. Old ids stay aliases.
 
 use super::{HashMap, Output, Replica};
-use crate::core::journal::Response;
+use crate::core::journal::Settled;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::{may_hold, translate};
@@ -66,9 +66,9 @@ impl Replica {
     }
 
     /// Learns the ids of an answer before anything else of it is folded.
-    pub(super) fn learn_ids(&mut self, response: &Response) {
+    pub(super) fn learn_ids(&mut self, results: &[Settled]) {
         let mut learned = false;
-        for result in &response.results {
+        for result in results {
             let Some(to) = &result.record_id else { continue };
             let Some(from) = self.pending(&result.id).map(|m| m.key.clone()) else { continue };
             if from.id == *to || !from.id.starts_with(OPTIMISTIC_PREFIX) {

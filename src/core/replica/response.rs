@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 impl Replica {
     pub(super) fn answer(&mut self, response: &Response) {
-        // First of all: every row and result below is taken in under the ids known then.
-        self.learn_ids(response);
-        let adopted = self.changes(response);
         // Of a history that the server has left, or that this device has not seen yet: the mutations stay and are sent again,
         // to be judged, or answered by their receipts, in the history the device then stands in.
-        let elsewhere = self.standing.epoch.as_ref().is_some_and(|epoch| *epoch != response.epoch);
-        for result in response.results.iter().filter(|_| !elsewhere) {
+        let elsewhere = !self.adopts(response) && self.standing.epoch.as_ref().is_some_and(|epoch| *epoch != response.epoch);
+        let results = if elsewhere { &[][..] } else { &response.results };
+        // First of all: every row and result below is taken in under the ids known then.
+        self.learn_ids(results);
+        let adopted = self.changes(response);
+        for result in results {
             self.settle(result, response.at);
         }
         // A result's row stood in until the stream delivered that record, or said that it is past it.
@@ -34,7 +35,7 @@ impl Replica {
             }
         }
         let archived = |r: &Settled| r.archived.is_some();
-        if response.changes.iter().any(|p| p.collection.as_ref() == ARCHIVE) || response.results.iter().any(archived) {
+        if response.changes.iter().any(|p| p.collection.as_ref() == ARCHIVE) || results.iter().any(archived) {
             self.retain_archive(response.at);
         }
         if response.offset.is_some() {
@@ -46,9 +47,14 @@ impl Replica {
         }
     }
 
-    /// Folds the rows and adopts the cursor, if the request asked from where the fold stands (*cas*).
+    /// Whether the request asked from where the fold stands (*cas*).
+    fn adopts(&self, response: &Response) -> bool {
+        response.asked == self.standing.cursor
+    }
+
+    /// Folds the rows and adopts the cursor, if it can.
     fn changes(&mut self, response: &Response) -> bool {
-        if response.asked != self.standing.cursor {
+        if !self.adopts(response) {
             return false;
         }
         let new_epoch = self.standing.epoch.as_ref().is_some_and(|e| *e != response.epoch);
@@ -87,6 +93,8 @@ impl Replica {
             }
             self.quarantined.clear();
         }
+        // A change of epoch that was read half still is one: what is here of the old epoch is taken away by what comes now.
+        let unfinished = self.standing.sweep.as_ref().is_some_and(|sweep| sweep.epoch);
         let mut remaining = super::HashSet::default();
         for (name, table) in &self.tables {
             for (id, slot) in &table.slots {
@@ -95,7 +103,7 @@ impl Replica {
                 }
             }
         }
-        self.standing.sweep = Some(Sweep { epoch, first, remaining });
+        self.standing.sweep = Some(Sweep { epoch: epoch || unfinished, first: first && !unfinished, remaining });
     }
 
     fn finish_sweep(&mut self, response: &Response) {
@@ -337,6 +345,7 @@ impl Replica {
                 }
             }
         }
+        let mut group = None;
         if m.op == Op::Create {
             // What waited behind a refused create goes with it (*dlorder*).
             let mut below = m.id.clone();
@@ -350,12 +359,15 @@ impl Replica {
                     below = later.id.clone();
                     self.outputs.push(Output::Settled(Box::new(Settled { id: later.id, ..result.clone() })));
                     m.record = later.record;
+                    // Retried with the rest of it.
+                    group = later.group.or(group);
                 }
             }
+            m.group = group.clone().or(m.group);
             if m.record.is_deleted() {
                 // Created and deleted here, known nowhere else.
                 self.redepend(&m.id, None);
-                return;
+                return self.doom(group.as_ref());
             }
         }
         if let Some(before) = self.slot(&m.key).and_then(|s| s.dead.clone()) {
@@ -369,7 +381,7 @@ impl Replica {
             }
             self.redepend(&before, Some(&m.id));
         }
-        m.sent = None;
+        (m.sent, m.doomed) = (None, false);
         self.outputs.push(Output::Dead(m.id.clone()));
         self.dead_put(DeadLetter {
             mutation: m,
@@ -378,6 +390,16 @@ impl Replica {
             path: result.path.clone(),
             at,
         });
+        self.doom(group.as_ref());
+    }
+
+    /// One member of a group went to the user with its record: the others are to have no effect either. Not at once: what waits
+    /// below them on their own records comes first.
+    fn doom(&mut self, group: Option<&Arc<str>>) {
+        let members = self.queue.iter().filter(|(_, m)| group.is_some() && m.group.as_ref() == group);
+        for (place, m) in members.map(|(place, m)| (*place, m.clone())).collect::<Vec<_>>() {
+            self.queue_put(place, Mutation { doomed: true, ..m });
+        }
     }
 
     /// The local version and everything written on top of it wait for the user, visible, unsent.
@@ -386,6 +408,7 @@ impl Replica {
         let rules = self.schema.clone();
         let rules = rules.rules(&key.collection, &key.id);
         let (mut mine, mut base, mut below) = (m.record.clone(), m.base.clone(), m.id.clone());
+        let mut groups = Vec::new();
         for place in self.slot(&key).map(|s| s.pending.clone()).unwrap_or_default() {
             if let Some(later) = self.queue.get(&place).filter(|w| !w.attempted).cloned() {
                 let next = overlay(Some(&mine), &later, rules);
@@ -395,6 +418,7 @@ impl Replica {
                     base = later.base;
                 }
                 self.outputs.push(Output::Settled(Box::new(Settled { id: later.id.clone(), ..result.clone() })));
+                groups.extend(later.group);
                 (mine, below) = (next, later.id);
                 self.queue_remove(place);
             }
@@ -408,6 +432,7 @@ impl Replica {
             None => self.local_conflict(&key, &m, theirs.as_ref(), at),
         };
         self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine, base, mutation: Some(m.id) }));
+        groups.iter().for_each(|group| self.doom(Some(group)));
         // Somebody may have settled it before this device heard of it (a replayed answer, for one).
         let row = self.slot(&Key::new(ARCHIVE, conflict.clone())).and_then(|s| s.known()).cloned();
         if let Some(row) = row {
