@@ -12,6 +12,7 @@ use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::replica::Replica;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// One value an app wrote.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Oracle {
     revived: HashSet<Key>,
     /// What somebody deleted who knew of no version but those made there: another device's record of that id is another record.
     deleted_own: HashMap<Key, HashSet<u64>>,
+    /// The mutations of each group as they were written; nothing where they got new numbers.
+    groups: HashMap<Arc<str>, HashMap<String, Key>>,
     pub(crate) server: Effects,
 }
 
@@ -119,6 +122,7 @@ impl Oracle {
     /// A device made a local write durable: what it replaces, it replaces knowingly, except what the maker of a
     /// whole record had not seen.
     pub(crate) fn wrote(&mut self, replica: &Replica, changes: &[Change], before: &Before) {
+        self.grouped(changes);
         let entered: HashSet<u64> = changes.iter().flat_map(carried).flat_map(|r| atoms(r.text())).collect();
         let decides = changes.iter().any(|c| matches!(c, Change::Add(m) if m.resolves.is_some()));
         for record in &before.leaving {
@@ -178,7 +182,42 @@ impl Oracle {
     }
 
     /// The server committed a push: which of its mutations had an effect.
+    /// Notes who is in a group. What a person takes back leaves it.
+    fn grouped(&mut self, changes: &[Change]) {
+        let renumbered = changes.iter().any(|c| matches!(c, Change::Drop { .. })) && changes.iter().any(|c| matches!(c, Change::Add(_)));
+        for change in changes {
+            match change {
+                Change::Add(m) if m.retry_of.is_none() => {
+                    let Some(group) = m.group.clone() else { continue };
+                    let members = self.groups.entry(group).or_default();
+                    members.insert(m.id.to_string(), m.key.clone());
+                    if renumbered {
+                        members.clear();
+                    }
+                }
+                Change::Drop { id, .. } => self.groups.values_mut().for_each(|members| _ = members.remove(&id.to_string())),
+                _ => {}
+            }
+        }
+    }
+
+    /// R2: where one of a group took effect, all of them were there; one that a rule sends again has another number.
+    fn check_groups(&self, request: &PushRequest, server: &MemoryServer) {
+        for m in request.mutations.iter().filter(|m| m.retry_of.is_none()) {
+            let Some(members) = m.group.as_deref().and_then(|group| self.groups.get(group)).filter(|all| all.contains_key(&m.id)) else {
+                continue;
+            };
+            let took_effect = m.id.parse().is_ok_and(|id| server.effects().get(&id).is_some_and(|n| *n > 0));
+            let with = |key: &Key| {
+                request.mutations.iter().any(|o| o.group == m.group && o.collection == *key.collection && o.record_id == *key.id)
+            };
+            let missing: Vec<_> = members.iter().filter(|(_, key)| !with(key)).collect();
+            assert!(!took_effect || missing.is_empty(), "{} took effect without {missing:?} of its group", m.id);
+        }
+    }
+
     pub(crate) fn committed(&mut self, request: &PushRequest, server: &MemoryServer, scope: &str, told: bool) {
+        self.check_groups(request, server);
         for m in request.mutations.iter().filter(|m| m.op == Op::Delete) {
             // Deleting what is not there (any more) has no effect to look for.
             let key = Key::new(m.collection.as_str(), m.record_id.as_str());

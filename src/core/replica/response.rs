@@ -345,7 +345,7 @@ impl Replica {
                 }
             }
         }
-        let mut group = None;
+        let mut groups = Vec::new();
         if m.op == Op::Create {
             // What waited behind a refused create goes with it (*dlorder*).
             let mut below = m.id.clone();
@@ -359,15 +359,15 @@ impl Replica {
                     below = later.id.clone();
                     self.outputs.push(Output::Settled(Box::new(Settled { id: later.id, ..result.clone() })));
                     m.record = later.record;
-                    // Retried with the rest of it.
-                    group = later.group.or(group);
+                    groups.extend(later.group);
                 }
             }
-            m.group = group.clone().or(m.group);
+            // Retried with the rest of it.
+            m.group = groups.last().cloned().or(m.group);
             if m.record.is_deleted() {
                 // Created and deleted here, known nowhere else.
                 self.redepend(&m.id, None);
-                return self.doom(group.as_ref());
+                return self.doom(&groups);
             }
         }
         if let Some(before) = self.slot(&m.key).and_then(|s| s.dead.clone()) {
@@ -390,13 +390,16 @@ impl Replica {
             path: result.path.clone(),
             at,
         });
-        self.doom(group.as_ref());
+        self.doom(&groups);
     }
 
-    /// One member of a group went to the user with its record: the others are to have no effect either. Not at once: what waits
-    /// below them on their own records comes first.
-    fn doom(&mut self, group: Option<&Arc<str>>) {
-        let members = self.queue.iter().filter(|(_, m)| group.is_some() && m.group.as_ref() == group);
+    /// A member of each of these groups went to the user with its record: the others are to have no effect either. Not at once:
+    /// what waits below them on their own records comes first.
+    fn doom(&mut self, groups: &[Arc<str>]) {
+        if groups.is_empty() {
+            return;
+        }
+        let members = self.queue.iter().filter(|(_, m)| m.group.as_ref().is_some_and(|group| groups.contains(group)));
         for (place, m) in members.map(|(place, m)| (*place, m.clone())).collect::<Vec<_>>() {
             self.queue_put(place, Mutation { doomed: true, ..m });
         }
@@ -432,7 +435,7 @@ impl Replica {
             None => self.local_conflict(&key, &m, theirs.as_ref(), at),
         };
         self.set_hold(&key, Some(Hold { conflict: conflict.clone(), mine, base, mutation: Some(m.id) }));
-        groups.iter().for_each(|group| self.doom(Some(group)));
+        self.doom(&groups);
         // Somebody may have settled it before this device heard of it (a replayed answer, for one).
         let row = self.slot(&Key::new(ARCHIVE, conflict.clone())).and_then(|s| s.known()).cloned();
         if let Some(row) = row {
