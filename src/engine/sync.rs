@@ -6,16 +6,16 @@
 use super::cycle::{Failure, Sent, Step};
 use super::{Engine, Event, Memory, receive::receive};
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::Entry;
+use crate::core::journal::{Entry, Quarantined, Response};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
-use crate::core::replica::{HashMap, HashSet};
-use crate::core::replica::{Limits, Source};
+use crate::core::record::OPTIMISTIC_PREFIX;
+use crate::core::replica::{HashMap, HashSet, Limits, Replica, Source};
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{LONGEST_WAIT_MS, Transport, TransportError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -71,6 +71,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms)));
         }
         let mut response = receive(wire, asked, sent).map_err(Failure::Transport)?;
+        self.read(|r| set_aside_strangers(r, &mut response));
         let standing = self.read(|r| r.standing().clone());
         if standing.scope.as_ref().is_some_and(|s| *s != response.scope) {
             return Err(Failure::Held(
@@ -131,7 +132,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 if memory.replica.blocked_by(&id).is_some() {
                     continue;
                 }
-                let wait = wait.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(1000).max(100);
+                let wait = wait.map_or(1000, |ms| i64::try_from(ms).unwrap_or(LONGEST_WAIT_MS)).clamp(100, LONGEST_WAIT_MS);
                 memory.not_before.insert(id, Stamp(now.0.saturating_add(wait)));
             }
         }
@@ -275,6 +276,21 @@ impl Memory {
             changes.push(Change::Redepend { from: m.id.clone(), to: Some(id) });
         }
         (!changes.is_empty()).then_some(Entry::Write(changes))
+    }
+}
+
+/// A row that came with a result is that record's, under its id or under the one that the server gives it.
+fn set_aside_strangers(replica: &Replica, response: &mut Response) {
+    for result in &mut response.results {
+        let (Some(row), Some(m)) = (&result.record, replica.pending(&result.id)) else { continue };
+        let sent = m.sent.as_ref().unwrap_or(&m.record).id();
+        let given = result.record_id.as_ref().filter(|_| m.key.id.starts_with(OPTIMISTIC_PREFIX));
+        if row.id() == &m.key.id || row.id() == sent || Some(row.id()) == given {
+            continue;
+        }
+        let why = format!("the row that came with the result of {} is another record's", result.id);
+        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned() });
+        result.record = None;
     }
 }
 

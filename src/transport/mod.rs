@@ -119,7 +119,8 @@ impl TransportError {
     }
 }
 
-const LONGEST_WAIT_MS: i64 = 24 * 60 * 60 * 1000;
+/// No server makes a queue wait longer than that.
+pub(crate) const LONGEST_WAIT_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Sends one request. Dropping its future ends it: the engine waits no longer than the app's `timeout`.
 #[allow(async_fn_in_trait, reason = "single-threaded by design: nothing here is ever Send")]

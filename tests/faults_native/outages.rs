@@ -2,8 +2,10 @@
 
 use crate::wire::*;
 use homing::core::error::Code;
+use homing::core::protocol::Outcome;
 use homing::engine::Options;
 use homing::transport::TransportError;
+use std::cell::Cell;
 
 const HOUR: i64 = 3_600_000;
 /// What a server that is down gets from one device: the breaker sees to the minute, the backoff to the long run.
@@ -263,4 +265,31 @@ fn what_cannot_be_sent_does_not_make_a_cycle_run_in_circles() {
     });
     farm.pass(60_000);
     assert!(d.wire.requests() < 10, "{}", d.wire.requests());
+}
+
+/// A `retry` with a date instead of a duration: a wrong number must not stop a queue.
+#[test]
+fn a_retry_without_end_is_tried_again_within_a_day() {
+    let farm = Farm::new(76);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(names(1));
+    let n = Cell::new(0);
+    d.wire.does(move |_| {
+        n.set(n.get() + 1);
+        match n.get() {
+            1 => Act::Twisted(|answer| {
+                for result in &mut answer.results {
+                    (result.status, result.rev, result.retry_after_ms) = (Outcome::Retry, None, Some(1_700_000_000_000));
+                }
+                answer.changes.clear();
+            }),
+            _ => Act::Pass,
+        }
+    });
+    d.sync(&farm).unwrap();
+    assert_eq!(d.pending(), 1);
+    farm.pass(24 * 60 * 60 * 1000);
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows()), (0, 1));
 }

@@ -2,8 +2,10 @@
 //! costs a page at most.
 
 use crate::wire::*;
+use homing::core::record::Key;
 use homing::engine::Options;
 use homing::storage::memory::MemoryJournal;
+use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -134,4 +136,40 @@ fn a_page_that_another_tab_made_void_is_asked_for_again() {
     other.borrow().clone().unwrap().unwrap_err();
     one.borrow().clone().unwrap().unwrap();
     assert_eq!(a.rows(), 4 * PAGE);
+}
+
+/// A server that calls a record by another name than it was sent under, although nobody asked it for ids.
+#[test]
+fn a_row_that_comes_with_a_result_and_is_another_records_is_set_aside() {
+    let farm = Farm::new(77);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    d.insert(["f0".to_owned()]);
+    d.insert(["mine".to_owned()]);
+    d.sync(&farm).unwrap();
+    d.update("f0", "edited");
+    d.wire.does(|_| {
+        Act::Twisted(|answer| {
+            for result in &mut answer.results {
+                let row = r#"{"id":"mine","name":"of another record","_updatedAt":"2030-01-01T00:00:00.000Z","_deletedAt":null,"_rev":1800000000000000}"#;
+                (result.record, result.record_id) = (RawValue::from_string(row.to_owned()).ok(), Some("mine".to_owned()));
+            }
+            // The stream is behind.
+            answer.changes.clear();
+        })
+    });
+    d.sync(&farm).unwrap();
+    let shown = |d: &Device| {
+        let of = |id: &str| {
+            d.engine.read(|r| r.view(&Key::new("flocks", id)).map(|row| (row.id().to_string(), row.text().contains("another record"))))
+        };
+        [of("f0"), of("mine")]
+    };
+    let want = [Some(("f0".to_owned(), false)), Some(("mine".to_owned(), false))];
+    assert_eq!((shown(&d), d.pending()), (want.clone(), 0));
+    assert_eq!(d.engine.read(|r| r.quarantined().len()), 1);
+    farm.world.run(Box::pin(d.engine.compact())).unwrap();
+    farm.world.run(Box::pin(d.engine.close()));
+    let again = farm.open(&d.journal, manual(), "farm", 0);
+    assert_eq!(shown(&again), want);
 }

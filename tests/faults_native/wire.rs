@@ -36,6 +36,8 @@ pub enum Act {
     Scope(&'static str),
     /// The answer takes that long, and brings no rows.
     Terse(u64),
+    /// The answer says something else.
+    Twisted(fn(&mut SyncResponse)),
 }
 
 pub fn http(status: u16) -> Act {
@@ -132,6 +134,11 @@ impl Wire {
                 answer.map(|answer| SyncResponse { changes: Vec::new(), ..answer })
             }
             Act::Scope(scope) => ask().await.map(|answer| SyncResponse { scope: scope.into(), ..answer }),
+            Act::Twisted(twist) => {
+                let mut answer = ask().await?;
+                twist(&mut answer);
+                Ok(answer)
+            }
             Act::Pass | Act::Reject(_) => ask().await,
         }
     }
