@@ -1,15 +1,18 @@
 //! Taking over what another database of this device has not sent: of another scope, when a guest logs in (`adoptScope`), or of
 //! this one, when the browser has its better store again.
 //!
-//! Only unsent work moves, mutations under the ids they have; confirmed rows and the cursor stay behind: they belong to the
-//! other scope's server data, or come again. Not here: finding and deleting the other database (`web`).
+//! Only what no server has moves: mutations under the ids they have, what was written on records in conflict, the archive's entries
+//! that are of this device alone. Confirmed rows and the cursor stay behind: they belong to the other scope's server data, or
+//! come again. Not here: finding and deleting the other database (`web`).
 
 use super::Engine;
 use super::load::load;
+use crate::core::conflict::Conflict;
 use crate::core::error::Result;
 use crate::core::journal::{Change, Entry};
 use crate::core::mutation::{Mutation, MutationId, Op};
-use crate::core::replica::{Replica, Source};
+use crate::core::record::{ARCHIVE, Key};
+use crate::core::replica::{Hold, Replica, Source};
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::Transport;
@@ -53,30 +56,40 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 }
 
-/// What moves, in the order in which it was written.
+/// What moves, in the order in which it was written. Taken over again, it has the same ids.
 fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mutation) -> Vec<Change> {
     let mut changes = Vec::new();
     for name in from.collections().filter(|name| !from.schema().syncs(name)) {
-        for record in from.list(name).filter(|row| to.view(&crate::core::record::Key::new(name.clone(), row.id().clone())).is_none()) {
+        for record in from.list(name).filter(|row| to.view(&Key::new(name.clone(), row.id().clone())).is_none()) {
             changes.push(Change::Local { collection: name.clone(), record });
         }
     }
+    let own = from.archive().filter(|entry| entry.rev().is_none() && to.view(&Key::new(ARCHIVE, entry.id().clone())).is_none());
+    changes.extend(own.map(|record| Change::Local { collection: ARCHIVE.into(), record }));
     let refused = from.dead_letters().map(|letter| &letter.mutation);
+    let held: Vec<Mutation> = from.holds().zip(1..).filter_map(|((key, hold), n)| written_in_conflict(from, key, hold, n)).collect();
     let known = |id: &MutationId| to.pending(id).is_some() || to.dead_letter(id).is_some();
-    for m in refused.chain(from.queue()).filter(|m| !known(&m.id)) {
+    for m in refused.chain(&held).chain(from.queue()).filter(|m| !known(&m.id)) {
         changes.push(Change::Add(moved(from, m)));
     }
     changes
 }
 
+/// The `n`th record that waits for the user, where more was written on it since than its conflict's entry says.
+fn written_in_conflict(from: &Replica, key: Key, hold: &Hold, n: u64) -> Option<Mutation> {
+    let entry = from.view(&Key::new(ARCHIVE, hold.conflict.clone()))?;
+    let conflict = Conflict::from_record(&entry).ok()?;
+    hold.clone().written_since(&conflict, key, MutationId::new(from.client().clone(), from.seq() + n))
+}
+
 /// A mutation as the other scope's server has to see it: it never had the version it was made on.
 fn newcomer(from: &Replica, m: &Mutation) -> Mutation {
-    let first = from.pending_of(&m.key).next().is_some_and(|first| first.id == m.id);
+    let first = from.pending_of(&m.key).next().is_none_or(|first| first.id == m.id);
     let op = match m.op {
         Op::Update | Op::Undelete if first => Op::Create,
         op => op,
     };
     let on = m.on.clone().filter(|on| from.pending(on).is_some());
     let texts = m.texts.clone().filter(|_| op == m.op);
-    Mutation { op, on, texts, base_rev: None, base: None, resolves: None, retry_of: None, attempted: false, ..m.clone() }
+    Mutation { op, on, texts, base_rev: None, base: None, resolves: None, retry_of: None, attempted: false, sent: None, ..m.clone() }
 }

@@ -3,7 +3,7 @@
 use super::load::{entries_of, load};
 use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
-use crate::core::journal::{Change, Entry, encode};
+use crate::core::journal::{Change, Entry, FORMAT, encode};
 use crate::core::mutation::MutationId;
 use crate::core::record::Key;
 use crate::core::replica::{HashMap, HashSet, Output, Source};
@@ -180,8 +180,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.tell();
                 memory.collect(Source::Tab);
                 drop(memory);
-                self.tell_unreadable(unreadable);
-                Ok(())
+                self.leave_behind_in_turn(unreadable).await
             }
             Tail::Compacted => self.reload_in_turn().await,
         }
@@ -209,8 +208,24 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         memory.report.everything = true;
         memory.collect(Source::Tab);
         drop(memory);
+        self.leave_behind_in_turn(unreadable).await
+    }
+
+    /// Goes on without what could not be read, under a new name: nobody can say which numbers it used up.
+    async fn leave_behind_in_turn(&self, unreadable: Vec<Error>) -> Result<()> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
         self.tell_unreadable(unreadable);
-        Ok(())
+        let open = [Entry::Open { client: self.inner.platform.uuid().into(), format: FORMAT }];
+        let bytes = encode(&open)?;
+        loop {
+            let head = self.inner.memory.borrow().head;
+            match self.noting(self.inner.journal.append(head, bytes.clone()).await)? {
+                Appended::At(new) => return self.folded(&open, Source::Local, new, bytes.len() as u64),
+                Appended::Stale => Box::pin(self.catch_up_in_turn()).await?,
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 use super::cycle::{Ask, Failure, Sent, Step};
 use super::sync::Taken;
 use super::{Engine, Event, Progress, SyncReport};
+use crate::core::error::{Code, Error};
 use crate::core::journal::{Entry, Range, Settled};
 use crate::core::mutation::MutationId;
 use crate::core::protocol::{Outcome, PROTOCOL, PushRequest, SyncResponse, WireResult};
@@ -176,6 +177,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let mut memory = self.inner.memory.borrow_mut();
         memory.never_sent.extend(new);
         let request = memory.push_request(&ids, &self.inner.options, self.inner.platform.uuid())?;
+        if request.mutations.len() != ids.len() {
+            // It would be sent, and not be answered, for ever.
+            return Err(Failure::Local(Error::new(Code::EngineCrashed, "the queue holds a mutation twice")));
+        }
         Ok(Outgoing { ids, request })
     }
 

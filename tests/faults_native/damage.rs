@@ -154,6 +154,29 @@ fn f25_a_row_that_another_tab_wrote_and_nobody_can_read_stops_no_tab() {
     assert_eq!(b.read(homing::core::replica::Replica::queue_len), 0);
 }
 
+/// What the unreadable row held nobody can say, so the numbers it used up are not given again.
+#[test]
+fn f25_a_tab_that_cannot_read_a_row_writes_under_a_new_name() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let (a, b) = (farm.open(&journal, 1), farm.open(&journal, 2));
+    let first = a.client_id();
+    farm.insert(&a, "lost");
+    journal.spoil_row(a.stands_at().unwrap());
+    // Planned, and on its way, before the other tab's row is known.
+    farm.insert(&b, "kept");
+    let ids = |tab: &Device| tab.read(|r| r.queue().map(|m| m.id.clone()).collect::<Vec<_>>());
+    assert_eq!((ids(&b).len(), ids(&b).iter().any(|id| id.client == first)), (1, false), "{:?}", ids(&b));
+    // The writer of the row hears of it before anybody compacts.
+    farm.world.run(Box::pin(a.catch_up())).unwrap();
+    assert_eq!(a.client_id(), b.client_id());
+    farm.sync(&a);
+    farm.sync(&b);
+    farm.sync(&a);
+    assert_eq!((ids(&a), ids(&b)), (vec![], vec![]));
+    assert!(shown(&a).contains(&"kept".to_owned()) && shown(&a) == shown(&b), "{:?} {:?}", shown(&a), shown(&b));
+}
+
 #[test]
 fn f13_a_database_deleted_while_open_is_told_once_and_opened_anew_it_is_another_client() {
     let farm = Farm::new();

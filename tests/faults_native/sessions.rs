@@ -4,6 +4,7 @@ use crate::wire::*;
 use homing::core::authority::MemoryServer;
 use homing::core::error::Code;
 use homing::core::plan::Intent;
+use homing::core::record::Key;
 use homing::core::replica::Replica;
 use homing::engine::{Options, Request};
 use homing::storage::Journal;
@@ -241,6 +242,48 @@ fn a_guest_who_logs_in_keeps_what_was_written_under_the_same_ids() {
     d.sync(&farm).unwrap();
     assert_eq!((d.pending(), farm.server_rows(), d.engine.status().dead_letters, d.engine.status().conflicts), (0, 7, 0, 0));
     farm.check_once();
+}
+
+/// What was written on a record in conflict is in no queue, and what an import met is in this device's archive alone.
+#[test]
+fn what_only_this_device_has_moves_with_it() {
+    let farm = Farm::new(105);
+    let (d, other) = (farm.device(manual()), farm.device(manual()));
+    d.insert(["f0".to_owned()]);
+    d.sync(&farm).unwrap();
+    other.sync(&farm).unwrap();
+    let delete = vec![Intent::Delete { key: Key::new("flocks", "f0") }];
+    other.engine.write(Request { intents: delete, ..Request::default() }).unwrap();
+    other.sync(&farm).unwrap();
+    d.update("f0", "met the deletion");
+    d.sync(&farm).unwrap();
+    assert_eq!(d.engine.unresolved().len(), 1);
+    d.update("f0", "written in conflict");
+    // An import that says otherwise of a row that is here.
+    d.insert(["here".to_owned()]);
+    let import = vec![Intent::Import { collection: "flocks".into(), records: vec![r#"{"id":"here","name":"only in the file"}"#.into()] }];
+    d.engine.write(Request { intents: import, ..Request::default() }).unwrap();
+    farm.world.run(Box::pin(d.engine.durable()));
+    farm.world.run(Box::pin(d.engine.close()));
+    for carries in [true, false] {
+        let to = farm.device(manual());
+        for again in [false, true] {
+            let moved = match carries {
+                true => farm.world.run(Box::pin(to.engine.carry(&d.journal))),
+                false => farm.world.run(Box::pin(to.engine.adopt(&d.journal))),
+            };
+            assert_eq!(moved.unwrap(), if again { 0 } else { 2 }, "carries: {carries}");
+        }
+        let shown = to.engine.read(|r| r.view(&Key::new("flocks", "f0")).map(|row| row.text().to_string())).unwrap_or_default();
+        assert!(shown.contains("written in conflict"), "carries: {carries}: {shown}");
+        let archive = to.engine.read(|r| r.archive().map(|row| row.text().to_string()).collect::<String>());
+        assert!(archive.contains("only in the file"), "carries: {carries}: {archive}");
+        if carries {
+            to.sync(&farm).unwrap();
+            let rows = farm.network.server.borrow().rows("farm");
+            assert!(rows.iter().any(|(_, row)| row.record.text().contains("written in conflict")), "it is on the server");
+        }
+    }
 }
 
 #[test]

@@ -310,6 +310,13 @@ impl Replica {
     pub fn hold(&self, key: &Key) -> Option<&Hold> {
         self.slot(key)?.hold.as_ref()
     }
+    /// The records that wait for the user, and what this device shows of them.
+    pub fn holds(&self) -> impl Iterator<Item = (Key, &Hold)> {
+        let of = |name: &Arc<str>, id: &Arc<str>| Key { collection: name.clone(), id: id.clone() };
+        self.tables
+            .iter()
+            .flat_map(move |(name, table)| table.slots.iter().filter_map(move |(id, slot)| Some((of(name, id), slot.hold.as_ref()?))))
+    }
     /// Received rows that could not be used.
     #[must_use]
     pub fn quarantined(&self) -> &[Quarantined] {

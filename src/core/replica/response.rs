@@ -13,6 +13,27 @@ use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
+impl Hold {
+    /// What was written on the record since it met the other version, as an edit of that; nothing where the conflict's entry
+    /// has it.
+    pub(crate) fn written_since(self, conflict: &Conflict, key: Key, id: MutationId) -> Option<Mutation> {
+        // By its name, too: the server may have clamped the stamps of what it archived.
+        let told = conflict.id == Conflict::name(&key, &self.mine);
+        if told || conflict.mine.as_ref().is_some_and(|mine| mine.same_content(&self.mine)) {
+            return None;
+        }
+        let base = conflict.theirs.clone();
+        let op = match (&base, self.mine.is_deleted()) {
+            (_, true) => Op::Delete,
+            (None, false) => Op::Create,
+            (Some(theirs), false) if theirs.is_deleted() => Op::Undelete,
+            _ => Op::Update,
+        };
+        let base_rev = base.as_ref().and_then(Record::rev);
+        Some(Mutation { base_rev, base, ..Mutation::new(id, op, key, self.mine) })
+    }
+}
+
 impl Replica {
     pub(super) fn answer(&mut self, response: &Response) {
         // Of a history that the server has left, or that this device has not seen yet: the mutations stay and are sent again,
@@ -146,21 +167,7 @@ impl Replica {
         let key = conflict.about();
         let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.conflict.as_ref() == row.id().as_ref()) else { return };
         self.set_hold(&key, None);
-        // By its name, too: the server may have clamped the stamps of what it archived.
-        let told = conflict.id == Conflict::name(&key, &hold.mine);
-        if told || conflict.mine.as_ref().is_some_and(|mine| mine.same_content(&hold.mine)) {
-            return;
-        }
-        let base = conflict.theirs.clone();
-        let op = match (&base, hold.mine.is_deleted()) {
-            (_, true) => Op::Delete,
-            (None, false) => Op::Create,
-            (Some(theirs), false) if theirs.is_deleted() => Op::Undelete,
-            _ => Op::Update,
-        };
-        let mut m = Mutation::new(MutationId::new(self.client.clone(), self.seq + 1), op, key, hold.mine);
-        m.base_rev = base.as_ref().and_then(Record::rev);
-        m.base = base;
+        let Some(m) = hold.written_since(&conflict, key, MutationId::new(self.client.clone(), self.seq + 1)) else { return };
         self.seq += 1;
         self.place += 1;
         self.queue_put(self.place, m);
