@@ -203,6 +203,28 @@ test('bad input is refused with code and path, nothing throws, nothing is writte
   assert.deepEqual(result.reads, [true, true, 'local', true, 0])
 })
 
+test('who follows the status hears of every change, also of one that somebody else has read first', async () => {
+  const result = await withDatabase(async (db) => {
+    const c = db.collection('c')
+    let shown = db.status.getSnapshot().pending
+    const stop = db.status.subscribe(() => { shown = db.status.getSnapshot().pending })
+    await c.insert({})
+    const read = c.insert({})
+    db.status.getSnapshot()
+    await read
+    const afterRead = shown
+    c.subscribe(() => db.status.getSnapshot())
+    await c.insert({})
+    const afterListener = shown
+    stop()
+    await c.insert({})
+    db.status.subscribe(() => { shown = db.status.getSnapshot().pending })
+    await c.insert({})
+    return { afterRead, afterListener, afterPause: shown, pending: db.status.getSnapshot().pending }
+  }, { sync: { url: 'http://127.0.0.1:9', auto: false } })
+  assert.deepEqual(result, { afterRead: 2, afterListener: 3, afterPause: 5, pending: 5 })
+})
+
 test('after closing reads stay, writes are refused, closing again is fine, verdicts end', async () => {
   const result = await page.evaluate(async () => {
     const db = await openDatabase({ name: 'closing', sync: { url: 'http://127.0.0.1:9', auto: false } })
