@@ -243,6 +243,21 @@ test('after closing reads stay, writes are refused, closing again is fine, verdi
   assert.equal(result.states.at(-1), 'closed')
 })
 
+test('who opens during a wipe gets an empty database, or the one that was not wiped; who wipes then, too, waits', async () => {
+  const result = await page.evaluate(async () => {
+    const options = { name: 'wiping', sync: { url: 'http://127.0.0.1:9', auto: false } }
+    const db = await openDatabase(options)
+    await db.collection('c').insert({ id: 'a' })
+    const [refused, second] = await Promise.all([failure(db.wipe()), openDatabase(options)])
+    const kept = [refused.code, second.clientId === db.clientId, (await second.collection('c').insert({ id: 'b' })).id, db.collection('c').count()]
+    const [, again, third] = await Promise.all([db.wipe({ discardPending: true }), failure(second.wipe({ discardPending: true })), openDatabase(options)])
+    const empty = [again.code, third.collection('c').count(), (await third.collection('c').insert({ id: 'c' })).id, (await failure(db.collection('c').insert({}))).code]
+    await third.wipe({ discardPending: true })
+    return { kept, empty }
+  })
+  assert.deepEqual(result, { kept: ['pending-work', true, 'b', 2], empty: ['closed', 0, 'c', 'closed'] })
+})
+
 test('the same database twice is one engine, counted; other options are refused', async () => {
   const result = await page.evaluate(async () => {
     const options = { name: 'shared', collections: { c: { label: 'n' } } }
