@@ -273,10 +273,12 @@ test('the same database twice is one engine, counted; other options are refused'
     await closing
     const after = three.collection('c').count()
     await Promise.all([three.wipe(), scoped.wipe()])
-    const bad = await Promise.all([openDatabase(), openDatabase({ name: '' }), openDatabase({ name: 'x', storage: 'floppy' }), openDatabase({ name: 'x', sync: {} }), openDatabase({ name: 'x', signal: AbortSignal.abort() })].map(failure))
+    const cyclic = {}
+    cyclic.fields = cyclic
+    const bad = await Promise.all([openDatabase(), openDatabase({ name: '' }), openDatabase({ name: 'x', storage: 'floppy' }), openDatabase({ name: 'x', sync: {} }), openDatabase({ name: 'x', signal: AbortSignal.abort() }), openDatabase({ name: 'x', version: 1n }), openDatabase({ name: 'x', collections: { fine: {}, c: cyclic } }), openDatabase({ name: 'x', sync: { url: '/', timeout: 1n } })].map(failure))
     return { other: other.code, seen, after, bad: bad.map(({ homing, code, path }) => [homing, code, path]) }
   })
-  assert.deepEqual(result, { other: 'options-differ', seen: [1, 0, true, false], after: 2, bad: [[true, 'invalid-record', ''], [true, 'invalid-record', '/name'], [true, 'invalid-record', '/storage'], [true, 'invalid-record', '/sync'], [true, 'aborted', null]] })
+  assert.deepEqual(result, { other: 'options-differ', seen: [1, 0, true, false], after: 2, bad: [[true, 'invalid-record', ''], [true, 'invalid-record', '/name'], [true, 'invalid-record', '/storage'], [true, 'invalid-record', '/sync'], [true, 'aborted', null], [true, 'invalid-record', '/version'], [true, 'invalid-record', '/collections/c'], [true, 'invalid-record', '/sync']] })
 })
 
 test('a log-out is refused while something is unsent', async () => {
