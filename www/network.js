@@ -56,8 +56,9 @@ export function createNetwork(device) {
   }
 }
 
-// AbortSignal.any is younger than the browsers that Homing supports.
+// AbortSignal.any is younger than the browsers that Homing supports; without it each request leaves a listener on the line.
 function anySignal(signals) {
+  if (typeof AbortSignal.any === 'function') return AbortSignal.any(signals)
   const controller = new AbortController()
   for (const signal of signals) {
     if (signal.aborted) controller.abort(signal.reason)

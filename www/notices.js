@@ -28,13 +28,19 @@ export function createNotices(root) {
   root.append(polite)
 
   function say(text, { action, run, alarm = false } = {}) {
+    let timer
     const close = () => { clearTimeout(timer); notice.remove() }
-    const notice = element('div', { class: alarm ? 'notice alarm' : 'notice', role: alarm ? 'alert' : null },
+    // Not under the hands of somebody who is about to press its button.
+    const wait = () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => (notice.matches(':hover, :focus-within') ? wait() : close()), SHOWN_MS)
+    }
+    const notice = element('div', { class: alarm ? 'notice alarm' : 'notice', role: alarm ? 'alert' : null, onmouseleave: wait, onfocusout: wait },
       element('p', {}, text),
       action ? element('button', { type: 'button', class: 'quiet', onclick: () => { close(); run() } }, action) : null,
       element('button', { type: 'button', class: 'quiet', 'aria-label': 'Close notice', onclick: close }, '×'))
-    const timer = setTimeout(close, SHOWN_MS)
     polite.append(notice)
+    wait()
   }
 
   /** Resolves to whether the write (or sync) went well; a refusal is shown. */

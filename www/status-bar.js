@@ -37,9 +37,11 @@ export function createStatusBar({ db, device, network, notices }) {
   const live = element('p', { class: 'visually-hidden', role: 'status', 'aria-live': 'polite' })
 
   async function sync() {
-    syncNow.disabled = true
+    // A button that is disabled loses the focus.
+    if (syncNow.hasAttribute('aria-disabled')) return
+    syncNow.setAttribute('aria-disabled', 'true')
     const done = await notices.watch(db.sync())
-    syncNow.disabled = false
+    syncNow.removeAttribute('aria-disabled')
     if (done) notices.say('Synced with the server.')
   }
 

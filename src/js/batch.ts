@@ -2,7 +2,7 @@
 // else does before it is written.
 
 import { HomingError, toHomingError } from './errors.js'
-import { applyChange, batchLines, deleteOperation, insertOperation, putOperation, setOperation, updateOperation, type Operation } from './operations.js'
+import { applyChange, batchLines, deleteOperation, namedInsertOperation, putOperation, setOperation, updateOperation, type Operation } from './operations.js'
 import { select, type AnyRow } from './query.js'
 import type { Session } from './session.js'
 import type { Batch, Collection, Query, Singleton, Verdict, Write } from './types.js'
@@ -55,26 +55,24 @@ class Gathering implements Batch<Schema> {
       get,
       list: (query?: Query<Members>) => this.#list(name, query),
       insert: (record: object) => write<AnyRow>(() => {
-        const given = (record as Members | null | undefined)?.['id']
-        const id = typeof given === 'string' ? given : this.#session.newId(name)
-        const { operation } = insertOperation(name, given === undefined ? { ...record, id } : record, false)
-        return { id, draft: draftOf(undefined, record as Members, id), operation, reads: true }
+        const { operation, made } = namedInsertOperation(name, record, () => this.#session.newId(name))
+        return { id: made.id, draft: this.#draft(name, undefined, made, made.id), operation, reads: true }
       }),
       put: (record: object) => write<AnyRow>(() => {
         const { id, operation } = putOperation(name, record)
-        return { id, draft: draftOf(undefined, record as Members, id), operation, reads: true }
+        return { id, draft: this.#draft(name, undefined, record as Members, id), operation, reads: true }
       }),
       update: (id: string, change: object | ((row: AnyRow) => object)) => write<AnyRow>(() => {
         const row = get(id)
         const patch = applyChange(change, row, name, id)
         const operation = updateOperation(name, id, patch)
-        return { id, draft: draftOf(row, patch as Members, id), operation, reads: true }
+        return { id, draft: this.#draft(name, row, patch as Members, id), operation, reads: true }
       }),
       delete: (id: string) => write<void>(() => ({ id, draft: undefined, operation: deleteOperation('delete', name, id), reads: false })),
       undelete: (id: string) => write<AnyRow>(() => {
         const operation = deleteOperation('undelete', name, id)
         const before = this.#session.rows(name).peek(id)
-        return { id, draft: before && draftOf(undefined, before, id), operation, reads: true }
+        return { id, draft: before && this.#draft(name, undefined, before, id), operation, reads: true }
       }),
     } satisfies Pick<Collection<Members>, keyof BatchCollection>
   }
@@ -94,7 +92,7 @@ class Gathering implements Batch<Schema> {
       this.#session.lazy.need(name, 'write')
       const { id, draft, operation, reads } = make()
       const part = new Part<R>(id, draft)
-      this.#draftsOf(name).set(id, draft)
+      this.#draftsOf(name).set(this.#now(name, id), draft)
       this.gathered.push({ collection: name, operation, reads, part: part as Part<unknown> })
       return part
     } catch (error) {
@@ -114,7 +112,17 @@ class Gathering implements Batch<Schema> {
   #get(name: string, id: string): AnyRow | undefined {
     this.#session.lazy.need(name, 'apply')
     const drafts = this.#drafts.get(name)
-    return drafts?.has(id) ? drafts.get(id) : this.#session.rows(name).get(id)
+    const now = this.#now(name, id)
+    return drafts?.has(now) ? drafts.get(now) : this.#session.rows(name).get(id)
+  }
+
+  /** Drafts are kept under the id that the record has now: an older one names the same record. */
+  #now(name: string, id: string): string {
+    return typeof id === 'string' ? this.#session.rows(name).now(id) : id
+  }
+
+  #draft(name: string, before: AnyRow | undefined, change: Members, id: string): AnyRow {
+    return draftOf(before, change, this.#now(name, id))
   }
 
   #list(name: string, query: Query<Members> | undefined): readonly AnyRow[] {

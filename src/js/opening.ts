@@ -18,7 +18,14 @@ import { openRemote, type WorkerParts } from './worker/start.js'
 export interface Parts extends WorkerParts { source(): WasmSource | Promise<WasmSource> }
 
 /** An open engine and how many databases of the page share it. */
-interface Opened { readonly declaration: Declaration; readonly ready: Promise<Session>; users: number; closing: Promise<void> | null }
+interface Opened {
+  readonly declaration: Declaration
+  readonly ready: Promise<Session>
+  users: number
+  closing: Promise<void> | null
+  /** It may be refused: then everything goes on. */
+  wiping: Promise<void> | null
+}
 
 const opened = new Map<string, Opened>()
 
@@ -41,19 +48,20 @@ export async function open<S extends Schema>(options: OpenOptions<S>, parts: Par
   }
 }
 
-/** The one engine of that name and scope; a closing one is waited for. */
+/** The one engine of that name and scope; one that closes or is wiped is waited for. */
 async function share(declaration: Declaration, options: AnyOptions, parts: Parts): Promise<Opened> {
   const key = keyOf(declaration)
   for (let other = opened.get(key); other !== undefined; other = opened.get(key)) {
-    if (other.closing !== null) {
-      await other.closing.catch(() => {})
+    const leaving = other.closing ?? other.wiping
+    if (leaving !== null) {
+      await leaving.catch(() => {})
       continue
     }
     if (other.declaration.text !== declaration.text || other.declaration.inWorker !== declaration.inWorker) throw new HomingError({ code: 'options-differ', message: `'${declaration.name}' is open in this page with other options. Open it once, or with the same options.`, phase: 'open' })
     other.users++
     return other
   }
-  const shared: Opened = { declaration, ready: start(declaration, options, parts), users: 1, closing: null }
+  const shared: Opened = { declaration, ready: start(declaration, options, parts), users: 1, closing: null, wiping: null }
   opened.set(key, shared)
   // The next call tries afresh.
   shared.ready.catch(() => forget(shared))
@@ -149,8 +157,16 @@ async function release(shared: Opened): Promise<void> {
   }))
 }
 
-/** Deletes everything; all users of the page lose it. */
-async function wipe(shared: Opened, discardPending: boolean): Promise<void> {
+/** Deletes everything; all users of the page lose it. From the call on, who opens waits. */
+function wipe(shared: Opened, discardPending: boolean): Promise<void> {
+  const wiping = destroy(shared, discardPending, shared.wiping).finally(() => {
+    if (shared.wiping === wiping) shared.wiping = null
+  })
+  return shared.wiping = wiping
+}
+
+async function destroy(shared: Opened, discardPending: boolean, before: Promise<void> | null): Promise<void> {
+  await before?.catch(() => {})
   const session = await shared.ready
   const engine = session.open('close')
   // A refusal (`pending-work`) leaves the database open.

@@ -4,7 +4,7 @@
 import { HomingError } from './errors.js'
 import type { AnyRow } from './query.js'
 import type { WriteOptions } from './types.js'
-import { checkId, checkNewId, checkedRecord, checkedRecords, copiedRecords, encodeRecord } from './validate.js'
+import { checkId, checkNewId, checkedRecord, checkedRecords, copiedRecords, encodeRecord, type Checked } from './validate.js'
 import { SINGLETON, isObject, isReserved, type Members } from './values.js'
 
 /** The version that the caller saw. */
@@ -42,12 +42,23 @@ export interface Made extends Members { readonly id: string }
 
 /** One new record. */
 export function insertOperation(collection: string, record: unknown, idless: boolean): Insertion {
+  const { text, copy } = newRecord(record)
+  const own = copy['_sourceId'] === undefined ? text : checkedRecord(withoutSource(copy)).text
+  return { operation: insertion(collection, [own], idless && copy['id'] === undefined), made: shown([copy]) }
+}
+
+/** One new record that others may name before it is written: where it has no id, it gets one here. */
+export function namedInsertOperation(collection: string, record: unknown, newId: () => string): { readonly operation: Operation; readonly made: Made } {
+  const { copy } = newRecord(record)
+  const made: Made = { ...withoutSource(copy), id: typeof copy['id'] === 'string' ? copy['id'] : newId() }
+  return { operation: insertion(collection, [JSON.stringify(made)]), made }
+}
+
+function newRecord(record: unknown): Checked<Members> {
   // Before the walk: of a record that has both, the id is what is named.
   const id = readId(record)
   if (id !== undefined) checkNewId(id)
-  const { text, copy } = checkedRecord(record)
-  const own = copy['_sourceId'] === undefined ? text : checkedRecord(withoutSource(copy)).text
-  return { operation: insertion(collection, [own], idless && copy['id'] === undefined), made: shown([copy]) }
+  return checkedRecord(record)
 }
 
 /** Many new records: one walk. */

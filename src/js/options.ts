@@ -50,10 +50,14 @@ export function declare(options: AnyOptions): Declaration {
   for (const [collection, declared] of Object.entries(collections)) {
     const given: unknown = declared?.onConflict
     if (given !== undefined && typeof given !== 'function') throw refuse(`/collections/${collection}/onConflict`, 'onConflict is a function')
+    checkJson(`/collections/${collection}`, declared)
   }
   const { maxAttempts } = sync ?? {}
   if (maxAttempts !== undefined && !(Number.isInteger(maxAttempts) && maxAttempts > 0)) throw refuse('/sync/maxAttempts', 'maxAttempts is a whole number above 0')
   if (sync !== undefined && sync.url === undefined && sync.transport === undefined) throw refuse('/sync', 'Sync needs a url or a transport')
+  const data = sync === undefined ? undefined : syncData(sync)
+  checkJson('/version', version)
+  checkJson('/sync', data)
   return {
     name,
     scope,
@@ -63,7 +67,16 @@ export function declare(options: AnyOptions): Declaration {
     syncs: sync !== undefined,
     durable: storage !== 'memory',
     inWorker: worker !== false,
-    text: JSON.stringify({ stored: storedName(name, scope), adoptStored: adoptScope === undefined || adoptScope === scope ? undefined : storedName(name, adoptScope), schema: { version, collections }, durability, storage, maxQueue, sync: sync === undefined ? undefined : syncData(sync) }),
+    text: JSON.stringify({ stored: storedName(name, scope), adoptStored: adoptScope === undefined || adoptScope === scope ? undefined : storedName(name, adoptScope), schema: { version, collections }, durability, storage, maxQueue, sync: data }),
+  }
+}
+
+/** Of a BigInt or a cycle no text can be made. */
+function checkJson(path: string, value: unknown): void {
+  try {
+    JSON.stringify(value)
+  } catch (cause) {
+    throw refuse(path, 'Options have to be JSON, apart from functions', cause)
   }
 }
 
@@ -71,8 +84,8 @@ function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, tim
   return { url, auto, debounce, pollInterval, timeout, maxAttempts, batch: { mutations: batch?.mutations, bytes: batch?.bytes }, credentials, custom: transport !== undefined }
 }
 
-function refuse(path: string, why: string): HomingError {
-  return new HomingError({ code: 'invalid-record', message: `${why} (option ${path || '/'}).`, phase: 'open', path })
+function refuse(path: string, why: string, cause?: unknown): HomingError {
+  return new HomingError({ code: 'invalid-record', message: `${why} (option ${path || '/'}).`, phase: 'open', path, cause })
 }
 
 /** What the hooks tell the session. */

@@ -24,6 +24,8 @@ export class StatusSource extends Source<Status> {
   #room: Status['storage'] = STORAGE
   #asked = false
   #snapshot = INITIAL
+  /** What those who listen know. It is not what was read last: anybody may read. */
+  #told = INITIAL
   #failed: HomingError | null = null
 
   constructor(session: Host) {
@@ -31,11 +33,19 @@ export class StatusSource extends Source<Status> {
     this.#session = session
   }
 
+  // Nothing is read here: the first look costs more than the rest of opening.
+  override subscribe: Source<Status>['subscribe'] = (listener, options) => {
+    if (this.listeners.size === 0) this.#told = this.#snapshot
+    return this.listeners.add(listener, options?.signal)
+  }
+
   /** The engine says that it changed. Nothing is read while nobody listens. */
   changed(): void {
     if (this.listeners.size === 0) return
-    const before = this.#snapshot
-    if (this.#read() !== before) this.listeners.emit()
+    const now = this.#read()
+    if (now === this.#told) return
+    this.#told = now
+    this.listeners.emit()
   }
 
   /** The engine is gone. */

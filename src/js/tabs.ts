@@ -85,7 +85,12 @@ export class Tabs {
 
   #openChannel(): void {
     if (this.#channel !== null || typeof BroadcastChannel === 'undefined') return
-    this.#channel = new BroadcastChannel(this.#name)
+    try {
+      this.#channel = new BroadcastChannel(this.#name)
+    } catch {
+      // Refused, as Firefox does where site data is blocked: as where there is none.
+      return
+    }
     this.#channel.onmessage = ({ data }) => data === ALIVE ? this.turns.heard() : this.#catchUp()
   }
 

@@ -178,6 +178,72 @@ test('what the server refuses is shown with its reason, and can be given up', { 
   assert.equal(await count.inputValue(), String(refused.count))
 })
 
+test('a notice stays while somebody is on it', { timeout: 30_000 }, async () => {
+  const seen = await page.evaluate(async () => {
+    const { createNotices } = await import('/notices.js')
+    const timers = new Map()
+    const [set, clear] = [window.setTimeout, window.clearTimeout]
+    const root = document.body.appendChild(document.createElement('div'))
+    const pass = () => {
+      const due = [...timers.values()]
+      timers.clear()
+      for (const run of due) run()
+    }
+    try {
+      window.setTimeout = (run) => { timers.set(timers.size + 1, run); return timers.size }
+      window.clearTimeout = (id) => timers.delete(id)
+      createNotices(root).say('Deleted.', { action: 'Undo', run: () => {} })
+      root.querySelector('button').focus()
+      pass()
+      const focused = root.querySelectorAll('.notice').length
+      pass()
+      const still = root.querySelectorAll('.notice').length
+      document.activeElement.blur()
+      const waits = timers.size
+      pass()
+      return { focused, still, waits, left: root.querySelectorAll('.notice').length }
+    } finally {
+      Object.assign(window, { setTimeout: set, clearTimeout: clear })
+      root.remove()
+    }
+  })
+  assert.deepEqual(seen, { focused: 1, still: 1, waits: 1, left: 0 })
+})
+
+test('"Sync now" keeps the focus', { timeout: 30_000 }, async () => {
+  let release
+  const held = new Promise((resolve) => { release = resolve })
+  await page.route(`${server.url}/**`, (route) => held.then(() => route.continue()))
+  await find('sync-now').focus()
+  await page.keyboard.press('Enter')
+  await page.waitForFunction(() => document.querySelector('[data-testid=sync-now]').matches('[aria-disabled=true], :disabled'))
+  await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)) }))
+  const focused = () => page.evaluate(() => document.activeElement?.dataset.testid)
+  const during = await focused()
+  release()
+  await page.waitForFunction(() => !document.querySelector('[data-testid=sync-now]').matches('[aria-disabled=true], :disabled'))
+  assert.deepEqual([during, await focused()], ['sync-now', 'sync-now'])
+  await page.unrouteAll({ behavior: 'wait' })
+})
+
+test('a request leaves no listener on the line', { timeout: 30_000 }, async () => {
+  const other = await browser.open(`${site.url}?device=line`)
+  const left = await other.evaluate(async () => {
+    const { createNetwork } = await import('/network.js')
+    const { fetch } = createNetwork('line-test')
+    const { addEventListener } = AbortSignal.prototype
+    let left = 0
+    AbortSignal.prototype.addEventListener = function (type, ...rest) {
+      left += 1
+      return addEventListener.call(this, type, ...rest)
+    }
+    for (let n = 0; n < 3; n += 1) await fetch('/config.json', { signal: new AbortController().signal })
+    return left
+  })
+  assert.equal(left, 0)
+  await other.close()
+})
+
 test('two devices side by side, each with its own switch', { timeout: 60_000 }, async () => {
   const both = await browser.open(site.url)
   await both.setViewportSize({ width: 1300, height: 900 })

@@ -15,6 +15,10 @@ const CASES = [
   { name: 'a number', source: '7', code: 'invalid-record' },
   { name: 'a string', source: '"flock"', code: 'invalid-record' },
   { name: 'an array', source: '[{ id: "a" }]', code: 'invalid-record' },
+  { name: 'a Map itself', source: 'new Map([["a", 1]])', refused: true },
+  { name: 'a Date itself', source: 'new Date(0)', refused: true },
+  { name: 'an instance of a class', source: 'new (class { id = "instance" })()', code: 'invalid-record', path: '' },
+  { name: 'an instance of a class without an id', source: 'new (class { n = 1 })()', refused: true },
   { name: 'a function', source: '() => ({ id: "a" })', code: 'invalid-record' },
   { name: 'id null', source: '({ id: null, n: 1 })', code: 'invalid-id', path: '/id' },
   { name: 'id a number', source: '({ id: 5, n: 1 })', code: 'invalid-id', path: '/id' },
@@ -73,16 +77,22 @@ async function openHostile() {
   window.rows = window.db.collection('rows')
 }
 
-// Runs in the page: tries to insert and to put; what came of it, in words that survive the way to the test.
+// Runs in the page: tries to insert and to put, alone and in a batch; what came of it, in words that survive the way to the test.
 async function tryRecord(source) {
   const { rows, db } = window
   const shape = () => ({ rows: rows.count(), queue: db.queue.list().length })
+  const inBatch = (verb) => (record) => {
+    let write
+    const batch = db.batch((tx) => { write = tx.collection('rows')[verb](record) })
+    return Object.assign(batch.then(() => write), { settled: batch.settled.then(([verdict]) => verdict) })
+  }
+  const verbs = { insert: (record) => rows.insert(record), put: (record) => rows.put(record), 'insert in a batch': inBatch('insert'), 'put in a batch': inBatch('put') }
   const attempt = async (verb) => {
     const record = (0, eval)(source)
     const before = shape()
     let write
     try {
-      write = rows[verb](record)
+      write = verbs[verb](record)
     } catch (error) {
       return { verb, thrown: String(error) }
     }
@@ -109,7 +119,8 @@ async function tryRecord(source) {
     const keys = Object.keys(a)
     return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && sameMembers(a[key], b[key]))
   }
-  const outcomes = [await attempt('insert'), await attempt('put')]
+  const outcomes = []
+  for (const verb of Object.keys(verbs)) outcomes.push(await attempt(verb))
   return { outcomes, polluted: {}.polluted !== undefined || Object.prototype.polluted !== undefined }
 }
 

@@ -203,6 +203,28 @@ test('bad input is refused with code and path, nothing throws, nothing is writte
   assert.deepEqual(result.reads, [true, true, 'local', true, 0])
 })
 
+test('who follows the status hears of every change, also of one that somebody else has read first', async () => {
+  const result = await withDatabase(async (db) => {
+    const c = db.collection('c')
+    let shown = db.status.getSnapshot().pending
+    const stop = db.status.subscribe(() => { shown = db.status.getSnapshot().pending })
+    await c.insert({})
+    const read = c.insert({})
+    db.status.getSnapshot()
+    await read
+    const afterRead = shown
+    c.subscribe(() => db.status.getSnapshot())
+    await c.insert({})
+    const afterListener = shown
+    stop()
+    await c.insert({})
+    db.status.subscribe(() => { shown = db.status.getSnapshot().pending })
+    await c.insert({})
+    return { afterRead, afterListener, afterPause: shown, pending: db.status.getSnapshot().pending }
+  }, { sync: { url: 'http://127.0.0.1:9', auto: false } })
+  assert.deepEqual(result, { afterRead: 2, afterListener: 3, afterPause: 5, pending: 5 })
+})
+
 test('after closing reads stay, writes are refused, closing again is fine, verdicts end', async () => {
   const result = await page.evaluate(async () => {
     const db = await openDatabase({ name: 'closing', sync: { url: 'http://127.0.0.1:9', auto: false } })
@@ -221,6 +243,21 @@ test('after closing reads stay, writes are refused, closing again is fine, verdi
   assert.equal(result.states.at(-1), 'closed')
 })
 
+test('who opens during a wipe gets an empty database, or the one that was not wiped; who wipes then, too, waits', async () => {
+  const result = await page.evaluate(async () => {
+    const options = { name: 'wiping', sync: { url: 'http://127.0.0.1:9', auto: false } }
+    const db = await openDatabase(options)
+    await db.collection('c').insert({ id: 'a' })
+    const [refused, second] = await Promise.all([failure(db.wipe()), openDatabase(options)])
+    const kept = [refused.code, second.clientId === db.clientId, (await second.collection('c').insert({ id: 'b' })).id, db.collection('c').count()]
+    const [, again, third] = await Promise.all([db.wipe({ discardPending: true }), failure(second.wipe({ discardPending: true })), openDatabase(options)])
+    const empty = [again.code, third.collection('c').count(), (await third.collection('c').insert({ id: 'c' })).id, (await failure(db.collection('c').insert({}))).code]
+    await third.wipe({ discardPending: true })
+    return { kept, empty }
+  })
+  assert.deepEqual(result, { kept: ['pending-work', true, 'b', 2], empty: ['closed', 0, 'c', 'closed'] })
+})
+
 test('the same database twice is one engine, counted; other options are refused', async () => {
   const result = await page.evaluate(async () => {
     const options = { name: 'shared', collections: { c: { label: 'n' } } }
@@ -236,10 +273,12 @@ test('the same database twice is one engine, counted; other options are refused'
     await closing
     const after = three.collection('c').count()
     await Promise.all([three.wipe(), scoped.wipe()])
-    const bad = await Promise.all([openDatabase(), openDatabase({ name: '' }), openDatabase({ name: 'x', storage: 'floppy' }), openDatabase({ name: 'x', sync: {} }), openDatabase({ name: 'x', signal: AbortSignal.abort() })].map(failure))
+    const cyclic = {}
+    cyclic.fields = cyclic
+    const bad = await Promise.all([openDatabase(), openDatabase({ name: '' }), openDatabase({ name: 'x', storage: 'floppy' }), openDatabase({ name: 'x', sync: {} }), openDatabase({ name: 'x', signal: AbortSignal.abort() }), openDatabase({ name: 'x', version: 1n }), openDatabase({ name: 'x', collections: { fine: {}, c: cyclic } }), openDatabase({ name: 'x', sync: { url: '/', timeout: 1n } })].map(failure))
     return { other: other.code, seen, after, bad: bad.map(({ homing, code, path }) => [homing, code, path]) }
   })
-  assert.deepEqual(result, { other: 'options-differ', seen: [1, 0, true, false], after: 2, bad: [[true, 'invalid-record', ''], [true, 'invalid-record', '/name'], [true, 'invalid-record', '/storage'], [true, 'invalid-record', '/sync'], [true, 'aborted', null]] })
+  assert.deepEqual(result, { other: 'options-differ', seen: [1, 0, true, false], after: 2, bad: [[true, 'invalid-record', ''], [true, 'invalid-record', '/name'], [true, 'invalid-record', '/storage'], [true, 'invalid-record', '/sync'], [true, 'aborted', null], [true, 'invalid-record', '/version'], [true, 'invalid-record', '/collections/c'], [true, 'invalid-record', '/sync']] })
 })
 
 test('a log-out is refused while something is unsent', async () => {

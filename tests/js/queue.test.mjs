@@ -103,6 +103,37 @@ test('the server names records: same place, same list key, old ids stay valid, o
   })
 })
 
+test('inside a batch the old id and the new one are one record', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    const db = await open()
+    const orders = db.collection('orders')
+    const old = orders.insert({ n: 2 }).recordId
+    await db.sync()
+    const now = orders.get(old).id
+    const add = (row) => ({ n: row.n + 1 })
+    const inside = await db.batch((tx) => {
+      const o = tx.collection('orders')
+      const shown = () => o.list().map(({ id, n }) => [id === now, n])
+      o.update(old, add)
+      const seen = [shown(), o.get(now).n]
+      o.update(now, add)
+      seen.push(shown(), o.get(old).n)
+      o.delete(old)
+      seen.push(shown(), o.get(now) === undefined)
+      o.undelete(now)
+      o.put({ id: old, n: 10 })
+      o.update(now, add)
+      seen.push(shown())
+      return seen
+    })
+    const out = { renamed: now !== old, inside, rows: orders.list().map(({ id, n }) => [id === now, n]) }
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  assert.deepEqual(result, { renamed: true, inside: [[[true, 3]], 3, [[true, 4]], 4, [], true, [[true, 11]]], rows: [[true, 11]] })
+})
+
 test('a new record that names an old id is shown with the one that the server gave', async () => {
   server.answer(namingServer())
   const result = await inPage(async (open) => {
