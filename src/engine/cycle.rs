@@ -108,6 +108,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let bytes = self.inner.transport.bytes();
         let mut report = SyncReport::default();
         self.inner.cycle_run.set(self.inner.memory.borrow().run);
+        self.inner.epochs.set(0);
         let outcome = self.cycle(full, &mut report).await;
         let sent = self.inner.transport.bytes();
         (report.bytes_sent, report.bytes_received) = (sent.0.saturating_sub(bytes.0), sent.1.saturating_sub(bytes.1));

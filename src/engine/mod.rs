@@ -195,6 +195,8 @@ struct Inner<J, T, P> {
     requests: Cell<u64>,
     /// The run that the cycle under way began in.
     cycle_run: Cell<u64>,
+    /// How often the server's epoch changed in the cycle under way.
+    epochs: Cell<u32>,
     turn_to_send: RefCell<Option<turn::Held>>,
     steady: steady::Steady,
     last_cycle: RefCell<Option<Result<SyncReport>>>,
@@ -258,6 +260,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             cycles: Cell::new(0),
             requests: Cell::new(0),
             cycle_run: Cell::new(0),
+            epochs: Cell::new(0),
             turn_to_send: RefCell::new(None),
             steady: steady::Steady::default(),
             last_cycle: RefCell::new(None),

@@ -22,6 +22,9 @@ use serde_json::value::RawValue;
 /// Offsets that differ less are the same.
 const STEADY_MS: i64 = 50;
 
+/// A server that was restored has another epoch; one that was so more often within a cycle is several.
+const MOST_EPOCHS: u32 = 2;
+
 /// What one cycle did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,10 +82,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 Error::new(Code::ScopeChanged, "the server answered for another scope; nothing was applied"),
             ));
         }
+        let bad = |why: &str| Err(Failure::Transport(TransportError::BadResponse(why.into())));
+        // Asked again at once, it would be asked for ever.
+        if response.has_more && response.asked.as_ref() == Some(&response.cursor) {
+            return bad("there is more, and the cursor does not move");
+        }
         if standing.epoch.as_ref().is_some_and(|e| *e != response.epoch) {
+            self.inner.epochs.set(self.inner.epochs.get() + 1);
+            if self.inner.epochs.get() > MOST_EPOCHS {
+                return bad("it has another epoch with every answer");
+            }
             // A request without a cursor asks for everything anyway.
             if !response.reset && response.asked.is_some() {
-                return Err(Failure::Transport(TransportError::BadResponse("another epoch without a reset".into())));
+                return bad("another epoch without a reset");
             }
             response.results.clear();
         }

@@ -2,6 +2,7 @@
 //! costs a page at most.
 
 use crate::wire::*;
+use homing::core::error::Code;
 use homing::core::record::Key;
 use homing::engine::Options;
 use homing::storage::memory::MemoryJournal;
@@ -136,6 +137,34 @@ fn a_page_that_another_tab_made_void_is_asked_for_again() {
     other.borrow().clone().unwrap().unwrap_err();
     one.borrow().clone().unwrap().unwrap();
     assert_eq!(a.rows(), 4 * PAGE);
+}
+
+/// What leads nowhere is an error, with the pauses of one: asked at once, it would be asked for ever.
+#[test]
+fn a_server_that_leads_nowhere_is_not_asked_again_and_again() {
+    let same_place: fn(&mut homing::core::protocol::SyncResponse) = |answer| answer.has_more = true;
+    let (one, two): (fn(&mut homing::core::protocol::SyncResponse), fn(&mut homing::core::protocol::SyncResponse)) =
+        (|answer| (answer.reset, answer.epoch) = (true, "one".into()), |answer| (answer.reset, answer.epoch) = (true, "two".into()));
+    for twists in [[same_place, same_place], [one, two]] {
+        let farm = Farm::new(78);
+        let d = farm.device(manual());
+        d.insert(names(3));
+        d.sync(&farm).unwrap();
+        d.insert(["waits".to_owned()]);
+        d.wire.take();
+        let n = Cell::new(0);
+        d.wire.does(move |_| {
+            n.set(n.get() + 1);
+            // So that the test ends where it fails.
+            if n.get() > 40 { http(503) } else { Act::Twisted(twists[n.get() % 2]) }
+        });
+        let error = d.sync(&farm).unwrap_err();
+        assert_eq!((error.code, d.wire.requests() < 10), (Code::BadResponse, true), "{} requests", d.wire.requests());
+        d.wire.does(|_| Act::Pass);
+        farm.pass(400_000);
+        farm.world.run(Box::pin(d.engine.sync(true))).unwrap();
+        assert_eq!((d.pending(), d.rows(), farm.server_rows()), (0, 4, 4));
+    }
 }
 
 /// A server that calls a record by another name than it was sent under, although nobody asked it for ids.
