@@ -35,3 +35,14 @@ test('rows that a tree does not show, because something else has their place, ou
   assert.deepEqual(b.collection('pens.doors').list().map(({ id }) => id), ['d1'])
   await world.close()
 })
+
+test('a new row whose id is a text and a stored row whose id is that number are two rows', async () => {
+  const { world, a } = await meet()
+  await edit(a, (tree) => { tree.flocks = [{ id: 7, birds: 400 }] })
+  const tree = await a.exportDocument()
+  tree.flocks.push({ id: '7', birds: 1 })
+  assert.deepEqual(counts(await a.saveDocument(tree)), [1, 0, 0])
+  assert.deepEqual((await a.exportDocument()).flocks, [{ id: 7, birds: 400 }, { id: '7', birds: 1 }])
+  assert.deepEqual(counts(await a.saveDocument(tree)), [0, 0, 0])
+  await world.close()
+})

@@ -105,7 +105,7 @@ export function matchRows(tree: readonly Members[], seen: Seen): Matches {
     if (aliases.size === 0 && typeof id !== 'string') continue
     const key = keyOf(id)
     if (aliases.has(key)) group(groups, key, at)
-    else if (typeof id === 'string' && seen.rows.has(id)) {
+    else if (typeof id === 'string' && isUnderItsId(seen.rows.get(id))) {
       if (used.has(id)) group(groups, key, at)
       else {
         used.add(id)
@@ -116,12 +116,16 @@ export function matchRows(tree: readonly Members[], seen: Seen): Matches {
   for (const [key, places] of groups) {
     const first = ids.indexOf(key)
     if (first >= 0 && tree[first]?.['id'] === key) places.unshift(first)
-    const own = seen.rows.get(key)
-    const candidates = [...(own !== undefined && !isRenamed(own) ? [key] : []), ...aliases.get(key) ?? []]
+    const candidates = [...(isUnderItsId(seen.rows.get(key)) ? [key] : []), ...aliases.get(key) ?? []]
     matchGroup(tree, seen, places, candidates, ids, used)
   }
   matchUnnamed(tree, seen, unnamed, nameless, ids, used)
   return { ids, used }
+}
+
+/** Whether a tree shows a row under the id it is stored under: the text '7' is not the number 7 that is stored as '7'. */
+function isUnderItsId(row: AnyRow | undefined): boolean {
+  return row !== undefined && !isRenamed(row)
 }
 
 function group(groups: Map<string, number[]>, key: string, at: number): void {
