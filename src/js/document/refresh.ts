@@ -19,7 +19,7 @@ export function refreshTree(store: Store, tree: Members, baseline: Baseline, uns
     if (name === ROOT) continue
     const pointer = Object.keys(store.shape).find((known) => steps(known).join('.') === name) ?? name.split('.').map(step).join('')
     const refresh = store.kindOf(name) === 'one' ? refreshOne : refreshRows
-    changed.push(...refresh(store, tree, name, pointer, baseline.of(name), unseen))
+    changed.push(...refresh(store, tree, name, pointer, baseline, unseen))
   }
   return changed
 }
@@ -52,20 +52,47 @@ function refreshRoot(store: Store, tree: Members, seen: Seen): string[] {
   return changed
 }
 
-function refreshOne(store: Store, tree: Members, name: string, pointer: string, seen: Seen): string[] {
+function refreshOne(store: Store, tree: Members, name: string, pointer: string, baseline: Baseline, unseen: boolean): string[] {
+  const seen = baseline.of(name)
   const before = seen.rows.get(SINGLETON)
   const current = store.session.rows(name).get(SINGLETON)
   if (current === before || current === undefined) return []
-  seen.set(SINGLETON, current)
-  const mine = dig(tree, steps(pointer))
-  if (isObject(mine)) {
-    if (before === undefined) return overwrite(mine, current, false) ? [pointer] : []
-    return bringIn(mine, before, current, (member) => pointer + step(member))
+  const path = steps(pointer)
+  const mine = dig(tree, path)
+  // What the tree does not show is not seen either.
+  if (!isObject(mine)) {
+    if (mine !== undefined || before !== undefined || !place(tree, path, shownRow(current, false))) return []
+    seen.set(SINGLETON, current)
+    return [pointer]
   }
-  return mine === undefined && before === undefined && place(tree, steps(pointer), shownRow(current, false)) ? [pointer] : []
+  if (before === undefined && (unseen || isSettled(mine, SINGLETON, seen))) {
+    seen.set(SINGLETON, current)
+    return overwrite(mine, current, false) ? [pointer] : []
+  }
+  const base = before ?? seenBelow(baseline, name)
+  // The tree and the store say something else of one field, and neither was made from the other: the next save archives the tree's.
+  if (before === undefined && Object.keys(current).some((field) => !isReserved(field) && !sameValue(mine[field], base[field]) && !sameValue(mine[field], current[field]))) return []
+  seen.set(SINGLETON, current)
+  return bringIn(mine, base, current, (member) => pointer + step(member))
 }
 
-function refreshRows(store: Store, tree: Members, name: string, pointer: string, seen: Seen, unseen: boolean): string[] {
+/** What was seen in the place of a singleton when it was none yet: the collections below it. */
+function seenBelow(baseline: Baseline, name: string): Members {
+  const base: Members = {}
+  for (const one of baseline.names()) {
+    if (one.startsWith(`${name}.`)) place(base, one.slice(name.length + 1).split('.'), [...baseline.of(one).rows.values()].map((row) => shownRow(row, false)))
+  }
+  return base
+}
+
+/** Whether the tree still shows what met another record and was archived, so that nothing is lost where the winner takes its place. */
+function isSettled(mine: Members, id: string, seen: Seen): boolean {
+  const text = seen.offered.get(id)
+  return text !== undefined && sameContent(mine, JSON.parse(text) as Members)
+}
+
+function refreshRows(store: Store, tree: Members, name: string, pointer: string, baseline: Baseline, unseen: boolean): string[] {
+  const seen = baseline.of(name)
   const rows = store.session.rows(name)
   const all = rows.all()
   if (seen.snapshot === all) return []
@@ -104,7 +131,7 @@ class RowsRefresh {
     const current = new Map(this.#all.map((row) => [row.id, row]))
     if (unseen) for (const row of this.#all) this.#seen.set(row.id, row)
     const matches = matchRows(this.#list, this.#seen)
-    const shown = new Set<unknown>(this.#list.map((row) => row['id']).filter((id) => id !== undefined))
+    const unsaved = new Map<unknown, Members>()
     const changed: (number | null)[] = []
     let gone = 0
     let write = 0
@@ -115,6 +142,7 @@ class RowsRefresh {
         gone++
         continue
       }
+      if (id === undefined && row['id'] !== undefined) unsaved.set(row['id'], row)
       this.#list[write] = row
       if (id !== undefined && this.#update(row, id, current.get(id), unseen)) changed.push(write)
       write++
@@ -122,12 +150,23 @@ class RowsRefresh {
     this.#list.length = write
     for (const row of this.#all) {
       if (matches.used.has(row.id) || (!unseen && this.#seen.rows.has(row.id))) continue
+      const mine = unseen ? undefined : unsaved.get(shownId(row))
+      if (mine !== undefined) {
+        if (this.#settle(mine, row)) changed.push(this.#list.indexOf(mine))
+        continue
+      }
       this.#seen.set(row.id, row)
-      if (!unseen && shown.has(shownId(row))) continue // an unsaved row of the tree has that id
       changed.push(this.#list.push(shownRow(row, this.#reserved)) - 1)
     }
     if (this.#all.length === this.#seen.rows.size && this.#all.every((row) => this.#seen.rows.get(row.id) === row)) this.#seen.snapshot = this.#all
     return gone > 0 ? [null, ...changed] : changed
+  }
+
+  /** An unsaved row has the id of one that arrived: the tree has not seen that, until a save has told them apart. */
+  #settle(mine: Members, row: AnyRow): boolean {
+    if (!isSettled(mine, row.id, this.#seen) && !sameContent(mine, row)) return false
+    this.#seen.set(row.id, row)
+    return overwrite(mine, row, this.#reserved)
   }
 
   /** A row that is deleted now leaves the tree, unless the tree has edited it. */
