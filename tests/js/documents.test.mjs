@@ -243,6 +243,47 @@ test('what cannot be stored is refused with its place and nothing is written', a
   assert.deepEqual(result.tree, { flocks: [{ id: 'a', n: 0 }] })
 })
 
+test('what cannot be stored is refused also where a lazy collection has to be read first', async () => {
+  const result = await page.evaluate(async () => {
+    const twice = { flocks: [] }
+    Object.assign(twice, { self: twice, again: twice })
+    let deep = []
+    for (let n = 0; n < 20_000; n++) deep = [deep]
+    const trees = {
+      date: { flocks: [{ id: 'x', at: new Date() }] }, map: { flocks: [{ id: 'x', m: new Map([[1, 2]]) }] }, one: { settings: { at: new Date() } }, value: { at: [new Date()] },
+      hidden: JSON.parse('{"__proto__": [{"id": "x"}]}'), within: { flocks: [JSON.parse('{"id": "x", "__proto__": {"n": 1}}')] },
+      symbol: { flocks: [{ id: 'x', [Symbol('s')]: 1 }] }, getter: { flocks: [{ id: 'x', get n() { throw new Error('no') } }] }, twice, deep: { flocks: [{ id: 'x', deep }] },
+    }
+    const out = {}
+    for (const [name, tree] of Object.entries(trees)) {
+      for (const lazy of [false, true]) {
+        const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { audit: { lazy } } })
+        const { homing, code, path } = await failure(db.saveDocument(tree))
+        await db.wipe()
+        out[name] = [...out[name] ?? [], [homing, code, path]]
+      }
+    }
+    const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { audit: { lazy: true } } })
+    const shared = { n: 1 }
+    const tree = { flocks: [{ id: 'a', x: shared, y: [shared] }], nothing: null }
+    const saving = db.saveDocument(tree)
+    tree.flocks[0].x.n = 2
+    await saving
+    const now = await db.exportDocument()
+    await db.wipe()
+    const other = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { audit: { lazy: true } } })
+    const { problems } = await other.importDocument(trees.date)
+    await other.wipe()
+    return { out, now, problems }
+  })
+  for (const [name, [read, unread]] of Object.entries(result.out)) {
+    assert.deepEqual(unread, read, name)
+    assert.deepEqual([unread[0], unread[1]], [true, 'invalid-record'], name)
+  }
+  assert.deepEqual(result.now, { flocks: [{ id: 'a', x: { n: 1 }, y: [{ n: 1 }] }], nothing: null })
+  assert.deepEqual(result.problems, [{ path: '/flocks/0/at', code: 'invalid-record' }])
+})
+
 test('an import names the rows it cannot take and takes the others', async () => {
   const result = await page.evaluate(async () => {
     const db = await openDatabase({ name: `doc-${crypto.randomUUID()}` })

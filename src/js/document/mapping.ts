@@ -66,6 +66,37 @@ function kindOf(value: unknown, name: string, path: readonly string[], known: Kn
   return known.contains(name) || isContainer(value as Members, 0) ? 'container' : 'one'
 }
 
+/**
+ * A copy for a reader who comes later. What cannot be stored stays as it is, so that it is refused like in the tree itself: a copy
+ * of a `Date` would be `{}`.
+ */
+export function copyTree<T extends object>(tree: T): T {
+  const copies = new Map<object, object>()
+  const visit = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value
+    const known = copies.get(value)
+    if (known !== undefined) return known
+    try {
+      if (!isPlain(value)) return value
+      const out: unknown[] | Members = Array.isArray(value) ? new Array<unknown>(value.length) : {}
+      copies.set(value, out)
+      for (const name in value) (out as Members)[name] = visit((value as Members)[name])
+      return out
+    } catch {
+      // A getter threw, or this is too deep for the stack: it will be refused with its place.
+      copies.delete(value)
+      return value
+    }
+  }
+  return visit(tree) as T
+}
+
+function isPlain(value: object): boolean {
+  const proto: unknown = Object.getPrototypeOf(value)
+  if (Object.hasOwn(value, '__proto__') || Object.getOwnPropertySymbols(value).length > 0) return false
+  return proto === Object.prototype || proto === null || (proto === Array.prototype && Array.isArray(value))
+}
+
 /** Dots join names, so a name with one cannot be joined; `$` is ours. */
 function isNameable(member: string): boolean {
   return member !== '' && !member.includes('.') && !member.startsWith('$') && !CONTROL.test(member)
