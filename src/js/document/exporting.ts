@@ -14,12 +14,11 @@ export function exportTree(session: Session, reserved: boolean): { tree: Members
   const rows = new Map<string, Members[]>()
   const ones = new Map<string, Members>()
   for (const [name, kind] of store.kinds) {
-    const all = session.rows(name).all()
-    const one = kind === 'one' ? all[0] : undefined
-    if (one === undefined) rows.set(name, all.map((row) => shownRow(row, reserved)))
+    const one = kind === 'one' ? session.rows(name).get(SINGLETON) : undefined
+    if (one === undefined) rows.set(name, session.rows(name).all().map((row) => shownRow(row, reserved)))
     else ones.set(name, shownRow(one, reserved))
   }
-  const tree = join({ shape: store.shape, rows, ones, rest: restOf(store.root) })
+  const tree = join({ shape: store.shape, rows, ones, rest: restOf(store.shownRoot) })
   const baseline = noted(store, tree, rows)
   const archive = session.reports.conflicts.list()
   baseline.archive = archive
@@ -40,7 +39,8 @@ function noted(store: Store, tree: Members, shown: Parts['rows']): Baseline {
   return baseline
 }
 
-function asShown(row: AnyRow, content: Members): AnyRow {
+/** A version of a record with what a tree shows of it. */
+export function asShown(row: AnyRow, content: Members): AnyRow {
   return sameContent(content, row) ? row : written(content, row)
 }
 

@@ -3,7 +3,7 @@
 
 import type { AnyRow } from '../query.js'
 import { idProblem } from '../validate.js'
-import { ROW_PREFIX, contentKey, sameContent, type Members } from '../values.js'
+import { ROW_PREFIX, SINGLETON, contentKey, sameContent, type Members } from '../values.js'
 
 /** The rows of one collection as a page has seen them. */
 export class Seen {
@@ -57,7 +57,12 @@ const NAMELESS = 'nameless'
 function listing(id: string, row: AnyRow | undefined): string {
   if (row === undefined) return NOWHERE
   if (isRenamed(row)) return `as ${keyOf(row['_sourceId'])}`
-  return id.startsWith(ROW_PREFIX) ? NAMELESS : NOWHERE
+  return isNameless(id) ? NAMELESS : NOWHERE
+}
+
+/** Ids that a tree does not show. A singleton whose name others use for rows is a row among them. */
+function isNameless(id: string): boolean {
+  return id.startsWith(ROW_PREFIX) || id === SINGLETON
 }
 
 /** The stored ids of the rows of a tree, undefined for new ones. */
@@ -71,7 +76,7 @@ export function isRenamed(row: Members): boolean {
 /** The id that a tree shows for a stored row; undefined for none. */
 export function shownId(row: AnyRow): unknown {
   if (isRenamed(row)) return row['_sourceId']
-  return row.id.startsWith(ROW_PREFIX) ? undefined : row.id
+  return isNameless(row.id) ? undefined : row.id
 }
 
 /** How a row of a tree is stored: under its id when that can be one, else renamed. `id` undefined: it needs one of ours. */

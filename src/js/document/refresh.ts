@@ -2,8 +2,8 @@
 
 import type { AnyRow } from '../query.js'
 import { ARCHIVE, SINGLETON, copy, isObject, isReserved, sameContent, sameValue, step, steps, type Members } from '../values.js'
-import { shownRow } from './exporting.js'
-import { ROOT, dig, place, restOf, shapeOf } from './mapping.js'
+import { asShown, shownRow } from './exporting.js'
+import { ROOT, dig, escape, place, restOf, rootContent, shapeOf, type Shape } from './mapping.js'
 import { matchRows, shownId, type Seen } from './matching.js'
 import { bringIn, none } from './rebase.js'
 import type { Baseline, Store } from './store.js'
@@ -14,10 +14,10 @@ import type { Baseline, Store } from './store.js'
  * @param unseen the page has never seen this tree: where ids meet, the store wins
  */
 export function refreshTree(store: Store, tree: Members, baseline: Baseline, unseen: boolean): string[] {
-  const changed = [...refreshRoot(store, tree, baseline.of(ROOT)), ...refreshArchive(store, tree, baseline)]
+  const changed = [...refreshRoot(store, tree, baseline), ...refreshArchive(store, tree, baseline)]
   for (const name of new Set([...baseline.names(), ...store.kinds.keys()])) {
-    if (name === ROOT) continue
-    const pointer = Object.keys(store.shape).find((known) => steps(known).join('.') === name) ?? name.split('.').map(step).join('')
+    if (name === ROOT || !store.hasPlace(name)) continue
+    const pointer = name.split('.').map(step).join('')
     const refresh = store.kindOf(name) === 'one' ? refreshOne : refreshRows
     changed.push(...refresh(store, tree, name, pointer, baseline, unseen))
   }
@@ -37,19 +37,44 @@ function refreshArchive(store: Store, tree: Members, baseline: Baseline): string
   return [step(ARCHIVE)]
 }
 
-function refreshRoot(store: Store, tree: Members, seen: Seen): string[] {
+function refreshRoot(store: Store, tree: Members, baseline: Baseline): string[] {
+  const seen = baseline.of(ROOT)
   const before = seen.rows.get(SINGLETON)
-  const { root } = store
+  const root = store.shownRoot
   if (root === undefined || root === before) return []
-  const changed = bringIn(tree, restOf(before), restOf(root), step, none)
-  const known = shapeOf(before)
-  for (const [pointer, kind] of Object.entries(store.shape)) {
-    const path = steps(pointer)
-    if (kind !== 'rows' || known[pointer] !== undefined || dig(tree, path) !== undefined) continue
-    if (place(tree, path, [])) changed.push(pointer)
-  }
-  seen.set(SINGLETON, root)
+  const [base, now] = [copy(restOf(before)), copy(restOf(root))]
+  // An empty list is a collection until somebody puts something else there, or the other way round.
+  const known = lists(shapeOf(before))
+  for (const path of known.values()) if (isEmpty(baseline, path)) fill(base, path)
+  for (const [pointer, path] of lists(store.shape)) if (store.hasPlace(path.join('.')) && (!known.has(pointer) || isEmpty(baseline, path))) fill(now, path)
+  const changed = bringIn(tree, base, now, step, none)
+  const rest = shownRest(tree, restOf(before), restOf(root))
+  seen.set(SINGLETON, asShown(root, rootContent(Object.fromEntries(Object.entries(rest).map(([member, value]) => [escape(member), value])), store.shape)))
   return changed
+}
+
+/** The places of collections. */
+function lists(shape: Shape): Map<string, string[]> {
+  return new Map(Object.keys(shape).filter((pointer) => shape[pointer] === 'rows').map((pointer) => [pointer, steps(pointer)]))
+}
+
+function isEmpty(baseline: Baseline, path: readonly string[]): boolean {
+  return baseline.of(path.join('.')).rows.size === 0
+}
+
+function fill(rest: Members, path: readonly string[]): void {
+  if (dig(rest, path) === undefined) place(rest, path, [])
+}
+
+/** What the tree shows of the rest now; where it has something of its own, what was seen there before. */
+function shownRest(tree: Members, before: Members, now: Members): Members {
+  const rest: Members = {}
+  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    const [mine, value, old] = [tree[name], now[name], before[name]]
+    const shown = sameValue(mine, value) ? value : isObject(mine) && isObject(value) ? shownRest(mine, isObject(old) ? old : {}, value) : old
+    if (shown !== undefined) rest[name] = shown
+  }
+  return rest
 }
 
 function refreshOne(store: Store, tree: Members, name: string, pointer: string, baseline: Baseline, unseen: boolean): string[] {
@@ -102,10 +127,8 @@ function refreshRows(store: Store, tree: Members, name: string, pointer: string,
   if (there !== undefined && !(Array.isArray(there) && there.every(isObject))) return []
   if (there === undefined && (seen.rows.size > 0 || all.length === 0)) return []
   const list = there as Members[] | undefined ?? []
-  const kept = new RowsRefresh(store, name, list, seen, all)
-  const changed = kept.run(unseen).map((at) => at === null ? pointer : pointer + step(at))
   if (there === undefined && !place(tree, path, list)) return []
-  return changed
+  return new RowsRefresh(store, name, list, seen, all).run(unseen).map((at) => at === null ? pointer : pointer + step(at))
 }
 
 /** One collection. Positions of changed rows; null for rows that are gone. */
