@@ -284,15 +284,41 @@ test('what cannot be stored is refused also where a lazy collection has to be re
   assert.deepEqual(result.problems, [{ path: '/flocks/0/at', code: 'invalid-record' }])
 })
 
-test('an import names the rows it cannot take and takes the others', async () => {
+test('a save that was refused notes nothing: repaired, it archives what met another row', async () => {
+  const result = await page.evaluate(async () => {
+    const out = []
+    for (const zones of [[{ id: 'z', n: NaN }], [{ id: 'y' }, { id: 'z' }]]) {
+      const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, maxQueue: 3, sync: { url: 'http://127.0.0.1:9', auto: false } })
+      const tree = await db.exportDocument()
+      await db.collection('days').insert({ id: 'd', eggs: 10 })
+      Object.assign(tree, { days: [{ id: 'd', eggs: 7 }], zones })
+      const { code } = await failure(db.saveDocument(tree))
+      delete tree.zones
+      await db.saveDocument(tree)
+      out.push([code, db.conflicts.list().map(({ mine }) => mine.eggs)])
+      await db.wipe({ discardPending: true })
+    }
+    return out
+  })
+  assert.deepEqual(result, [['invalid-record', [7]], ['queue-full', [7]]])
+})
+
+test('an import names the rows and values it cannot take and takes the others', async () => {
   const result = await page.evaluate(async () => {
     const db = await openDatabase({ name: `doc-${crypto.randomUUID()}` })
     const report = await db.importDocument({ flocks: [{ id: 'a' }, { id: 'b', n: 2 ** 60 }, JSON.parse('{"id":"c","__proto__":{"x":1}}'), { id: 'd', t: '\ud800' }, { id: 'e' }] })
     const ids = db.collection('flocks').list().map(({ id }) => id)
+    const rest = await db.importDocument({ big: 2 ** 60, note: 'x', at: [1, NaN], pens: [{ id: 'p' }] })
+    const { flocks: _, ...now } = await db.exportDocument()
+    const huge = await db.importDocument({ one: Array(300_000).fill(1), two: Array(300_000).fill(2), barns: [{ id: 'b' }] })
+    const barns = db.collection('barns').list().map(({ id }) => id)
     await db.wipe()
-    return { report, ids }
+    return { report, ids, rest: rest.problems, now, huge: huge.problems.map(({ code }) => code), barns }
   })
   assert.deepEqual(result.ids, ['a', 'e'])
   assert.deepEqual(result.report.problems, [{ path: '/flocks/1/n', code: 'invalid-record' }, { path: '/flocks/2/__proto__', code: 'invalid-record' }, { path: '/flocks/3/t', code: 'invalid-record' }])
   assert.deepEqual(result.report.collections.flocks, { rows: 5, inserted: 2, unchanged: 0, duplicateIds: 0 })
+  assert.deepEqual(result.rest, [{ path: '/big', code: 'invalid-record' }, { path: '/at/1', code: 'invalid-record' }])
+  assert.deepEqual(result.now, { note: 'x', pens: [{ id: 'p' }] })
+  assert.deepEqual([result.huge, result.barns], [['too-large'], ['b']])
 })

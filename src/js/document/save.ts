@@ -22,14 +22,17 @@ export interface SaveOptions { readonly only?: readonly string[] | undefined; re
  */
 export function planSave(store: Store, tree: Split, baseline: Baseline | null, into: Baseline, options: SaveOptions): Plan {
   const plan = new Plan(store.session)
-  if (baseline === null) {
-    planImport(store, tree, plan, into)
-    return plan
-  }
+  plan.noting(() => {
+    if (baseline === null) planImport(store, tree, plan, into)
+    else planDiff(store, tree, baseline, plan, options)
+  })
+  return plan
+}
+
+function planDiff(store: Store, tree: Split, baseline: Baseline, plan: Plan, options: SaveOptions): void {
   planRoot(store, tree, baseline.of(ROOT), plan, options.only)
   for (const part of tree.ones) planOne(store, part, baseline.of(part.name), plan)
   for (const part of tree.rows) new RowsDiff(store, part, baseline.of(part.name), plan).run(options.deletions)
-  return plan
 }
 
 /** The rest and the shape; the shape only grows, and forgets values that are gone. */
