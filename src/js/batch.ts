@@ -65,7 +65,7 @@ class Gathering implements Batch<Schema> {
       update: (id: string, change: object | ((row: AnyRow) => object)) => write<AnyRow>(() => {
         const row = get(id)
         const patch = applyChange(change, row, name, id)
-        const operation = updateOperation(name, id, patch)
+        const operation = updateOperation(name, id, patch, undefined, this.#now(name, id))
         return { id, draft: this.#draft(name, row, patch as Members, id), operation, reads: true }
       }),
       delete: (id: string) => write<void>(() => ({ id, draft: undefined, operation: deleteOperation('delete', name, id), reads: false })),
@@ -118,7 +118,7 @@ class Gathering implements Batch<Schema> {
 
   /** Drafts are kept under the id that the record has now: an older one names the same record. */
   #now(name: string, id: string): string {
-    return typeof id === 'string' ? this.#session.rows(name).now(id) : id
+    return this.#session.rows(name).now(id)
   }
 
   #draft(name: string, before: AnyRow | undefined, change: Members, id: string): AnyRow {

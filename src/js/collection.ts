@@ -151,7 +151,7 @@ export class RecordCollection implements Collection<Members> {
     try {
       this.#writes()
       const patch = applyChange(change, typeof change === 'function' ? this.#rows.get(id) : undefined, this.name, id)
-      return this.#send(updateOperation(this.name, id, patch), id, options)
+      return this.#send(updateOperation(this.name, id, patch, undefined, this.#rows.now(id)), id, options)
     } catch (error) {
       return refuse(toHomingError(error, 'write'), id)
     }

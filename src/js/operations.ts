@@ -149,10 +149,14 @@ export function put(collection: string, record: string, base: Base | undefined):
   return { head: `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}}`, records: NO_RECORDS }
 }
 
-/** Some fields: `undefined` removes, Homing's own members are ignored. */
-export function updateOperation(collection: string, id: string, patch: unknown, base?: Base): Operation {
+/**
+ * Some fields: `undefined` removes, Homing's own members are ignored.
+ *
+ * @param now the id the record has now, where the server has replaced the one given
+ */
+export function updateOperation(collection: string, id: string, patch: unknown, base?: Base, now = id): Operation {
   if (!isObject(patch)) throw new HomingError({ code: 'invalid-record', message: 'A change is a plain object of fields.', phase: 'write', path: '' })
-  if (patch['id'] !== undefined && patch['id'] !== id) throw new HomingError({ code: 'invalid-id', message: 'An update cannot change the id.', phase: 'write', path: '/id' })
+  if (patch['id'] !== undefined && patch['id'] !== id && patch['id'] !== now) throw new HomingError({ code: 'invalid-id', message: 'An update cannot change the id.', phase: 'write', path: '/id' })
   encodeRecord(patch)
   const set: Members = {}
   const unset: string[] = []

@@ -71,9 +71,9 @@ export class Rows {
     return this.#version
   }
 
-  /** The id a record has now; the server may have replaced the one it had. */
+  /** The id a record has now; the server may have replaced the one it had. What is no id is left to whoever refuses it. */
   now(id: string): string {
-    if (!id.startsWith(OPTIMISTIC_PREFIX)) return id
+    if (typeof id !== 'string' || !id.startsWith(OPTIMISTIC_PREFIX)) return id
     const known = this.#aliases.get(id) ?? this.#reader.engine?.currentId(id) ?? id
     if (known !== id) this.#aliases.set(id, known)
     return known

@@ -243,15 +243,82 @@ test('what cannot be stored is refused with its place and nothing is written', a
   assert.deepEqual(result.tree, { flocks: [{ id: 'a', n: 0 }] })
 })
 
-test('an import names the rows it cannot take and takes the others', async () => {
+test('what cannot be stored is refused also where a lazy collection has to be read first', async () => {
+  const result = await page.evaluate(async () => {
+    const twice = { flocks: [] }
+    Object.assign(twice, { self: twice, again: twice })
+    let deep = []
+    for (let n = 0; n < 20_000; n++) deep = [deep]
+    const trees = {
+      date: { flocks: [{ id: 'x', at: new Date() }] }, map: { flocks: [{ id: 'x', m: new Map([[1, 2]]) }] }, one: { settings: { at: new Date() } }, value: { at: [new Date()] },
+      hidden: JSON.parse('{"__proto__": [{"id": "x"}]}'), within: { flocks: [JSON.parse('{"id": "x", "__proto__": {"n": 1}}')] },
+      symbol: { flocks: [{ id: 'x', [Symbol('s')]: 1 }] }, getter: { flocks: [{ id: 'x', get n() { throw new Error('no') } }] }, twice, deep: { flocks: [{ id: 'x', deep }] },
+    }
+    const out = {}
+    for (const [name, tree] of Object.entries(trees)) {
+      for (const lazy of [false, true]) {
+        const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { audit: { lazy } } })
+        const { homing, code, path } = await failure(db.saveDocument(tree))
+        await db.wipe()
+        out[name] = [...out[name] ?? [], [homing, code, path]]
+      }
+    }
+    const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { audit: { lazy: true } } })
+    const shared = { n: 1 }
+    const tree = { flocks: [{ id: 'a', x: shared, y: [shared] }], nothing: null }
+    const saving = db.saveDocument(tree)
+    tree.flocks[0].x.n = 2
+    await saving
+    const now = await db.exportDocument()
+    await db.wipe()
+    const other = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { audit: { lazy: true } } })
+    const { problems } = await other.importDocument(trees.date)
+    await other.wipe()
+    return { out, now, problems }
+  })
+  for (const [name, [read, unread]] of Object.entries(result.out)) {
+    assert.deepEqual(unread, read, name)
+    assert.deepEqual([unread[0], unread[1]], [true, 'invalid-record'], name)
+  }
+  assert.deepEqual(result.now, { flocks: [{ id: 'a', x: { n: 1 }, y: [{ n: 1 }] }], nothing: null })
+  assert.deepEqual(result.problems, [{ path: '/flocks/0/at', code: 'invalid-record' }])
+})
+
+test('a save that was refused notes nothing: repaired, it archives what met another row', async () => {
+  const result = await page.evaluate(async () => {
+    const out = []
+    for (const zones of [[{ id: 'z', n: NaN }], [{ id: 'y' }, { id: 'z' }]]) {
+      const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, maxQueue: 3, sync: { url: 'http://127.0.0.1:9', auto: false } })
+      const tree = await db.exportDocument()
+      await db.collection('days').insert({ id: 'd', eggs: 10 })
+      Object.assign(tree, { days: [{ id: 'd', eggs: 7 }], zones })
+      const { code } = await failure(db.saveDocument(tree))
+      delete tree.zones
+      await db.saveDocument(tree)
+      out.push([code, db.conflicts.list().map(({ mine }) => mine.eggs)])
+      await db.wipe({ discardPending: true })
+    }
+    return out
+  })
+  assert.deepEqual(result, [['invalid-record', [7]], ['queue-full', [7]]])
+})
+
+test('an import names the rows and values it cannot take and takes the others', async () => {
   const result = await page.evaluate(async () => {
     const db = await openDatabase({ name: `doc-${crypto.randomUUID()}` })
     const report = await db.importDocument({ flocks: [{ id: 'a' }, { id: 'b', n: 2 ** 60 }, JSON.parse('{"id":"c","__proto__":{"x":1}}'), { id: 'd', t: '\ud800' }, { id: 'e' }] })
     const ids = db.collection('flocks').list().map(({ id }) => id)
+    const rest = await db.importDocument({ big: 2 ** 60, note: 'x', at: [1, NaN], pens: [{ id: 'p' }] })
+    const { flocks: _, ...now } = await db.exportDocument()
+    const huge = await db.importDocument({ one: Array(300_000).fill(1), two: Array(300_000).fill(2), barns: [{ id: 'b' }] })
+    const barns = db.collection('barns').list().map(({ id }) => id)
     await db.wipe()
-    return { report, ids }
+    return { report, ids, rest: rest.problems, now, huge: huge.problems.map(({ code }) => code), barns }
   })
   assert.deepEqual(result.ids, ['a', 'e'])
   assert.deepEqual(result.report.problems, [{ path: '/flocks/1/n', code: 'invalid-record' }, { path: '/flocks/2/__proto__', code: 'invalid-record' }, { path: '/flocks/3/t', code: 'invalid-record' }])
   assert.deepEqual(result.report.collections.flocks, { rows: 5, inserted: 2, unchanged: 0, duplicateIds: 0 })
+  assert.deepEqual(result.rest, [{ path: '/big', code: 'invalid-record' }, { path: '/at/1', code: 'invalid-record' }])
+  assert.deepEqual(result.now, { note: 'x', pens: [{ id: 'p' }] })
+  assert.deepEqual([result.huge, result.barns], [['too-large'], ['b']])
 })

@@ -134,6 +134,25 @@ test('inside a batch the old id and the new one are one record', async () => {
   assert.deepEqual(result, { renamed: true, inside: [[[true, 3]], 3, [[true, 4]], 4, [], true, [[true, 11]]], rows: [[true, 11]] })
 })
 
+test('an update with a function that hands back the whole row works under an old id, too', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    const db = await open()
+    const orders = db.collection('orders')
+    const old = orders.insert({ n: 1 }).recordId
+    await db.sync()
+    const whole = (row) => ({ ...row, n: row.n + 1 })
+    await orders.update(old, whole)
+    await orders.update(old, { id: old, n: 3 })
+    await db.batch((tx) => tx.collection('orders').update(old, whole))
+    const other = await orders.update(old, { id: 'another', n: 9 }).catch(({ code, path }) => [code, path])
+    const out = [orders.get(old).id !== old, orders.get(old).n, other]
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  assert.deepEqual(result, [true, 4, ['invalid-id', '/id']])
+})
+
 test('a new record that names an old id is shown with the one that the server gave', async () => {
   server.answer(namingServer())
   const result = await inPage(async (open) => {

@@ -4,10 +4,10 @@
 import { HomingError } from '../errors.js'
 import type { Session } from '../session.js'
 import type { ImportReport, Options, SaveReport } from '../types.js'
-import { copy, isObject, type Members } from '../values.js'
+import { isObject, type Members } from '../values.js'
 import { exportTree } from './exporting.js'
 import { importTree, readLocalStorage } from './importing.js'
-import { split } from './mapping.js'
+import { copyTree, split } from './mapping.js'
 import { refreshTree } from './refresh.js'
 import { planSave } from './save.js'
 import { Baseline, Store } from './store.js'
@@ -36,7 +36,7 @@ export class Documents {
     this.#session.checkSignal(signal, 'write')
     const whole = this.#session.lazy.loadAll()
     // The app may go on with its tree.
-    const given = whole === null ? tree : copy(tree)
+    const given = whole === null ? tree : copyTree(tree)
     if (whole !== null) await whole
     const store = new Store(this.#session)
     const parts = split(given, store, only)
@@ -66,7 +66,7 @@ export class Documents {
   async import(tree: object, options: Options): Promise<ImportReport> {
     const whole = this.#session.lazy.loadAll()
     if (whole === null) return importTree(new Store(this.#session), tree, options)
-    const given = copy(tree)
+    const given = copyTree(tree)
     await whole
     return importTree(new Store(this.#session), given, options)
   }

@@ -4,6 +4,7 @@ import { HomingError, abortError, type ErrorCode } from '../errors.js'
 import { baseOf, importation, put, updateOperation, type Base } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { ImportReport, Options } from '../types.js'
+import { encodeRecord } from '../validate.js'
 import { SINGLETON, sameContent, sameValue, type Members } from '../values.js'
 import { ROOT, rootContent, shapeOf, split, type OnePart, type RowsPart, type Split } from './mapping.js'
 import { Seen, matchRows } from './matching.js'
@@ -112,7 +113,8 @@ export async function importTree(store: Store, tree: object, { signal, onProgres
   const work = parts.rows.map((part) => ({ part, ...usableRows(part, report.problems) }))
   const first = new Plan(session)
   for (const part of parts.ones) attempt(report.problems, () => planOneImport(store, part, session.rows(part.name).get(SINGLETON), first, new Seen()))
-  planOneImport(store, { name: ROOT, pointer: '', value: rootContent(parts.rest, parts.shape) }, store.root, first, new Seen())
+  const rest = usableRest(parts.rest, report.problems)
+  attempt(report.problems, () => planOneImport(store, { name: ROOT, pointer: '', value: rootContent(rest, parts.shape) }, store.root, first, new Seen()))
   const durable: Promise<void>[] = []
   const run = (plan: Plan): void => {
     const ticket = plan.run()
@@ -152,6 +154,18 @@ function usableRows(part: RowsPart, problems: { path: string; code: ErrorCode }[
   const texts: string[] = []
   part.rows.forEach((row, at) => attempt(problems, () => texts.push(importedText(row, `${part.pointer}/${at}`))))
   return { texts }
+}
+
+/** The values that can be stored; the others are problems. */
+function usableRest(rest: Members, problems: { path: string; code: ErrorCode }[]): Members {
+  const usable: Members = {}
+  for (const [member, value] of Object.entries(rest)) {
+    attempt(problems, () => {
+      encodeRecord({ [member]: value })
+      usable[member] = value
+    })
+  }
+  return usable
 }
 
 function attempt(problems: { path: string; code: ErrorCode }[], work: () => void): void {

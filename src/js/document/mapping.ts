@@ -7,7 +7,7 @@
 // the order of the tree. It is a record like any other, so an empty collection is an empty array on every device.
 
 import { HomingError } from '../errors.js'
-import { ARCHIVE, RESERVED, copy, isObject, sameValue, step, steps, type Members } from '../values.js'
+import { ARCHIVE, RESERVED, copy, isObject, step, steps, type Members } from '../values.js'
 
 /** The singleton of everything that is neither a collection nor a singleton. */
 export const ROOT = '$root'
@@ -66,6 +66,37 @@ function kindOf(value: unknown, name: string, path: readonly string[], known: Kn
   return known.contains(name) || isContainer(value as Members, 0) ? 'container' : 'one'
 }
 
+/**
+ * A copy for a reader who comes later. What cannot be stored stays as it is, so that it is refused like in the tree itself: a copy
+ * of a `Date` would be `{}`.
+ */
+export function copyTree<T extends object>(tree: T): T {
+  const copies = new Map<object, object>()
+  const visit = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null) return value
+    const known = copies.get(value)
+    if (known !== undefined) return known
+    try {
+      if (!isPlain(value)) return value
+      const out: unknown[] | Members = Array.isArray(value) ? new Array<unknown>(value.length) : {}
+      copies.set(value, out)
+      for (const name in value) (out as Members)[name] = visit((value as Members)[name])
+      return out
+    } catch {
+      // A getter threw, or this is too deep for the stack: it will be refused with its place.
+      copies.delete(value)
+      return value
+    }
+  }
+  return visit(tree) as T
+}
+
+function isPlain(value: object): boolean {
+  const proto: unknown = Object.getPrototypeOf(value)
+  if (Object.hasOwn(value, '__proto__') || Object.getOwnPropertySymbols(value).length > 0) return false
+  return proto === Object.prototype || proto === null || (proto === Array.prototype && Array.isArray(value))
+}
+
 /** Dots join names, so a name with one cannot be joined; `$` is ours. */
 function isNameable(member: string): boolean {
   return member !== '' && !member.includes('.') && !member.startsWith('$') && !CONTROL.test(member)
@@ -122,22 +153,57 @@ export function restOf(root: Members | undefined): Members {
 /** What is joined to a tree; all of it becomes part of the tree. */
 export interface Parts { readonly shape: Shape; readonly rows: ReadonlyMap<string, unknown[]>; readonly ones: ReadonlyMap<string, Members>; readonly rest: Members }
 
-/** Puts a tree together, in the order of its shape; what the shape does not know comes after. */
+/**
+ * Puts a tree together, in the order of its shape; what the shape does not know comes after. Where devices disagree about a place,
+ * rows and singletons beat what the shape says, and of two of them the one with the shorter name. Below a singleton only what it
+ * does not hold itself is shown.
+ */
 export function join({ shape, rows, ones, rest }: Parts): Members {
   const tree: Members = {}
+  const parts = new Map<string, Members | unknown[]>(ones)
+  for (const [name, list] of rows) if (list.length > 0) parts.set(name, list)
   const placed = new Set<string>()
+  const placePart = (name: string, part: Members | unknown[]): void => {
+    placed.add(name)
+    const path = name.split('.')
+    const above = ancestors(name).filter((one) => parts.has(one))
+    if (above.length === 0 || (above.every((one) => ones.has(one)) && dig(tree, path) === undefined)) place(tree, path, part)
+  }
   for (const [pointer, kind] of Object.entries(shape)) {
     const path = steps(pointer)
-    const name = path.join('.')
-    if (kind === 'rows') place(tree, path, rows.get(name) ?? [])
-    else if (kind === 'one') place(tree, path, ones.get(name))
-    else place(tree, path, copy(dig(rest, path)))
-    placed.add(name)
+    const name = path.every(isNameable) ? path.join('.') : ''
+    const part = parts.get(name)
+    if (part !== undefined) placePart(name, part)
+    else if (kind !== 'rows') place(tree, path, copy(dig(rest, path)))
+    else if (dig(tree, path) === undefined && ![...parts.keys()].some((one) => isBelow(one, name) || isBelow(name, one))) place(tree, path, rows.get(name) ?? [])
   }
-  for (const [name, value] of ones) if (!placed.has(name)) place(tree, name.split('.'), value)
-  for (const [name, list] of rows) if (!placed.has(name) && list.length > 0) place(tree, name.split('.'), list)
+  for (const [name, part] of parts) if (!placed.has(name)) placePart(name, part)
   overlay(tree, rest)
   return tree
+}
+
+/** The names above a name: of `feed.store.bags`, `feed` and `feed.store`. */
+export function ancestors(name: string): string[] {
+  const path = name.split('.')
+  return path.slice(1).map((_, at) => path.slice(0, at + 1).join('.'))
+}
+
+/** Whether a name is one of those below another. */
+export function isBelow(name: string, above: string): boolean {
+  return name.startsWith(`${above}.`)
+}
+
+/** A version of `$root` without what is at a place or in its way. */
+export function without<T extends Members>(root: T, [first = '', ...path]: readonly string[]): T {
+  return removed(root, [escape(first), ...path]) as T
+}
+
+function removed(value: Members, [member = '', ...deeper]: readonly string[]): Members {
+  if (!Object.hasOwn(value, member)) return value
+  const { [member]: there, ...others } = value
+  if (deeper.length === 0 || !isObject(there)) return others
+  const left = removed(there, deeper)
+  return left === there ? value : { ...value, [member]: left }
 }
 
 /** What is at a path, own members only. */
@@ -167,12 +233,13 @@ export function place(tree: Members, path: readonly string[], value: unknown): b
   return true
 }
 
+/** Adds what has no place in the shape. */
 function overlay(tree: Members, rest: Members): void {
   for (const [member, value] of Object.entries(rest)) {
     if (member === '__proto__') continue
     const there = Object.hasOwn(tree, member) ? tree[member] : undefined
     if (isObject(there) && isObject(value)) overlay(there, value)
-    else if (!sameValue(there, value)) tree[member] = copy(value)
+    else if (there === undefined) tree[member] = copy(value)
   }
 }
 

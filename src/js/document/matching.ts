@@ -3,7 +3,7 @@
 
 import type { AnyRow } from '../query.js'
 import { idProblem } from '../validate.js'
-import { ROW_PREFIX, contentKey, sameContent, type Members } from '../values.js'
+import { ROW_PREFIX, SINGLETON, contentKey, sameContent, type Members } from '../values.js'
 
 /** The rows of one collection as a page has seen them. */
 export class Seen {
@@ -57,7 +57,12 @@ const NAMELESS = 'nameless'
 function listing(id: string, row: AnyRow | undefined): string {
   if (row === undefined) return NOWHERE
   if (isRenamed(row)) return `as ${keyOf(row['_sourceId'])}`
-  return id.startsWith(ROW_PREFIX) ? NAMELESS : NOWHERE
+  return isNameless(id) ? NAMELESS : NOWHERE
+}
+
+/** Ids that a tree does not show. A singleton whose name others use for rows is a row among them. */
+function isNameless(id: string): boolean {
+  return id.startsWith(ROW_PREFIX) || id === SINGLETON
 }
 
 /** The stored ids of the rows of a tree, undefined for new ones. */
@@ -71,7 +76,7 @@ export function isRenamed(row: Members): boolean {
 /** The id that a tree shows for a stored row; undefined for none. */
 export function shownId(row: AnyRow): unknown {
   if (isRenamed(row)) return row['_sourceId']
-  return row.id.startsWith(ROW_PREFIX) ? undefined : row.id
+  return isNameless(row.id) ? undefined : row.id
 }
 
 /** How a row of a tree is stored: under its id when that can be one, else renamed. `id` undefined: it needs one of ours. */
@@ -105,7 +110,7 @@ export function matchRows(tree: readonly Members[], seen: Seen): Matches {
     if (aliases.size === 0 && typeof id !== 'string') continue
     const key = keyOf(id)
     if (aliases.has(key)) group(groups, key, at)
-    else if (typeof id === 'string' && seen.rows.has(id)) {
+    else if (typeof id === 'string' && isUnderItsId(seen.rows.get(id))) {
       if (used.has(id)) group(groups, key, at)
       else {
         used.add(id)
@@ -116,12 +121,16 @@ export function matchRows(tree: readonly Members[], seen: Seen): Matches {
   for (const [key, places] of groups) {
     const first = ids.indexOf(key)
     if (first >= 0 && tree[first]?.['id'] === key) places.unshift(first)
-    const own = seen.rows.get(key)
-    const candidates = [...(own !== undefined && !isRenamed(own) ? [key] : []), ...aliases.get(key) ?? []]
+    const candidates = [...(isUnderItsId(seen.rows.get(key)) ? [key] : []), ...aliases.get(key) ?? []]
     matchGroup(tree, seen, places, candidates, ids, used)
   }
   matchUnnamed(tree, seen, unnamed, nameless, ids, used)
   return { ids, used }
+}
+
+/** Whether a tree shows a row under the id it is stored under: the text '7' is not the number 7 that is stored as '7'. */
+function isUnderItsId(row: AnyRow | undefined): boolean {
+  return row !== undefined && !isRenamed(row)
 }
 
 function group(groups: Map<string, number[]>, key: string, at: number): void {

@@ -52,8 +52,25 @@ export class Plan {
     const before = seen.offered.get(id)
     if (before === text) return false
     seen.offered.set(id, text)
-    this.#undo.push(() => seen.offered.delete(id))
+    this.#undo.push(() => {
+      if (before === undefined) seen.offered.delete(id)
+      else seen.offered.set(id, before)
+    })
     return true
+  }
+
+  /** Plans or writes; what was noted is forgotten where that is refused. */
+  noting<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      this.#forget()
+      throw error
+    }
+  }
+
+  #forget(): void {
+    for (const undo of this.#undo.splice(0).reverse()) undo()
   }
 
   /** Writes all of it in one step. The result resolves when it is durable. */
@@ -67,16 +84,12 @@ export class Plan {
     }
     let results: readonly OpResult[] = []
     let sums: ImportCounts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
-    const ticket = this.#session.write(batchLines(steps.map(({ operation }) => operation)), (written, counts) => {
+    const write = (): GroupTicket<void> => this.#session.write(batchLines(steps.map(({ operation }) => operation)), (written, counts) => {
       results = written
       sums = counts
-      return new GroupTicket<void>(this.#session, steps.map(({ collection }) => collection), {
-        durable: () => {},
-        failed: () => {
-          for (const undo of this.#undo.reverse()) undo()
-        },
-      })
+      return new GroupTicket<void>(this.#session, steps.map(({ collection }) => collection), { durable: () => {}, failed: () => this.#forget() })
     })
+    const ticket = this.noting(write)
     steps.forEach(({ note }, at) => note(results[at] ?? { ids: [] }, sums))
     return ticket
   }

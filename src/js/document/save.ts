@@ -22,14 +22,17 @@ export interface SaveOptions { readonly only?: readonly string[] | undefined; re
  */
 export function planSave(store: Store, tree: Split, baseline: Baseline | null, into: Baseline, options: SaveOptions): Plan {
   const plan = new Plan(store.session)
-  if (baseline === null) {
-    planImport(store, tree, plan, into)
-    return plan
-  }
+  plan.noting(() => {
+    if (baseline === null) planImport(store, tree, plan, into)
+    else planDiff(store, tree, baseline, plan, options)
+  })
+  return plan
+}
+
+function planDiff(store: Store, tree: Split, baseline: Baseline, plan: Plan, options: SaveOptions): void {
   planRoot(store, tree, baseline.of(ROOT), plan, options.only)
   for (const part of tree.ones) planOne(store, part, baseline.of(part.name), plan)
   for (const part of tree.rows) new RowsDiff(store, part, baseline.of(part.name), plan).run(options.deletions)
-  return plan
 }
 
 /** The rest and the shape; the shape only grows, and forgets values that are gone. */
@@ -38,8 +41,13 @@ function planRoot(store: Store, tree: Split, seen: Seen, plan: Plan, only: reado
   // With `only` the tree says nothing about the other members, so none is taken away.
   const rest = only === undefined ? tree.rest : join(withoutShape(before), tree.rest)
   const shape: { [pointer: string]: Shape[string] } = {}
-  // In the order of the tree; what it does not mention keeps its place among the others.
-  for (const [pointer, kind] of Object.entries(shapeOf(before))) if (kind !== 'value' || only !== undefined) shape[pointer] = kind
+  const known = shapeOf(before)
+  const moved = Object.keys(tree.shape).filter((pointer) => tree.shape[pointer] !== known[pointer])
+  // In the order of the tree; what it does not mention keeps its place among the others, unless the tree has put something else there.
+  for (const [pointer, kind] of Object.entries(known)) {
+    if (kind === 'value' && only === undefined) continue
+    if (!moved.some((one) => one.startsWith(`${pointer}/`) || pointer.startsWith(`${one}/`))) shape[pointer] = kind
+  }
   Object.assign(shape, tree.shape)
   if (before === undefined && store.root === undefined && Object.keys(shape).length === 0) return
   planOne(store, { name: ROOT, pointer: '', value: rootContent(rest, orderLike(shape, tree.shape)) }, seen, plan, false)

@@ -3,8 +3,8 @@
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
 import type { Conflict } from '../types.js'
-import { ARCHIVE, ROW_PREFIX, SINGLETON } from '../values.js'
-import { ROOT, shapeOf, type Known, type Shape } from './mapping.js'
+import { ARCHIVE, ROW_PREFIX, SINGLETON, steps } from '../values.js'
+import { ROOT, ancestors, isBelow, shapeOf, without, type Known, type Shape } from './mapping.js'
 import { Seen } from './matching.js'
 
 /** What a page has seen of everything: one per tree it exported. */
@@ -33,9 +33,13 @@ export class Baseline {
 export class Store implements Known {
   readonly session: Session
   readonly root: AnyRow | undefined
+  /** `$root` as a tree shows it: without values whose place has rows or a singleton. */
+  readonly shownRoot: AnyRow | undefined
   readonly shape: Shape
   /** Stored collections and singletons, without Homing's own. */
   readonly kinds: ReadonlyMap<string, 'rows' | 'one'>
+  /** Those that hold something. */
+  readonly #full = new Set<string>()
 
   constructor(session: Session) {
     this.session = session
@@ -44,13 +48,24 @@ export class Store implements Known {
     const kinds = new Map<string, 'rows' | 'one'>()
     for (const [name, count] of Object.entries(session.counts())) {
       if (name === ARCHIVE || name.startsWith('$')) continue
-      kinds.set(name, count === 1 && session.rows(name).get(SINGLETON) !== undefined ? 'one' : 'rows')
+      const isOne = count === 1 || session.declaration.collections[name]?.singleton === true
+      kinds.set(name, isOne && session.rows(name).get(SINGLETON) !== undefined ? 'one' : 'rows')
+      if (count > 0) this.#full.add(name)
     }
     this.kinds = kinds
+    const full = [...this.#full]
+    const empty = Object.keys(this.shape).filter((pointer) => this.shape[pointer] === 'rows').map((pointer) => steps(pointer).join('.'))
+    const lists = empty.filter((name) => this.hasPlace(name) && !full.some((one) => isBelow(one, name)))
+    this.shownRoot = this.root && [...lists, ...full].map((name) => name.split('.')).reduce(without<AnyRow>, this.root)
   }
 
   kindOf(name: string): 'rows' | 'one' | undefined {
     return this.session.declaration.collections[name]?.singleton === true ? 'one' : this.kinds.get(name)
+  }
+
+  /** Whether a tree shows it in a place of its own, not below a singleton or rows. */
+  hasPlace(name: string): boolean {
+    return !ancestors(name).some((above) => this.#full.has(above))
   }
 
   contains(name: string): boolean {

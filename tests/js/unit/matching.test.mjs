@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { modules } from './modules.mjs'
 
-const { Seen } = modules.matching
+const { Seen, matchRows } = modules.matching
 
 const IDS = ['a', 'b', 'c', '$row_1', '$row_2', '$row_3', '$dup_2_a']
 /** A row under that id: as it is, or shown under another one. */
@@ -32,4 +32,10 @@ test('an edit of rows under their own ids leaves the index as it is', () => {
   assert.equal(seen.index(), index)
   seen.set('$dup_2_a', row('$dup_2_a', 'b'))
   assert.notEqual(seen.index(), index)
+})
+
+test('a text is not the number that is stored under the same text', () => {
+  const seen = new Seen([row('7', 7), row('8')])
+  assert.deepEqual([...matchRows([{ id: 7 }, { id: '7' }, { id: '8' }, { id: 8 }], seen).ids], ['7', undefined, '8', undefined])
+  assert.deepEqual([...matchRows([{ id: '7' }], seen).ids], [undefined])
 })
