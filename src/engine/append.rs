@@ -165,21 +165,22 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 if !self.read_in_turn(wanted).await? {
                     return Ok(());
                 }
-                let now = self.inner.platform.now();
-                let mut memory = self.inner.memory.borrow_mut();
-                memory.collect(Source::Local);
-                memory.beneath(now, &self.inner.options, |m| {
-                    if !unreadable.is_empty() {
-                        m.replica.missing_something();
-                    }
-                    entries.iter().try_for_each(|e| m.replica.fold(e))
-                })?;
-                memory.dropped(&entries);
-                memory.tail_bytes += bytes;
-                memory.head = newest;
-                memory.tell();
-                memory.collect(Source::Tab);
-                drop(memory);
+                {
+                    let now = self.inner.platform.now();
+                    let mut memory = self.inner.memory.borrow_mut();
+                    memory.collect(Source::Local);
+                    memory.beneath(now, &self.inner.options, |m| {
+                        if !unreadable.is_empty() {
+                            m.replica.missing_something();
+                        }
+                        entries.iter().try_for_each(|e| m.replica.fold(e))
+                    })?;
+                    memory.dropped(&entries);
+                    memory.tail_bytes += bytes;
+                    memory.head = newest;
+                    memory.tell();
+                    memory.collect(Source::Tab);
+                }
                 self.leave_behind_in_turn(unreadable).await
             }
             Tail::Compacted => self.reload_in_turn().await,
@@ -195,19 +196,20 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let mut fold = self.noting(load(&self.inner.journal, &schema, &|name| keep.contains(name)).await)?;
         let mut unreadable = fold.finish();
         unreadable.append(&mut fold.unreadable);
-        let now = self.inner.platform.now();
-        let mut memory = self.inner.memory.borrow_mut();
-        memory.beneath(now, &self.inner.options, |m| {
-            m.settled_elsewhere(&fold.replica);
-            m.replica = fold.replica;
-            m.replica.mark_all_shown();
-            m.replica.take_outputs();
-        });
-        (memory.head, memory.compacted) = (fold.head, fold.compacted);
-        (memory.tail_bytes, memory.segment_sizes) = (fold.tail_bytes, fold.segment_sizes);
-        memory.report.everything = true;
-        memory.collect(Source::Tab);
-        drop(memory);
+        {
+            let now = self.inner.platform.now();
+            let mut memory = self.inner.memory.borrow_mut();
+            memory.beneath(now, &self.inner.options, |m| {
+                m.settled_elsewhere(&fold.replica);
+                m.replica = fold.replica;
+                m.replica.mark_all_shown();
+                m.replica.take_outputs();
+            });
+            (memory.head, memory.compacted) = (fold.head, fold.compacted);
+            (memory.tail_bytes, memory.segment_sizes) = (fold.tail_bytes, fold.segment_sizes);
+            memory.report.everything = true;
+            memory.collect(Source::Tab);
+        }
         self.leave_behind_in_turn(unreadable).await
     }
 

@@ -3,6 +3,7 @@
 
 use crate::wire::*;
 use homing::core::error::Code;
+use homing::core::protocol::SyncResponse;
 use homing::core::record::Key;
 use homing::engine::Options;
 use homing::storage::memory::MemoryJournal;
@@ -142,8 +143,9 @@ fn a_page_that_another_tab_made_void_is_asked_for_again() {
 /// What leads nowhere is an error, with the pauses of one: asked at once, it would be asked for ever.
 #[test]
 fn a_server_that_leads_nowhere_is_not_asked_again_and_again() {
-    let same_place: fn(&mut homing::core::protocol::SyncResponse) = |answer| answer.has_more = true;
-    let (one, two): (fn(&mut homing::core::protocol::SyncResponse), fn(&mut homing::core::protocol::SyncResponse)) =
+    type Twist = fn(&mut SyncResponse);
+    let same_place: Twist = |answer| answer.has_more = true;
+    let (one, two): (Twist, Twist) =
         (|answer| (answer.reset, answer.epoch) = (true, "one".into()), |answer| (answer.reset, answer.epoch) = (true, "two".into()));
     for twists in [[same_place, same_place], [one, two]] {
         let farm = Farm::new(78);
