@@ -344,3 +344,26 @@ fn a_copy_that_gets_new_numbers_keeps_what_waits_for_what() {
     assert_eq!((status.dead_letters, status.blocked, b.pending()), (1, 1, 1), "{status:?}");
     assert_eq!(farm.server_rows(), 2);
 }
+
+/// A compaction that fails is made up for by the next one, what it wanted to delete included.
+#[test]
+fn a_segment_that_a_failed_compaction_wanted_to_delete_is_deleted_by_the_next() {
+    let farm = Farm::new(106);
+    let d = farm.device(manual());
+    d.insert(names(5));
+    d.sync(&farm).unwrap();
+    farm.world.run(Box::pin(d.engine.compact())).unwrap();
+    let before = d.journal.segment_names();
+    // Nothing of it is on the server any more.
+    *farm.network.server.borrow_mut() = MemoryServer::new(schema());
+    d.sync(&farm).unwrap();
+    assert_eq!(d.rows(), 0);
+    d.journal.fail_next(Code::StorageFull);
+    farm.world.run(Box::pin(d.engine.compact())).unwrap_err();
+    farm.world.run(Box::pin(d.engine.compact())).unwrap();
+    let after = d.journal.segment_names();
+    assert!(before.iter().all(|name| !after.contains(name)), "{before:?} {after:?}");
+    let memory = d.engine.read(Replica::digest);
+    farm.world.run(Box::pin(d.engine.close()));
+    assert_eq!(farm.open(&d.journal, manual(), "farm", 0).engine.read(Replica::digest), memory);
+}

@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub delete: Vec<String>,
     /// The index, encoded.
     pub index: Vec<u8>,
+    /// Of the segments to delete, whose records they held.
+    emptied: Vec<(u32, Arc<str>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +123,7 @@ impl Replica {
                 if rows.is_empty() {
                     self.stored_segments.shift_remove(&number);
                     out.delete.push(format!("s{number}"));
+                    out.emptied.push((number, name.clone()));
                 } else {
                     self.stored_segments.insert(number, name.clone());
                     out.put.push(SegmentPlan::Records { number, rows });
@@ -230,15 +233,13 @@ impl Replica {
                 SegmentPlan::Records { number, .. } => self.redirty(*number),
             }
         }
-        for name in &snapshot.delete {
-            match (name.strip_prefix('q').and_then(|n| n.parse().ok()), name.strip_prefix('s').and_then(|n| n.parse().ok())) {
-                (Some(chunk), _) => {
-                    self.stored_chunks.insert(chunk);
-                    self.dirty_chunks.insert(chunk);
-                }
-                (_, Some(number)) => self.redirty(number),
-                _ => {}
-            }
+        for (number, name) in &snapshot.emptied {
+            self.stored_segments.insert(*number, name.clone());
+            self.redirty(*number);
+        }
+        for chunk in snapshot.delete.iter().filter_map(|name| name.strip_prefix('q')?.parse().ok()) {
+            self.stored_chunks.insert(chunk);
+            self.dirty_chunks.insert(chunk);
         }
     }
 
