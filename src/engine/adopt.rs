@@ -67,7 +67,7 @@ fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mu
     let own = from.archive().filter(|entry| entry.rev().is_none() && to.view(&Key::new(ARCHIVE, entry.id().clone())).is_none());
     changes.extend(own.map(|record| Change::Local { collection: ARCHIVE.into(), record }));
     let refused = from.dead_letters().map(|letter| &letter.mutation);
-    let held: Vec<Mutation> = from.holds().zip(1..).filter_map(|((key, hold), n)| written_in_conflict(from, key, hold, n)).collect();
+    let held: Vec<Mutation> = from.holds().filter_map(|(key, hold)| written_in_conflict(from, key, hold)).collect();
     let known = |id: &MutationId| to.pending(id).is_some() || to.dead_letter(id).is_some();
     for m in refused.chain(&held).chain(from.queue()).filter(|m| !known(&m.id)) {
         changes.push(Change::Add(moved(from, m)));
@@ -75,11 +75,13 @@ fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mu
     changes
 }
 
-/// The `n`th record that waits for the user, where more was written on it since than its conflict's entry says.
-fn written_in_conflict(from: &Replica, key: Key, hold: &Hold, n: u64) -> Option<Mutation> {
+/// A record that waits for the user, where more was written on it since than its conflict's entry says. Its id is of its content: a
+/// number the other database could give once more before it is deleted.
+fn written_in_conflict(from: &Replica, key: Key, hold: &Hold) -> Option<Mutation> {
     let entry = from.view(&Key::new(ARCHIVE, hold.conflict.clone()))?;
     let conflict = Conflict::from_record(&entry).ok()?;
-    hold.clone().written_since(&conflict, key, MutationId::new(from.client().clone(), from.seq() + n))
+    let id = MutationId::new(Conflict::name(&key, &hold.mine), 1);
+    hold.clone().written_since(&conflict, key, id)
 }
 
 /// A mutation as the other scope's server has to see it: it never had the version it was made on.

@@ -177,8 +177,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let mut memory = self.inner.memory.borrow_mut();
         memory.never_sent.extend(new);
         let request = memory.push_request(&ids, &self.inner.options, self.inner.platform.uuid())?;
-        if request.mutations.len() != ids.len() {
-            // It would be sent, and not be answered, for ever.
+        // Settled by another tab meanwhile is all right; in the queue, and not found there, it would be sent for ever.
+        if request.mutations.len() != ids.len() && memory.replica.queue().any(|m| memory.replica.pending(&m.id).is_none()) {
             return Err(Failure::Local(Error::new(Code::EngineCrashed, "the queue holds a mutation twice")));
         }
         Ok(Outgoing { ids, request })

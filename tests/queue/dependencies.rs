@@ -283,6 +283,43 @@ fn a_group_is_refused_whole_where_one_of_its_records_is_refused_first() {
     farm.agrees(&[("flocks/a", json!({"n": 3})), ("flocks/b", json!({"n": 3}))]);
 }
 
+/// What was refused with its group is judged: nobody waits for it, not even who is retried under the same group.
+#[test]
+fn a_retry_does_not_wait_for_a_member_that_is_refused_in_its_turn() {
+    let mut farm = Farm::new(34, 1);
+    farm.insert(0, "days", "d", &json!({"n": 1}));
+    farm.sync(0);
+    farm.refuse(0, too_big);
+    farm.insert(0, "flocks", "a", &json!({"n": 1000}));
+    farm.update(0, "days", "d", &json!({"flockId": "a"}));
+    let intents = [update("flocks", "a", &json!({"n": 3})), update("days", "d", &json!({"x": 1}))];
+    let intents = intents.into_iter().flat_map(|request| request.intents).collect();
+    farm.write(0, Request { intents, atomic: true, ..Request::default() });
+    farm.sync(0);
+    assert_eq!((farm.letters(0).len(), farm.queue(0).len()), (1, 2), "the member stands behind what waits for the letter");
+    farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None }));
+    farm.sync(0);
+    assert_eq!((farm.queue(0), farm.letters(0).len()), (vec![], 1));
+    assert_eq!((&farm.server()["flocks/a"], &farm.server()["days/d"]), (&json!({"n": 3}), &json!({"n": 1, "flockId": "a"})));
+    farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None }));
+    farm.agrees(&[("flocks/a", json!({"n": 3})), ("days/d", json!({"n": 1, "flockId": "a", "x": 1}))]);
+}
+
+/// Deleting what no server ever had has taken effect: the rest of the group goes.
+#[test]
+fn a_group_that_deletes_a_refused_create_takes_effect() {
+    let mut farm = Farm::new(35, 1);
+    farm.insert(0, "flocks", "b", &json!({"n": 1}));
+    farm.sync(0);
+    farm.refuse(0, too_big);
+    farm.insert(0, "flocks", "a", &json!({"n": 1000}));
+    let mut request = group(&[("b", 3)]);
+    request.intents.insert(0, Intent::Delete { key: Key::new("flocks", "a") });
+    farm.write(0, request);
+    farm.sync(0);
+    farm.agrees(&[("flocks/b", json!({"n": 3}))]);
+}
+
 /// All or nothing cannot be had for a record that waits for a decision: said at once, and nothing is written.
 #[test]
 fn a_group_on_a_record_that_waits_for_the_user_is_refused_at_once() {

@@ -165,6 +165,26 @@ fn a_record_deleted_and_brought_back_before_it_was_sent_is_a_create() {
     farm.agrees(&[("flocks/f", json!({"n": 1})), ("days/d", json!({"flockId": "f"}))]);
 }
 
+/// The same where a form opened before saved an older version over the edit in between.
+#[test]
+fn an_edit_behind_an_attempted_create_is_no_create_whatever_was_saved_on_it() {
+    let farm = Farm::new(15, 2);
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    let opened = farm.tab(0).read(|r| r.view(&Key::new("flocks", "f"))).unwrap();
+    *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(0);
+    farm.update(0, "flocks", "f", &json!({"n": 2}));
+    let seen = Seen { stamp: Some(opened.updated_at()), rev: None };
+    farm.write(0, one(Intent::Put { key: Key::new("flocks", "f"), text: r#"{"n":3}"#.into(), seen }));
+    farm.delete(0, "flocks", "f");
+    farm.write(0, one(Intent::Undelete { key: Key::new("flocks", "f") }));
+    assert_eq!(farm.queue(0), ["create flocks/f", "update flocks/f"]);
+    farm.pass(2_000);
+    farm.sync(0);
+    assert_eq!((farm.tab(0).unresolved().len(), farm.queue(0).len(), &farm.server()["flocks/f"]), (0, 0, &json!({"n": 3})));
+    farm.check_fold(0);
+}
+
 /// Behind a create that may have arrived it stays an edit.
 #[test]
 fn a_record_deleted_and_brought_back_behind_its_attempted_create_is_an_edit() {

@@ -235,7 +235,7 @@ fn coalesce(
         (Op::Create, _) => Op::Create,
         (_, Op::Delete) => Op::Delete,
         // Deleted before it was ever sent, and wanted again.
-        (Op::Delete, _) if last.base_rev.is_none() && last.on.is_none() && replica.confirmed(&last.key).is_none() => Op::Create,
+        (Op::Delete, _) if last.base_rev.is_none() && replica.confirmed(&last.key).is_none() && replica.is_first(last) => Op::Create,
         (Op::Delete, _) => Op::Update,
         (first, _) => first,
     };

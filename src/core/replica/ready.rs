@@ -102,8 +102,12 @@ impl Replica {
     /// What is to be refused now, with the rest of its group.
     #[must_use]
     pub fn doomed(&self) -> Vec<MutationId> {
-        let first = |m: &Mutation| self.pending_of(&m.key).next().is_some_and(|first| first.id == m.id);
-        self.queue().filter(|m| m.doomed && first(m)).map(|m| m.id.clone()).collect()
+        self.queue().filter(|m| m.doomed && self.is_first(m)).map(|m| m.id.clone()).collect()
+    }
+
+    /// Whether no earlier mutation of its record waits.
+    pub(crate) fn is_first(&self, m: &Mutation) -> bool {
+        self.pending_of(&m.key).next().is_some_and(|first| first.id == m.id)
     }
 
     /// Every queued mutation that waits for this one, directly or through others, in queue order.
@@ -216,9 +220,9 @@ impl<'r, H: Fn(&Mutation) -> bool> Pick<'r, H> {
 
     /// Every member of a group, or none: a group is never split (R2).
     fn whole(&self, group: &Arc<str>) -> Vec<&'r Mutation> {
-        let members: Vec<&Mutation> = self.replica.queue().filter(|m| m.group.as_ref() == Some(group)).collect();
-        let first = |m: &Mutation| self.replica.pending_of(&m.key).next().is_some_and(|first| first.id == m.id);
-        let all = members.iter().all(|m| first(m) && !self.keys.contains(&m.key) && self.free(m, Some(group)));
+        // What is doomed is judged: it goes nowhere, and nobody waits for it.
+        let members: Vec<&Mutation> = self.replica.queue().filter(|m| m.group.as_ref() == Some(group) && !m.doomed).collect();
+        let all = members.iter().all(|m| self.replica.is_first(m) && !self.keys.contains(&m.key) && self.free(m, Some(group)));
         if all { members } else { Vec::new() }
     }
 }

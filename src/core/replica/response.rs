@@ -372,9 +372,9 @@ impl Replica {
             // Retried with the rest of it.
             m.group = groups.last().cloned().or(m.group);
             if m.record.is_deleted() {
-                // Created and deleted here, known nowhere else.
+                // Created and deleted here, known nowhere else: all that was done to it has taken effect.
                 self.redepend(&m.id, None);
-                return self.doom(&groups);
+                return;
             }
         }
         if let Some(before) = self.slot(&m.key).and_then(|s| s.dead.clone()) {
