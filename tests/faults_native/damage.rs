@@ -2,8 +2,10 @@
 
 use homing::core::authority::MemoryServer;
 use homing::core::error::Code;
+use homing::core::journal::{Change, Entry, FORMAT, encode};
+use homing::core::mutation::{Mutation, MutationId, Op};
 use homing::core::plan::Intent;
-use homing::core::record::Key;
+use homing::core::record::{Key, Record};
 use homing::core::schema::Schema;
 use homing::engine::{Engine, Notice, Options, Request};
 use homing::platform::manual::{Manual, World};
@@ -175,6 +177,24 @@ fn f25_a_tab_that_cannot_read_a_row_writes_under_a_new_name() {
     farm.sync(&a);
     assert_eq!((ids(&a), ids(&b)), (vec![], vec![]));
     assert!(shown(&a).contains(&"kept".to_owned()) && shown(&a) == shown(&b), "{:?} {:?}", shown(&a), shown(&b));
+}
+
+/// Two stored rows that use one number: what of it cannot be sent is said, and not asked for without end.
+#[test]
+fn f25_a_number_that_is_stored_twice_ends_a_cycle_with_an_error() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let record =
+        |id: &str| Record::parse(&format!(r#"{{"id":"{id}","_updatedAt":"2023-01-01T00:00:00.000Z","_deletedAt":null}}"#)).unwrap();
+    let create =
+        |id: &str| Entry::Write(vec![Change::Add(Mutation::new(MutationId::new("c", 1), Op::Create, Key::new("flocks", id), record(id)))]);
+    for (head, entry) in (0..).zip([Entry::Open { client: "c".into(), format: FORMAT }, create("a"), create("b")]) {
+        farm.world.run(Box::pin(journal.append(head, encode(&[entry]).unwrap()))).unwrap();
+    }
+    let a = farm.open(&journal, 1);
+    assert_eq!(farm.world.run(Box::pin(a.sync(false))).unwrap_err().code, Code::EngineCrashed);
+    assert!(a.figures().requests < 5, "{:?}", a.figures());
+    assert_eq!(shown(&a), ["a", "b"]);
 }
 
 #[test]

@@ -235,10 +235,9 @@ fn group(changes: &[(&str, i64)]) -> Request {
     Request { intents, atomic: true, ..Request::default() }
 }
 
-/// R2: a group of which one member goes to the user with the record it is about has no effect at all.
-#[test]
-fn a_group_is_refused_whole_where_one_of_its_records_meets_a_conflict_first() {
-    let mut farm = Farm::new(31, 2);
+/// Two flocks on the server: `a` was deleted by device 1, and device 0 has an edit of it still to send.
+fn edited_and_deleted(seed: u64) -> Farm {
+    let farm = Farm::new(seed, 2);
     farm.insert(0, "flocks", "a", &json!({"n": 1}));
     farm.insert(0, "flocks", "b", &json!({"n": 1}));
     farm.sync(0);
@@ -246,6 +245,13 @@ fn a_group_is_refused_whole_where_one_of_its_records_meets_a_conflict_first() {
     farm.delete(1, "flocks", "a");
     farm.sync(1);
     farm.update(0, "flocks", "a", &json!({"n": 2}));
+    farm
+}
+
+/// R2: a group of which one member goes to the user with the record it is about has no effect at all.
+#[test]
+fn a_group_is_refused_whole_where_one_of_its_records_meets_a_conflict_first() {
+    let mut farm = edited_and_deleted(31);
     farm.write(0, group(&[("a", 3), ("b", 3)]));
     let other = farm.tab(0).read(|r| r.queue().find(|m| m.key.id.as_ref() == "b").unwrap().id.clone());
     let drained = farm.sync(0);
@@ -323,14 +329,7 @@ fn a_group_that_deletes_a_refused_create_takes_effect() {
 /// All or nothing cannot be had for a record that waits for a decision: said at once, and nothing is written.
 #[test]
 fn a_group_on_a_record_that_waits_for_the_user_is_refused_at_once() {
-    let farm = Farm::new(33, 2);
-    farm.insert(0, "flocks", "a", &json!({"n": 1}));
-    farm.insert(0, "flocks", "b", &json!({"n": 1}));
-    farm.sync(0);
-    farm.sync(1);
-    farm.delete(1, "flocks", "a");
-    farm.sync(1);
-    farm.update(0, "flocks", "a", &json!({"n": 2}));
+    let farm = edited_and_deleted(33);
     farm.refuse(0, too_big);
     farm.insert(0, "flocks", "big", &json!({"n": 1000}));
     farm.sync(0);

@@ -11,6 +11,7 @@ mod fold;
 mod later;
 mod overrule;
 mod ready;
+mod refusals;
 mod remap;
 mod response;
 mod segments;
