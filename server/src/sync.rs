@@ -18,6 +18,8 @@ use std::collections::HashMap;
 
 /// How often a request is judged where somebody else writes what it was judged on at the same time.
 const TRIES: usize = 5;
+/// How often what a judgement turned out to need is loaded.
+const MOST_ROUNDS: usize = 8;
 
 /// Who pulls by time gives back that of his last answer. What was being written then bears an earlier one, because it was received before
 /// it was committed: so much earlier that nothing of it is missed. Some rows come twice.
@@ -77,7 +79,7 @@ impl<S: Store> Desk<S> {
         let (refused, needs) = (self.rules.objections(request), authority::needs(request));
         for _ in 1..TRIES {
             let judged = match self.store.look(scope, now, &needs).await {
-                Ok(seen) => self.judge(seen, request, &refused, now).await,
+                Ok(seen) => self.judge(seen, request, (&needs, &refused), now).await,
                 Err(why) => Err(why),
             };
             match judged {
@@ -85,7 +87,7 @@ impl<S: Store> Desk<S> {
                 done => return done,
             }
         }
-        self.judge(self.store.begin(scope, now, &needs).await?, request, &refused, now).await
+        self.judge(self.store.begin(scope, now, &needs).await?, request, (&needs, &refused), now).await
     }
 
     /// One transaction: all effects of the request, or none.
@@ -93,12 +95,24 @@ impl<S: Store> Desk<S> {
         &self,
         (mut look, snapshot): (L, Snapshot),
         request: &PushRequest,
-        refused: &HashMap<MutationId, Objection>,
+        (needs, refused): (&Needs, &HashMap<MutationId, Objection>),
         now: Stamp,
     ) -> Result<Applied, StoreError> {
         let mut snapshot = Snapshot { refused: refused.clone(), chance: chance(), ..snapshot };
-        look.load(&authority::follow_up(&self.schema, request, &snapshot), &mut snapshot).await?;
-        let Evaluated { results, effects, .. } = authority::evaluate(&self.schema, request, &snapshot, now);
+        snapshot.asked.add(needs);
+        let mut more = authority::follow_up(&self.schema, request, &snapshot);
+        let mut rounds = 0;
+        let Evaluated { results, effects, .. } = loop {
+            look.load(&more, &mut snapshot).await?;
+            snapshot.asked.add(&more);
+            let evaluated = authority::evaluate(&self.schema, request, &snapshot, now);
+            rounds += 1;
+            // What is still unknown then, the database knows: it refuses a claim that somebody else has.
+            if evaluated.missing.is_empty() || rounds == MOST_ROUNDS {
+                break evaluated;
+            }
+            more = evaluated.missing;
+        };
         let before = snapshot.head;
         // Nothing new, as where everything was answered before: there is nothing to wait for.
         if effects != Effects::none(before.clone()) {

@@ -153,9 +153,9 @@ impl Record {
         let mut text = String::with_capacity(envelope.id.len() + 8 + body.sum::<usize>() + room_behind(&envelope));
         text.push_str("{\"id\":");
         push_string(&mut text, envelope.id);
+        let again = fields.again();
         for (at, (name, value)) in fields.0.iter().enumerate() {
-            let again = fields.0.get(at + 1..).is_some_and(|rest| rest.iter().any(|(n, _)| n == name));
-            if !again && !is_of_envelope(name) {
+            if !is_of_envelope(name) && !again(at, name) {
                 text.push(',');
                 push_string(&mut text, name);
                 text.push(':');

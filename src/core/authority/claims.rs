@@ -3,7 +3,8 @@
 //! Lives here: which claims a version makes, who holds what so far. Not here: keeping them (a store), what the one who comes
 //! second is answered (`judge`).
 
-use crate::core::authority::{Objection, Snapshot};
+use crate::core::authority::Objection;
+use crate::core::authority::needs::Loaded;
 use crate::core::error::Result;
 use crate::core::merge::pointer;
 use crate::core::record::{Key, Record};
@@ -138,10 +139,10 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    fn holder<'a>(&'a self, place: &Place, loaded: &'a Snapshot) -> Option<&'a Arc<str>> {
+    fn holder<'a>(&'a self, place: &Place, loaded: &'a Loaded<'_>) -> Option<&'a Arc<str>> {
         match self.held.get(place) {
             Some(held) => held.now.as_ref(),
-            None => loaded.taken.get(place).map(|taken| &taken.id),
+            None => loaded.taken(place).map(|taken| &taken.id),
         }
     }
 
@@ -153,7 +154,7 @@ impl Claims {
         key: &Key,
         from: Option<&Record>,
         to: &Record,
-        loaded: &Snapshot,
+        loaded: &Loaded<'_>,
     ) -> Result<Option<Objection>> {
         let before = from.map(|record| places(rules, &key.collection, record)).transpose()?.unwrap_or_default();
         let taken = |one: &(&[String], Place)| !before.contains(one) && self.holder(&one.1, loaded).is_some_and(|id| *id != key.id);
@@ -170,13 +171,13 @@ impl Claims {
         from: Option<&Record>,
         to: &Record,
         yields: bool,
-        loaded: &Snapshot,
+        loaded: &Loaded<'_>,
     ) -> Result<()> {
         let before = from.map(|record| places(schema, &key.collection, record)).transpose()?.unwrap_or_default();
         let after = places(schema, &key.collection, to)?;
         for (_, place) in before.iter().filter(|one| !after.contains(one)) {
             // Loaded or not, a version that was stored has its place, but for one that had to yield.
-            let known = self.held.contains_key(place) || loaded.taken.contains_key(place);
+            let known = self.held.contains_key(place) || loaded.snapshot.taken.contains_key(place);
             let was = if known { self.holder(place, loaded).cloned() } else { Some(key.id.clone()) };
             if was.as_ref() == Some(&key.id) {
                 self.held.entry(place.clone()).or_insert(Held { was, now: None, yields: false }).now = None;
@@ -186,7 +187,7 @@ impl Claims {
             // What it had already it has, unless it was stored before there was such a rule.
             let yields = yields || before.contains(&one);
             if self.holder(&one.1, loaded).is_none() {
-                let was = loaded.taken.get(&one.1).map(|taken| taken.id.clone());
+                let was = loaded.taken(&one.1).map(|taken| taken.id.clone());
                 self.held.entry(one.1).or_insert(Held { was, now: None, yields }).now = Some(key.id.clone());
             }
         }
@@ -194,9 +195,9 @@ impl Claims {
     }
 
     /// The next number of a sequence: one more than the highest ever given, never what others count.
-    pub(super) fn next(&mut self, place: Place, id: &Arc<str>, loaded: &Snapshot) -> u64 {
-        let given = self.numbers.get(&place).copied().or_else(|| loaded.taken.get(&place).map(|taken| taken.number)).unwrap_or(0);
-        let number = given.max(loaded.head.numbers_from) + 1;
+    pub(super) fn next(&mut self, place: Place, id: &Arc<str>, loaded: &Loaded<'_>) -> u64 {
+        let given = self.numbers.get(&place).copied().or_else(|| loaded.taken(&place).map(|taken| taken.number)).unwrap_or(0);
+        let number = given.max(loaded.snapshot.head.numbers_from) + 1;
         self.give(place, number, id, false);
         number
     }

@@ -16,6 +16,16 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// The `_rev` that a mutation says it was made on; that of its record, where it has none of its own (R20).
+pub(super) fn claimed_rev(wire: &WireMutation) -> Option<u64> {
+    let carried = || {
+        let text = wire.record.as_ref()?.get();
+        let fields = text.contains("\"_rev\"").then(|| Fields::split(text).ok())??;
+        fields.decode("_rev").ok()?
+    };
+    wire.base_rev.or_else(carried)
+}
+
 /// A usable mutation.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {

@@ -101,7 +101,8 @@ pub(super) fn keep(stage: &mut Stage<'_>, arrival: &Arrival<'_>, result: &WireRe
 
 fn replay(receipt: &Receipt, wire: &WireMutation) -> WireResult {
     match serde_json::from_str::<WireResult>(&receipt.result) {
-        Ok(original) => WireResult { replayed: true, ..original },
+        // A pushed row is called by its place in the request, which may be another one.
+        Ok(original) => WireResult { id: wire.id.clone(), replayed: true, ..original },
         Err(_) => WireResult::new(&wire.id, Outcome::Expired),
     }
 }
@@ -262,15 +263,16 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     })
 }
 
-/// Whether a decision leaves the row as it is: it carries what is there now, or what was there when the
-/// conflict arose (R8), or deletes what is deleted.
+/// Whether a decision leaves the row as it is: it carries what is there now, or deletes what is deleted; or what was there when the
+/// conflict arose (R8), unless its author has seen what is there now and wants that back.
 fn accepts_theirs(conflict: &Conflict, m: &Incoming, rec: &Record, row: Option<&StoredRow>) -> bool {
     if conflict.about() != m.key {
         return false;
     }
     let gone = row.is_none_or(|r| r.record.is_deleted());
     let like = |r: &Record| r.same_content(rec);
-    gone && rec.is_deleted() || row.is_some_and(|r| like(&r.record)) || conflict.theirs.as_ref().is_some_and(like)
+    let seen = m.base_rev.is_some() && m.base_rev == row.and_then(|r| r.record.rev());
+    gone && rec.is_deleted() || row.is_some_and(|r| like(&r.record)) || !seen && conflict.theirs.as_ref().is_some_and(like)
 }
 
 /// Whose content a decision made the record's. Whoever is preferred: what the others counted and added is in it, too.

@@ -3,7 +3,7 @@
 //! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
 use crate::core::authority::{
-    Answer, Effects, Head, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, Taken, check_pull,
+    Answer, Effects, Head, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, Taken, check_pull,
     check_request, evaluate, follow_up, needs, page, page_since, respond,
 };
 use crate::core::conflict::{beyond_retention, retained_since};
@@ -78,7 +78,8 @@ impl Scope {
         }
     }
 
-    fn load(&self, needs: &crate::core::authority::Needs, into: &mut Snapshot) {
+    fn load(&self, needs: &Needs, into: &mut Snapshot) {
+        into.asked.add(needs);
         let archive = needs.conflicts.iter().map(|id| Key::new(ARCHIVE, id.clone()));
         for key in needs.rows.iter().cloned().chain(archive) {
             if let Some(row) = self.rows.get(&key) {
@@ -137,7 +138,8 @@ impl Scope {
             }
         }
         for claim in effects.claims {
-            self.claims.entry(claim.place).or_default().entry(claim.number).or_insert(claim.id);
+            let holder = self.claims.entry(claim.place).or_default().entry(claim.number).or_insert_with(|| claim.id.clone());
+            debug_assert!(claim.yields || *holder == claim.id, "a store would refuse this: somebody else has it");
         }
         self.head = effects.head;
         if let Some(now) = archived {
@@ -181,6 +183,12 @@ impl MemoryServer {
         Self { schema, ..Self::default() }
     }
 
+    /// The same data under other declarations.
+    #[cfg(test)]
+    pub(super) fn declare(&mut self, schema: Schema) {
+        self.schema = schema;
+    }
+
     fn scope(&mut self, scope: &str, now: Stamp) -> &mut Scope {
         self.scopes.entry(scope.to_owned()).or_insert_with(|| Scope::new(now))
     }
@@ -205,7 +213,13 @@ impl MemoryServer {
         let mut snapshot = Snapshot { refused, ..Snapshot::new(data.head.clone()) };
         data.load(&needs(request), &mut snapshot);
         data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
-        let evaluated = evaluate(&schema, request, &snapshot, now);
+        let evaluated = loop {
+            let evaluated = evaluate(&schema, request, &snapshot, now);
+            if evaluated.missing.is_empty() {
+                break evaluated;
+            }
+            data.load(&evaluated.missing, &mut snapshot);
+        };
         let wrote: HashSet<Key> = evaluated.effects.rows.iter().map(|w| w.key.clone()).collect();
         data.commit(evaluated.effects);
         for (mutation, result) in request.mutations.iter().zip(&evaluated.results) {
@@ -323,6 +337,7 @@ impl MemoryServer {
             refused: HashMap::new(),
             chance: String::new(),
             head: s.head.clone(),
+            asked: Needs::default(),
             rows: s.rows.clone(),
             receipts: s.receipts.clone(),
             settled: s.settled.clone(),

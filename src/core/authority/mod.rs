@@ -1,7 +1,7 @@
 //! The server's half of the protocol, pure: what a request means for a scope's data (DESIGN §8).
 //!
 //! A store does, in one database transaction: [`needs`] → load it into a [`Snapshot`] → [`follow_up`] →
-//! load that too → [`evaluate`] → write the [`Effects`] → commit. Then it reads the [`page`] of changes and
+//! load that too → [`evaluate`] (→ load what was missing → evaluate again) → write the [`Effects`] → commit. Then it reads the [`page`] of changes and
 //! answers with [`respond`]; or, where the client had seen all before, with what was [`just_written`]. Requests of one scope are evaluated
 //! one after the other: a store that looks without keeping others out writes only what is still true, and evaluates again otherwise.
 //!
@@ -32,6 +32,7 @@ pub use page::{
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
+use crate::core::authority::rows::Pushed;
 use crate::core::authority::stage::Stage;
 use crate::core::error::Result;
 use crate::core::mutation::MutationId;
@@ -106,6 +107,8 @@ pub struct Receipt {
 pub struct Snapshot {
     /// Where the data stands.
     pub head: Head,
+    /// What was asked for so far: what of it is not here does not exist.
+    pub asked: Needs,
     /// Rows, those of `_conflictArchive` too.
     pub rows: HashMap<Key, StoredRow>,
     /// Receipts.
@@ -132,6 +135,7 @@ impl Snapshot {
     pub fn new(head: Head) -> Self {
         Self {
             head,
+            asked: Needs::default(),
             rows: HashMap::new(),
             receipts: HashMap::new(),
             settled: HashMap::new(),
@@ -214,6 +218,8 @@ pub struct Evaluated {
     pub effects: Effects,
     /// The cursor was refused, so no mutation was evaluated (rule *missing*).
     pub reset: Option<Reset>,
+    /// What it looked for that nobody had asked for. Unless it is empty nothing of this counts: load it, too, and evaluate again.
+    pub missing: Needs,
 }
 
 /// Judges every mutation of a request that [`check_request`] let pass. `now` is the server's clock.
@@ -221,21 +227,39 @@ pub struct Evaluated {
 pub fn evaluate(schema: &Schema, request: &PushRequest, snapshot: &Snapshot, now: Stamp) -> Evaluated {
     let mut stage = Stage::new(snapshot, schema, now);
     stage.settle(&request.client_id, request.settled_through);
-    let claimed = request.mutations.iter().filter_map(|m| m.base_rev).max().unwrap_or(0);
+    let claimed = request.mutations.iter().filter_map(incoming::claimed_rev).max().unwrap_or(0);
     if let Some((reset, new_head)) = page::refuse(request.cursor.as_deref(), claimed, &snapshot.head, now) {
         let effects = stage.effects();
         let head = new_head.unwrap_or_else(|| effects.head.clone());
-        return Evaluated { results: Vec::new(), effects: Effects { head, ..effects }, reset: Some(reset) };
+        return Evaluated { results: Vec::new(), effects: Effects { head, ..effects }, reset: Some(reset), missing: Needs::default() };
+    }
+    let rows = rows::pushed(request, now);
+    let claimed = rows.iter().flatten().filter_map(|row| row.wire().base_rev).max().unwrap_or(0);
+    if let Some(head) = page::forked(claimed, &snapshot.head, now) {
+        // Who pushes rows sends them once: they are judged at once, as made on something unknown.
+        return evaluate(schema, request, &Snapshot { head, ..snapshot.clone() }, now);
     }
     let mismatches = judge::mismatches(request, schema);
     let mut results = judge_mutations(&mut stage, request, &mismatches);
-    for row in rows::pushed(request, now) {
-        let result = row.map_or_else(|refused| *refused, |row| judge::judge(&mut stage, &row.arrival(), &mismatches));
-        if matches!(result.status, Outcome::Rejected | Outcome::Conflict | Outcome::Retry) {
-            results.push(result);
-        }
+    for row in rows {
+        results.extend(match row {
+            Ok(row) => judge_row(&mut stage, &row, &mismatches),
+            Err(refused) => Some(*refused),
+        });
     }
-    Evaluated { results, effects: stage.effects(), reset: None }
+    let missing = stage.missing();
+    Evaluated { results, effects: stage.effects(), reset: None, missing }
+}
+
+/// The result of a pushed row, where there is anything to say.
+fn judge_row(stage: &mut Stage<'_>, row: &Pushed, mismatches: &judge::Mismatches) -> Option<WireResult> {
+    let result = judge::judge(stage, &row.arrival(), mismatches);
+    if matches!(result.status, Outcome::Rejected | Outcome::Conflict | Outcome::Retry) {
+        return Some(result);
+    }
+    let wire = row.wire();
+    let id = stage.server_id(&wire.record_id).unwrap_or_else(|| wire.record_id.as_str().into());
+    row.outdated(&result, stage.row(&Key::new(wire.collection.as_str(), id)).map(|stored| &stored.record))
 }
 
 /// In the order of the request; a group is judged where its first member stands.

@@ -6,15 +6,17 @@ use crate::core::authority::claims::{claims, places, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::rows::pushed;
 use crate::core::authority::stage::met;
-use crate::core::authority::{Place, Snapshot};
+use crate::core::authority::{Place, Snapshot, StoredRow, Taken};
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{PushRequest, WireMutation};
-use crate::core::record::{Key, OPTIMISTIC_PREFIX};
+use crate::core::record::{ARCHIVE, Key, OPTIMISTIC_PREFIX};
 use crate::core::remap::optimistic_ids;
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What to load into a [`Snapshot`]. What does not exist is simply left out there.
@@ -40,6 +42,24 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Whether there is nothing to load.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds what others name.
+    pub fn add(&mut self, others: &Self) {
+        self.rows.extend(others.rows.iter().cloned());
+        self.receipts.extend(others.receipts.iter().cloned());
+        self.clients.extend(others.clients.iter().cloned());
+        self.ids.extend(others.ids.iter().cloned());
+        self.waiting.extend(others.waiting.iter().cloned());
+        self.unresolved_of.extend(others.unresolved_of.iter().cloned());
+        self.conflicts.extend(others.conflicts.iter().cloned());
+        self.taken.extend(others.taken.iter().cloned());
+    }
+
     /// Nothing is stored under a name with control characters, and there are databases that cannot even be asked for it.
     fn record(&mut self, key: Key) {
         if !possible(&key.collection) || !possible(&key.id) {
@@ -129,4 +149,38 @@ pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) ->
         }
     }
     needs
+}
+
+/// What was loaded, and what was looked for in it that nobody had asked for: of what a merge makes, or what was written for a version
+/// that has another id by now, no request says which places it claims and what it is called in the archive.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    missing: Rc<RefCell<Needs>>,
+}
+
+impl<'a> Loaded<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+        Self { snapshot, missing: Rc::default() }
+    }
+
+    pub(super) fn row(&self, key: &Key) -> Option<&'a StoredRow> {
+        let found = self.snapshot.rows.get(key);
+        // Other rows are named by the request, or so new that nobody can have them.
+        if found.is_none() && key.collection.as_ref() == ARCHIVE && possible(&key.id) && !self.snapshot.asked.conflicts.contains(&key.id) {
+            self.missing.borrow_mut().conflicts.insert(key.id.clone());
+        }
+        found
+    }
+
+    pub(super) fn taken(&self, place: &Place) -> Option<&'a Taken> {
+        if !self.snapshot.asked.taken.contains(place) {
+            self.missing.borrow_mut().taken.insert(place.clone());
+        }
+        self.snapshot.taken.get(place)
+    }
+
+    pub(super) fn missing(&self) -> Needs {
+        self.missing.borrow().clone()
+    }
 }

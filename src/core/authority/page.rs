@@ -76,10 +76,14 @@ pub(super) fn most_plausible(rev: u64, now: Stamp) -> u64 {
     micros(now).max(rev).saturating_add(PLAUSIBLE_US)
 }
 
+/// The head of a new epoch, where somebody knows a `_rev` that this incarnation of the data has not given out (R7).
+pub(super) fn forked(rev: u64, head: &Head, now: Stamp) -> Option<Head> {
+    (rev > head.rev && rev <= most_plausible(head.rev, now)).then(|| head.above(rev, now))
+}
+
 /// Whether a cursor is refused, and the new head if the client knows more than this server ever gave out.
 pub(super) fn refuse(cursor: Option<&str>, claimed: u64, head: &Head, now: Stamp) -> Option<(Reset, Option<Head>)> {
-    let most = most_plausible(head.rev, now);
-    let fork = |rev: u64| (rev > head.rev && rev <= most).then(|| head.above(rev, now));
+    let fork = |rev: u64| forked(rev, head, now);
     if let Some(new) = fork(claimed) {
         return Some((Reset::Epoch, Some(new)));
     }

@@ -67,8 +67,14 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let Some(stored) = row.filter(|row| !rules.types.is_empty() && !rec.is_deleted() && !row.is_deleted()) else {
         return judge(rules, m, rec, row);
     };
+    let current = m.base_rev.is_some() && m.base_rev == stored.rev();
+    // An import adds nothing to what is there, and who knows nothing of counters and sets, and saw a row that knows nothing of them
+    // either, says all there is to say.
+    if m.imported && !current || current && is_plain(rec) && is_plain(stored) {
+        return judge(rules, m, rec, row);
+    }
     // Somebody who knows nothing of counters and sets changed what he saw; where that was another version, the two join.
-    let saw = m.base_rev.is_none() || m.base_rev == stored.rev();
+    let saw = m.base_rev.is_none() || current;
     let plain = saw && is_plain(rec) && !is_plain(stored) && m.op != Op::Create;
     let by = m.by.as_deref().unwrap_or_default();
     let rec = spared(rec, stored, |pointer| m.left_alone(pointer), rules.types)?;
@@ -81,7 +87,7 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let moved = theirs.record.text() != stored.text();
     let row = if moved { theirs.record.with(stored.updated_at(), None, stored.rev())? } else { stored.clone() };
     let mut verdict = judge(rules, m, &rec, Some(&row))?;
-    if m.imported || !verdict.lets_join() {
+    if !verdict.lets_join() {
         return Ok(verdict);
     }
     if moved && verdict.put.is_none() {

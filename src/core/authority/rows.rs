@@ -6,7 +6,7 @@
 use crate::core::authority::judge::{Arrival, rejected};
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::{MutationId, Op};
-use crate::core::protocol::{PushRequest, WireMutation, WireResult};
+use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
 use crate::core::record::{Fields, ROW_PREFIX, Record, check};
 use crate::core::schema::digest;
 use crate::core::stamp::Stamp;
@@ -21,6 +21,8 @@ pub(super) struct Pushed {
     receipt: MutationId,
     payload: String,
     by: Option<Arc<str>>,
+    /// It says when it was written: no other version has this content and this date.
+    dated: bool,
 }
 
 impl Pushed {
@@ -30,6 +32,23 @@ impl Pushed {
 
     pub(super) fn wire(&self) -> &WireMutation {
         &self.wire
+    }
+
+    /// What its sender has to hear besides refusals: a row that bears no date was pushed before, so it is taken for a repetition, but the
+    /// record is another one by now. Perhaps it was meant to go back.
+    pub(super) fn outdated(&self, result: &WireResult, stored: Option<&Record>) -> Option<WireResult> {
+        let carried = Record::parse(self.wire.record.as_ref()?.get()).ok()?;
+        let stored = stored.filter(|stored| !self.dated && result.replayed && !stored.same_content(&carried))?;
+        Some(WireResult {
+            code: Some("outdated".to_owned()),
+            message: Some(
+                "this row was pushed before, and is another one by now: give rows an _updatedAt, or the _rev they were made on".to_owned(),
+            ),
+            rev: stored.rev(),
+            record: RawValue::from_string(stored.text().to_string()).ok(),
+            replayed: true,
+            ..WireResult::new(&self.wire.id, Outcome::Superseded)
+        })
     }
 }
 
@@ -64,7 +83,9 @@ fn read(
     let base_rev: Option<u64> = fields.decode("_rev").map_err(inside)?;
     let updated_at = own.or(deleted_at).unwrap_or(now);
     let envelope = |id| crate::core::record::Envelope { id, updated_at, deleted_at, rev: None };
-    let content = |r: &Record| digest(&[collection, &own.map(|s| s.to_string()).unwrap_or_default(), &r.canonical()]);
+    // What was written on another version is another one, though it says the same.
+    let said = own.map(|at| at.to_string()).or_else(|| base_rev.map(|rev| format!("on {rev}"))).unwrap_or_default();
+    let content = |r: &Record| digest(&[collection, &said, &r.canonical()]);
     let id = match fields.decode::<std::borrow::Cow<'_, str>>("id").map_err(inside)? {
         Some(id) => id.into_owned(),
         // Two equal facts in one push are two; the same push again is the same two.
@@ -98,5 +119,6 @@ fn read(
         receipt: MutationId::new(format!("record:{payload}"), 1),
         payload,
         by,
+        dated: !said.is_empty(),
     })
 }

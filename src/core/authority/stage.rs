@@ -4,8 +4,9 @@
 
 use crate::core::authority::claims::{Claims, number_of, sequence};
 use crate::core::authority::incoming::Incoming;
+use crate::core::authority::needs::Loaded;
 use crate::core::authority::policy::{Entry, Loser};
-use crate::core::authority::{Effects, Head, Objection, Receipt, RowWrite, Snapshot, StoredRow};
+use crate::core::authority::{Effects, Head, Needs, Objection, Receipt, RowWrite, Snapshot, StoredRow};
 use crate::core::conflict::{Conflict, Kind, Status, Winner};
 use crate::core::error::Result;
 use crate::core::mutation::MutationId;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// Changes so far. Cloned before a group, put back if the group is refused.
 #[derive(Clone)]
 pub(super) struct Stage<'a> {
-    loaded: &'a Snapshot,
+    loaded: Loaded<'a>,
     schema: &'a Schema,
     now: Stamp,
     rev: u64,
@@ -57,10 +58,10 @@ pub(super) struct About<'a> {
 impl<'a> Stage<'a> {
     pub(super) fn new(loaded: &'a Snapshot, schema: &'a Schema, now: Stamp) -> Self {
         Self {
-            loaded,
+            rev: loaded.head.rev,
+            loaded: Loaded::new(loaded),
             schema,
             now,
-            rev: loaded.head.rev,
             rows: HashMap::new(),
             unresolved: HashMap::new(),
             ids: HashMap::new(),
@@ -83,20 +84,20 @@ impl<'a> Stage<'a> {
     }
     /// Why a rule of the app's own refuses this mutation, if one does.
     pub(super) fn refused(&self, id: &MutationId) -> Option<&Objection> {
-        self.loaded.refused.get(id)
+        self.loaded.snapshot.refused.get(id)
     }
 
     pub(super) fn row(&self, key: &Key) -> Option<&StoredRow> {
-        self.rows.get(key).map(|w| &w.row).or_else(|| self.loaded.rows.get(key))
+        self.rows.get(key).map(|w| &w.row).or_else(|| self.loaded.row(key))
     }
 
     pub(super) fn server_id(&self, optimistic: &str) -> Option<Arc<str>> {
-        self.ids.get(optimistic).or_else(|| self.loaded.ids.get(optimistic)).cloned()
+        self.ids.get(optimistic).or_else(|| self.loaded.snapshot.ids.get(optimistic)).cloned()
     }
 
     /// One that nobody had and nobody can have named: what a client foresaw it could have claimed before.
     pub(super) fn give_id(&mut self, optimistic: &str) -> Arc<str> {
-        let id: Arc<str> = format!("s{:x}{}", self.rev + 1, self.loaded.chance).into();
+        let id: Arc<str> = format!("s{:x}{}", self.rev + 1, self.loaded.snapshot.chance).into();
         self.ids.insert(optimistic.into(), id.clone());
         id
     }
@@ -119,12 +120,12 @@ impl<'a> Stage<'a> {
         if stays {
             return Ok(record);
         }
-        ordinal::numbered(&record, ordinal, self.claims.next(place, &key.id, self.loaded))
+        ordinal::numbered(&record, ordinal, self.claims.next(place, &key.id, &self.loaded))
     }
 
     /// Why a rule about several records refuses this version, if one does.
     pub(super) fn taken(&self, key: &Key, row: Option<&Record>, record: &Record) -> Result<Option<Objection>> {
-        self.claims.refuse(self.schema, key, row, record, self.loaded)
+        self.claims.refuse(self.schema, key, row, record, &self.loaded)
     }
 
     /// Writes every row again that was accepted with this id (R2): the same version, the server's id in it.
@@ -171,7 +172,7 @@ impl<'a> Stage<'a> {
 
     fn write_again(&mut self, waited_for: &str, change: impl Fn(&Self, &Key, &Record) -> Result<Option<Record>>) -> Result<()> {
         let mut keys = self.waiting.remove(waited_for).unwrap_or_default();
-        keys.extend(self.loaded.waiting.get(waited_for).into_iter().flatten().cloned());
+        keys.extend(self.loaded.snapshot.waiting.get(waited_for).into_iter().flatten().cloned());
         for key in keys {
             let Some(row) = self.row(&key).cloned() else { continue };
             let Some(record) = change(self, &key, &row.record)? else { continue };
@@ -188,7 +189,7 @@ impl<'a> Stage<'a> {
 
     /// What a row claims is called otherwise, because the ids in it are.
     fn renamed(&mut self, key: &Key, from: &Record, to: &Record) -> Result<()> {
-        self.claims.moved(self.schema, key, Some(from), to, true, self.loaded)?;
+        self.claims.moved(self.schema, key, Some(from), to, true, &self.loaded)?;
         if let (Some(ordinal), Some(place)) = (self.schema.ordinal(&key.collection), sequence(self.schema, &key.collection, to)?)
             && sequence(self.schema, &key.collection, from)?.as_ref() != Some(&place)
             && let Some(number) = number_of(to, ordinal)?
@@ -199,7 +200,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn receipt(&self, id: &MutationId) -> Option<&Receipt> {
-        self.receipts.get(id).or_else(|| self.loaded.receipts.get(id))
+        self.receipts.get(id).or_else(|| self.loaded.snapshot.receipts.get(id))
     }
 
     pub(super) fn keep_receipt(&mut self, id: &MutationId, outcome: Outcome, receipt: Receipt) {
@@ -213,7 +214,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn mark(&self, client: &str) -> u64 {
-        self.settled.get(client).or_else(|| self.loaded.settled.get(client)).copied().unwrap_or(0)
+        self.settled.get(client).or_else(|| self.loaded.snapshot.settled.get(client)).copied().unwrap_or(0)
     }
 
     pub(super) fn settle(&mut self, client: &str, through: u64) {
@@ -225,7 +226,7 @@ impl<'a> Stage<'a> {
     /// Stores a version under the next `_rev`.
     pub(super) fn put(&mut self, key: &Key, record: &Record, by: Option<Arc<str>>) -> Result<StoredRow> {
         let before = self.row(key).map(|row| row.record.clone());
-        self.claims.moved(self.schema, key, before.as_ref(), record, false, self.loaded)?;
+        self.claims.moved(self.schema, key, before.as_ref(), record, false, &self.loaded)?;
         self.write(key, record, by, None)
     }
 
@@ -246,7 +247,7 @@ impl<'a> Stage<'a> {
     fn unresolved(&self, key: &Key) -> Option<&Record> {
         match self.unresolved.get(key) {
             Some(changed) => changed.as_ref(),
-            None => self.loaded.unresolved.get(key),
+            None => self.loaded.snapshot.unresolved.get(key),
         }
     }
 
@@ -321,6 +322,11 @@ impl<'a> Stage<'a> {
         Ok(written)
     }
 
+    /// What was looked for and never loaded.
+    pub(super) fn missing(&self) -> Needs {
+        self.loaded.missing()
+    }
+
     pub(super) fn effects(self) -> Effects {
         let mut rows: Vec<RowWrite> = self.rows.into_values().collect();
         rows.sort_unstable_by_key(|w| w.row.record.rev());
@@ -333,7 +339,7 @@ impl<'a> Stage<'a> {
         let mut waiting: Vec<_> =
             self.waiting.into_iter().flat_map(|(id, keys)| keys.into_iter().map(move |key| (id.clone(), key))).collect();
         waiting.sort_unstable();
-        let head = Head { rev: self.rev, ..self.loaded.head.clone() };
+        let head = Head { rev: self.rev, ..self.loaded.snapshot.head.clone() };
         let (freed, claims) = self.claims.effects();
         Effects { rows, receipts, settled, ids, waiting, freed, claims, head }
     }

@@ -15,7 +15,9 @@ use crate::core::schema::{Policy, Rules};
 use crate::core::stamp::Stamp;
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Bound;
 
 const TIMES: &str = "_fieldTimes";
 /// Reserved members that are content, not envelope.
@@ -345,21 +347,22 @@ impl Patch {
     /// everything below.
     pub(crate) fn of(record: &Record, changed: Option<&[String]>, groups: &[Vec<String>]) -> Result<Self> {
         let full = State::of(record)?;
+        let sorted = OnceCell::new();
         let mut patch = Self {
             pointers: BTreeSet::new(),
             state: State { leaves: Leaves::new(), times: BTreeMap::new(), root: Stamp(i64::MIN), kept: full.kept.clone() },
             whole: full.leaves.clone(),
         };
         match changed {
-            None => full.leaves.keys().for_each(|p| patch.take(&full, p, record.updated_at())),
+            None => full.leaves.keys().for_each(|p| patch.take(&full, &sorted, p, record.updated_at())),
             Some(changed) => {
-                changed.iter().filter(|p| is_content(p)).for_each(|p| patch.take(&full, p, record.updated_at()));
+                changed.iter().filter(|p| is_content(p)).for_each(|p| patch.take(&full, &sorted, p, record.updated_at()));
                 // Who changes one of a group brings all of it.
                 for group in groups {
                     let members: Vec<String> = group.iter().map(|name| pointer(name)).collect();
                     if patch.pointers.iter().any(|p| members.iter().any(|m| m == p || below(m, p))) {
                         let absent = |m: &String| !full.leaves.keys().any(|p| p == m || below(m, p)) && full.time(m).is_none();
-                        members.iter().filter(|m| !absent(m)).for_each(|m| patch.take(&full, m, record.updated_at()));
+                        members.iter().filter(|m| !absent(m)).for_each(|m| patch.take(&full, &sorted, m, record.updated_at()));
                     }
                 }
             }
@@ -367,7 +370,11 @@ impl Patch {
         Ok(patch)
     }
 
-    fn take(&mut self, full: &State, pointer: &str, at: Stamp) {
+    /// `sorted`: the leaves of all. A peer may name any number of pointers: none of them is worth a look at every leaf.
+    fn take<'f>(&mut self, full: &'f State, sorted: &OnceCell<BTreeSet<&'f str>>, pointer: &str, at: Stamp) {
+        if self.pointers.contains(pointer) {
+            return;
+        }
         if let Some(leaf) = std::iter::once(pointer).chain(ancestors(pointer)).find(|p| full.leaves.contains_key(*p)) {
             let (Some(value), Some(time)) = (full.leaves.get(leaf), full.time(leaf)) else { return };
             self.state.leaves.insert(leaf.to_owned(), value.clone());
@@ -377,8 +384,10 @@ impl Patch {
         }
         self.state.times.insert(pointer.to_owned(), full.times.get(pointer).copied().unwrap_or(at));
         self.pointers.insert(pointer.to_owned());
-        let inner: Vec<&String> = full.leaves.keys().filter(|q| below(pointer, q)).collect();
-        inner.into_iter().for_each(|q| self.take(full, q, at));
+        let inside = format!("{pointer}/");
+        let leaves = sorted.get_or_init(|| full.leaves.keys().map(String::as_str).collect());
+        let inner = leaves.range::<str, _>((Bound::Included(inside.as_str()), Bound::Unbounded)).take_while(|q| q.starts_with(&inside));
+        inner.for_each(|q| self.take(full, sorted, q, at));
     }
 
     fn opened(&self, pointer: &str) -> bool {

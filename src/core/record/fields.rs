@@ -5,7 +5,11 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+
+/// Of so many members looking through them is faster than remembering them; of a hundred thousand it would take minutes.
+const FEW: usize = 32;
 
 /// The top-level members of a JSON object, in order, values still text.
 #[derive(Debug)]
@@ -75,14 +79,23 @@ impl<'a> Fields<'a> {
         let plain_id = value.get().strip_prefix('"').and_then(|value| value.strip_suffix('"')) == Some(id);
         let borrowed = |name: &Cow<'_, str>| matches!(name, Cow::Borrowed(_));
         let own = |name: &str| !super::is_of_envelope(name);
-        let once = |at: usize, name: &str| rest.iter().skip(at + 1).all(|(other, _)| other != name);
         // Braces, and per member quotes, colon and comma.
         let written = 1 + self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum::<usize>();
-        length == written
-            && first == "id"
-            && plain_id
-            && borrowed(first)
-            && rest.iter().enumerate().all(|(at, (name, _))| borrowed(name) && own(name) && once(at, name))
+        if length != written || first != "id" || !plain_id || !borrowed(first) {
+            return false;
+        }
+        let again = self.again();
+        rest.iter().zip(1..).all(|((name, _), at)| borrowed(name) && own(name) && !again(at, name))
+    }
+
+    /// Whether the member at a place, which has that name, comes again further on: of repeated ones JavaScript keeps the last.
+    pub(super) fn again(&self) -> impl Fn(usize, &str) -> bool {
+        let last: Option<HashMap<&str, usize>> =
+            (self.0.len() > FEW).then(|| self.0.iter().enumerate().map(|(at, (name, _))| (name.as_ref(), at)).collect());
+        move |at, name| match &last {
+            Some(last) => last.get(name).is_some_and(|last| *last > at),
+            None => self.0.iter().skip(at + 1).any(|(other, _)| other == name),
+        }
     }
 
     /// The last member of that name, as JSON text (JavaScript keeps the last of a repeated name).

@@ -193,3 +193,44 @@ fn where_fields_merge_what_the_merge_makes_is_asked_about() {
     assert_eq!((result.code.as_deref(), result.path.as_deref()), (Some("unique"), Some("/record/house")));
     assert_eq!(farm.one(pen("a:5", 4, json!({"house": 2, "door": 1, "code": "q"}))).status, Outcome::Applied);
 }
+
+#[test]
+fn a_place_that_only_the_merge_names_is_asked_for() {
+    // Their line moved to another order; mine says nothing of the order and is numbered where the line is now.
+    let schema = r#"{"collections": {"lines": {"merge": "fields", "ordinal": {"field": "n", "parent": "orderId"}}}}"#;
+    let unnumbered = r#"{"collections": {"lines": {"merge": "fields"}}}"#;
+    let mut farm = Farm { server: MemoryServer::new(Schema::parse(unnumbered).unwrap()), now: NOW };
+    farm.one(line(1, "old", "o1"));
+    let base = farm.rev(("lines", "old"));
+    farm.one(based(
+        &farm,
+        WireMutation {
+            changed: Some(vec!["/orderId".into()]),
+            ..mutation("a:2", Op::Update, ("lines", "old"), 2, &json!({"orderId": "o2"}))
+        },
+    ));
+    farm.server.declare(Schema::parse(schema).unwrap());
+    farm.one(line(3, "new", "o2"));
+    assert_eq!(number(&farm, ("lines", "new")), json!(1));
+    let stale = mutation("b:1", Op::Update, ("lines", "old"), 9, &json!({"orderId": "o1", "kg": 5}));
+    farm.one(WireMutation { base_rev: Some(base), changed: Some(vec!["/kg".into()]), ..stale });
+    assert_eq!(farm.body(("lines", "old")), json!({"orderId": "o2", "kg": 5, "n": 2}));
+}
+
+#[test]
+fn what_follows_a_version_with_an_id_of_its_own_is_numbered_there() {
+    let schema = r#"{"collections": {"flocks": {}, "lines": {"references": {"orderId": "flocks"}, "ordinal": {"field": "n", "parent": "orderId"}}}}"#;
+    let mut farm = Farm { server: MemoryServer::new(Schema::parse(schema).unwrap()), now: NOW };
+    let flock = |id: &str, name: &str| mutation(id, Op::Create, ("flocks", "f1"), 1, &json!({"name": name}));
+    let for_mine = |n: u64, id: &str| WireMutation { depends_on: vec!["b:1".into()], id: format!("b:{n}"), ..line(n, id, "f1") };
+    farm.one(flock("a:1", "theirs"));
+    let conflict = farm.one(flock("b:1", "mine"));
+    assert_eq!(conflict.status, Outcome::Conflict);
+    farm.one(for_mine(2, "m1"));
+    let both = mutation("c:1", Op::Create, ("flocks", "f2"), 5, &json!({"name": "mine"}));
+    farm.one(WireMutation { resolves: farm.archive().first().map(|c| c.id.clone()), ..both });
+    farm.one(for_mine(3, "m2"));
+    let lines = ["m1", "m2"].map(|id| farm.body(("lines", id)));
+    assert_eq!(lines[1], json!({"orderId": "f2", "n": 2}), "{lines:?}");
+    assert_eq!(lines[0], json!({"orderId": "f2", "n": 1}));
+}

@@ -427,3 +427,43 @@ fn merged_results_say_so_and_the_archive_is_read_by_everybody() {
         farm.server.pull(&crate::core::protocol::PullRequest { protocol: PROTOCOL, ..Default::default() }, SCOPE, Stamp(farm.now)).unwrap();
     assert!(pulled.changes.iter().any(|c| c.collection == ARCHIVE));
 }
+
+#[test]
+fn a_row_without_a_date_that_goes_back_is_not_dropped_without_a_word() {
+    let mut farm = Farm::new();
+    let lamp = |on: bool| json!({"id": "lamp", "on": on});
+    for on in [true, false] {
+        farm.now += 1000;
+        assert!(farm.rows_push("flocks", &[lamp(on)]).is_empty());
+    }
+    // A late repetition of the first, or a third one? Nothing tells them apart.
+    let told = farm.rows_push("flocks", &[json!({"id": "else"}), lamp(true)]);
+    assert_eq!((farm.body(("flocks", "lamp")), told.len()), (json!({"on": false}), 1));
+    assert_eq!((told[0].id.as_str(), told[0].status, told[0].code.as_deref()), ("/changes/0/records/1", Superseded, Some("outdated")));
+    assert_eq!(record_of(&told[0]), farm.row(("flocks", "lamp")));
+    assert!(farm.rows_push("flocks", &[lamp(false)]).is_empty(), "it is what is there");
+    // Who says which version it was made on is understood.
+    let rev = farm.rev(("flocks", "lamp"));
+    let on = json!({"id": "lamp", "on": true, "_rev": rev});
+    assert!(farm.rows_push("flocks", std::slice::from_ref(&on)).is_empty());
+    assert_eq!(farm.body(("flocks", "lamp")), json!({"on": true}));
+    let state = farm.state();
+    assert!(farm.rows_push("flocks", &[on]).is_empty());
+    assert_eq!(farm.state(), state);
+}
+
+#[test]
+fn who_decides_for_what_was_there_once_and_saw_what_is_there_now_gets_it() {
+    let key = ("manual", "c");
+    let count = |id: &str, op, ms, n: u64| mutation(id, op, key, ms, &json!({"n": n}));
+    let mut farm = Farm::new();
+    farm.one(count("a:1", Op::Create, 1, 1));
+    let first = farm.rev(key);
+    assert_eq!(farm.one(WireMutation { base_rev: Some(first - 1), ..count("b:1", Op::Update, 2, 9) }).status, Outcome::Conflict);
+    let conflict = farm.archive()[0].id.clone();
+    farm.one(WireMutation { base_rev: Some(first), ..count("a:2", Op::Update, 3, 2) });
+    // The one whose mine it was takes the smaller one of both: what was theirs then.
+    let decision = WireMutation { resolves: Some(conflict), base_rev: Some(farm.rev(key)), ..count("b:2", Op::Update, 4, 1) };
+    assert_eq!((farm.one(decision).status, farm.body(key)), (Applied, json!({"n": 1})));
+    assert_eq!(farm.archive()[0].status, crate::core::conflict::Status::Resolved);
+}

@@ -238,3 +238,35 @@ fn a_page_planned_before_the_head_was_known_counts_unless_another_was_due() {
     assert!(counts(None, &head) && counts(None, &Head { rev: 8, ..head.clone() }) && !counts(None, &Head { rev: 10, ..head.clone() }));
     assert_eq!((seen(None), seen(Some("nonsense"))), (None, None));
 }
+
+#[test]
+fn a_rev_in_a_row_that_this_server_never_gave_starts_a_new_epoch_too() {
+    let body = |n: u64, rev: u64| json!({"id": "a", "n": n, "_rev": rev, "_updatedAt": at(2000 + n.cast_signed())});
+    for with_mutation in [false, true] {
+        let mut farm = Farm::new();
+        let rev = create(&mut farm, "a");
+        let epoch = farm.server.head(SCOPE).unwrap().epoch.clone();
+        if with_mutation {
+            let record = body(11, rev + 1);
+            let edit = WireMutation {
+                record: Some(raw(&record)),
+                updated_at: at(2011),
+                ..mutation("z:1", Op::Update, ("flocks", "a"), 2011, &json!({}))
+            };
+            let response = farm.answer(&request(vec![edit.clone()]));
+            assert!(response.results.is_empty());
+            farm.one(edit);
+        } else {
+            assert!(farm.rows_push("flocks", &[body(11, rev + 1)]).is_empty());
+        }
+        assert_ne!(farm.server.head(SCOPE).unwrap().epoch, epoch);
+        assert_eq!(
+            (farm.body(("flocks", "a")), farm.archive().len()),
+            (json!({"n": 11}), 1),
+            "its base is unknown, so what it replaces is archived"
+        );
+        // Whoever holds the lost version of that number has not seen this one.
+        farm.rows_push("flocks", &[body(12, rev + 1)]);
+        assert_eq!((farm.body(("flocks", "a")), farm.archive().len()), (json!({"n": 12}), 2));
+    }
+}

@@ -72,3 +72,41 @@ fn who_says_what_he_changed_changes_nothing_else_and_who_says_nothing_changes_al
         }
     }
 }
+
+#[test]
+fn an_import_that_differs_in_typed_fields_alone_is_superseded_and_kept_in_the_archive() {
+    for (theirs, imported) in
+        [(json!({"tags": ["b"], "eggs": 7}), json!({"tags": ["a"], "eggs": 7})), (json!({"eggs": 7}), json!({"eggs": 5}))]
+    {
+        let mut farm = Farm { server: MemoryServer::new(Schema::parse(NOTES).unwrap()), now: NOW };
+        let counted = |mut body: Value| {
+            body["_crdt"] = json!({});
+            body
+        };
+        farm.one(mutation("x:1", Op::Create, ("notes", "n"), 1, &counted(theirs.clone())));
+        let import = |n: u64, body: &Value| WireMutation {
+            imported: true,
+            ..mutation(&format!("y:{n}"), Op::Create, ("notes", "n"), 2, &counted(body.clone()))
+        };
+        assert_eq!(farm.one(import(1, &imported)).status, Outcome::Superseded);
+        let row = farm.row(("notes", "n")).unwrap();
+        assert!(theirs.as_object().unwrap().iter().all(|(name, value)| row.value().unwrap().get(name) == Some(value)), "{}", row.text());
+        assert_eq!(farm.archive().len(), 1);
+        assert_eq!((farm.one(import(2, &theirs)).status, farm.archive().len()), (Outcome::Applied, 1), "it is there already");
+    }
+}
+
+#[test]
+fn who_knows_nothing_of_counters_may_lower_what_nobody_else_counts() {
+    for collection in ["notes", "forms"] {
+        let key = (collection, "n");
+        let mut farm = Farm { server: MemoryServer::new(Schema::parse(NOTES).unwrap()), now: NOW };
+        farm.one(mutation("x:1", Op::Create, key, 1, &json!({"tags": ["a", "b"], "eggs": 10, "log": "one two"})));
+        let less = json!({"tags": ["a"], "eggs": 8, "log": "one"});
+        let edit = mutation("x:2", Op::Update, key, 2, &less);
+        assert_eq!(farm.one(WireMutation { base_rev: Some(farm.rev(key)), ..edit }).status, Outcome::Applied, "{collection}");
+        let row = farm.row(key).unwrap().value().unwrap();
+        assert!(less.as_object().unwrap().iter().all(|(name, value)| row.get(name) == Some(value)), "{collection}: {row:?}");
+        assert!(farm.archive().is_empty());
+    }
+}
