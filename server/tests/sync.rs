@@ -248,6 +248,22 @@ async fn delete_against_edit_waits_for_the_user_until_resolved() {
     assert_eq!(server.place.count("collection = 'flocks' AND NOT deleted").await, 1);
 }
 
+/// An edit of a record that nobody has waits for a decision; then the record comes, and gets the server's id.
+#[tokio::test]
+async fn a_conflict_follows_its_record_to_the_id_it_gets() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), r#"{"collections":{"orders":{"ids":"server"}}}"#).unwrap();
+    let server = Server::with(|o| o.schema = Some(file.path().to_owned())).await;
+    let mut edit = update("a", 1, "optimistic_1", &Value::Null, "early", AT);
+    edit["collection"] = "orders".into();
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![edit])).await), ["conflict"]);
+    let made = server.client.push(&request("b", vec![create("b", 1, "orders", "optimistic_1", json!({ "name": "late" }))])).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let id = made.body["results"][0]["recordId"].as_str().unwrap();
+    assert_eq!(server.place.count(&format!("EXISTS (SELECT 1 FROM unresolved WHERE record_id = '{id}')")).await, 2, "{}", made.body);
+    assert_eq!(server.place.number("SELECT COUNT(*) FROM unresolved").await, 1);
+}
+
 #[tokio::test]
 async fn many_devices_at_once_lose_nothing() {
     let server = Server::start().await;

@@ -145,6 +145,21 @@ pub(crate) async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its
     assert!(load(&store, "s", &everything()).await.unresolved.is_empty());
 }
 
+/// Its record got the server's id meanwhile.
+pub(crate) async fn a_conflict_whose_record_is_called_otherwise_goes_on_waiting(home: impl Home) {
+    let store = home.open().await;
+    let rev = fill(&store, "s").await.head.rev;
+    write(&store, "s", |e| {
+        e.rows = vec![row(ARCHIVE, "arc_1", rev + 1, 30, false)];
+        e.rows[0].unresolved_of = Some(Key::new("flocks", "b"));
+        e.head.rev = rev + 1;
+    })
+    .await;
+    let waits: Vec<_> =
+        load(&store, "s", &everything()).await.unresolved.into_iter().map(|(of, c)| (of.to_string(), c.id().to_string())).collect();
+    assert_eq!(waits, [("flocks/b".to_owned(), "arc_1".to_owned())]);
+}
+
 pub(crate) async fn of_the_archive_the_newest_stay_and_what_waits_for_ever(home: impl Home) {
     let store = home.open().await;
     let entry = |n: u64, rev: u64, at: i64, about: &str| {

@@ -78,6 +78,7 @@ on_every_database!(
     what_is_committed_is_loaded_again_in_its_scope_only,
     a_dropped_transaction_leaves_nothing,
     a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place,
+    a_conflict_whose_record_is_called_otherwise_goes_on_waiting,
     of_the_archive_the_newest_stay_and_what_waits_for_ever,
     pages_come_in_rev_order_with_one_row_more,
     a_page_planned_for_another_head_is_planned_again,
