@@ -88,6 +88,30 @@ async fn a_repeated_push_gets_the_original_results_and_has_no_second_effect() {
     assert_eq!(server.place.stored().await, stored);
 }
 
+/// Singletons merge by field, declared or not: without an end, five pushes that are allowed would be a row longer than a page.
+#[tokio::test]
+async fn pushes_that_merge_make_no_record_longer_than_any_may_be() {
+    let server = Server::start().await;
+    let field = |n: u64, letters: usize| {
+        let name = format!("f{n}");
+        let mut mutation = create("a", n, "settings", "$singleton", json!({ &name: "x".repeat(letters) }));
+        (mutation["op"], mutation["changed"]) = (json!(if n == 1 { "create" } else { "update" }), json!([format!("/{name}")]));
+        mutation
+    };
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![field(1, 1_000_000)])).await), ["applied"]);
+    let before = rows(&server.client.pull("").await);
+    for n in 2..=5 {
+        let answer =
+            server.client.sync(&request("a", vec![field(n, 1_000_000), create("a", 100 + n, "flocks", &n.to_string(), json!({}))])).await;
+        assert_eq!(outcomes(&answer), ["rejected", "applied"], "{n}");
+        assert_eq!((&answer["results"][0]["code"], &answer["results"][0]["path"]), (&json!("too-large"), &json!("/record")));
+    }
+    let settings: Vec<Value> = rows(&server.client.pull("").await).into_iter().filter(|r| r["id"] == "$singleton").collect();
+    assert_eq!(settings, before);
+    assert_eq!(server.place.count("collection = '_conflictArchive'").await, 0);
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![field(6, 10)])).await), ["merged"]);
+}
+
 #[tokio::test]
 async fn one_mutation_id_twice_in_one_request_takes_effect_once() {
     let server = Server::start().await;

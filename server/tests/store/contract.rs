@@ -3,7 +3,9 @@
 use crate::Home;
 use crate::claims::place;
 pub(crate) use crate::claims::what_one_record_has_no_other_gets;
-use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since, seen};
+use homing::core::authority::{
+    Answer, Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since, respond, seen,
+};
 use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
 use homing::core::protocol::Cursor;
@@ -245,26 +247,44 @@ pub(crate) async fn a_page_planned_for_another_head_is_planned_again(home: impl 
     }
 }
 
+/// Rows with so many letters: `r1`, `r2`, …
+fn long(e: &mut Effects, letters: &[usize]) {
+    for (n, letters) in (1..).zip(letters) {
+        e.head.rev += 1;
+        let mut write = row("big", &format!("r{n}"), e.head.rev, NOW.0, false);
+        let text = write.row.record.text().replacen('{', &format!(r#"{{"long":"{}","#, "x".repeat(*letters)), 1);
+        write.row.record = Record::parse(&text).unwrap();
+        e.rows.push(write);
+    }
+}
+
 pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home) {
     let store = home.open().await;
-    write(&store, "s", |e| {
-        for n in 1..=12 {
-            let rev = e.head.rev + n;
-            let text = format!(
-                r#"{{"id":"r{n}","n":"{}","_updatedAt":"2025-06-01T10:00:00.000Z","_deletedAt":null,"_rev":{rev}}}"#,
-                "x".repeat(1_000_000)
-            );
-            let row = StoredRow { record: Record::parse(&text).unwrap(), by: None, received_at: NOW };
-            e.rows.push(RowWrite { key: Key::new("big", format!("r{n}")), row, unresolved_of: None });
-        }
-        e.head.rev += 12;
-    })
-    .await;
+    write(&store, "s", |e| long(e, &[1_000_000; 12])).await;
     let page = store.read("s", None, |h| page(None, h, Some(5000), NOW)).await.unwrap().unwrap();
     assert_eq!(page.rows.len(), 5);
-    let answer = homing::core::authority::respond(&page.plan, page.rows, &page.head, homing::core::authority::Answer::default());
+    let answer = respond(&page.plan, page.rows, &page.head, Answer::default());
     assert!(answer.has_more);
     assert_eq!(answer.changes[0].records.len(), 4);
+}
+
+/// Rows longer than a page, as older servers stored them: each is a page, and nothing behind it is passed over.
+pub(crate) async fn behind_a_row_longer_than_a_page_others_follow(home: impl Home) {
+    const HUGE: usize = 5_000_000;
+    let store = home.open().await;
+    write(&store, "s", |e| long(e, &[HUGE, 10, 10, HUGE, HUGE, 10])).await;
+    let (mut cursor, mut pages) = (None::<String>, Vec::new());
+    loop {
+        let at = cursor.as_deref();
+        let found = store.read("s", seen(at).as_ref(), |head| page(at, head, None, NOW)).await.unwrap().unwrap();
+        let answer = respond(&found.plan, found.rows, &found.head, Answer::default());
+        pages.push(answer.changes.iter().map(|c| c.records.len()).sum::<usize>());
+        cursor = Some(answer.cursor);
+        if !answer.has_more {
+            break;
+        }
+    }
+    assert_eq!(pages, [1, 2, 1, 1, 1]);
 }
 
 /// Another server writes in one scope and takes its time: this one's writers of that scope wait, and leave the database to

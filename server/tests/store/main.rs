@@ -83,6 +83,7 @@ on_every_database!(
     pages_come_in_rev_order_with_one_row_more,
     a_page_planned_for_another_head_is_planned_again,
     a_page_never_holds_much_more_than_its_bytes,
+    behind_a_row_longer_than_a_page_others_follow,
     a_scope_that_waits_keeps_nobody_else_waiting,
     waiting_has_an_end,
     who_waited_sees_what_was_written_meanwhile,

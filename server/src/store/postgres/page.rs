@@ -2,7 +2,7 @@
 
 use crate::store::{StoreError, record};
 use futures_util::TryStreamExt as _;
-use homing::core::authority::{Head, MAX_PAGE_BYTES, PagePlan};
+use homing::core::authority::{Head, PagePlan, is_full};
 use homing::core::record::{Key, Record};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -55,8 +55,7 @@ pub(super) async fn at_once(db: &mut PgConnection, scope: &str, plan: &PagePlan)
         let record = record(row.try_get("body")?)?;
         bytes += record.text().len();
         found.push((Key::new(row.try_get::<&str, _>("name")?, record.id().clone()), record));
-        // The row past the limit is kept: it tells `respond` that there is more.
-        if bytes > MAX_PAGE_BYTES {
+        if is_full(found.len(), bytes) {
             break;
         }
     }
