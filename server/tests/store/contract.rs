@@ -251,11 +251,14 @@ pub(crate) async fn a_page_planned_for_another_head_is_planned_again(home: impl 
 fn long(e: &mut Effects, letters: &[usize]) {
     for (n, letters) in (1..).zip(letters) {
         e.head.rev += 1;
-        let mut write = row("big", &format!("r{n}"), e.head.rev, NOW.0, false);
-        let text = write.row.record.text().replacen('{', &format!(r#"{{"long":"{}","#, "x".repeat(*letters)), 1);
-        write.row.record = Record::parse(&text).unwrap();
-        e.rows.push(write);
+        e.rows.push(with_text(row("big", &format!("r{n}"), e.head.rev, NOW.0, false), &"x".repeat(*letters)));
     }
+}
+
+pub(crate) fn with_text(mut write: RowWrite, text: &str) -> RowWrite {
+    let long = write.row.record.text().replacen('{', &format!(r#"{{"long":"{text}","#), 1);
+    write.row.record = Record::parse(&long).unwrap();
+    write
 }
 
 pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home) {
