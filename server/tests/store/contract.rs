@@ -11,7 +11,9 @@ use homing::core::mutation::MutationId;
 use homing::core::protocol::Cursor;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
+use homing_server::store::declared::{Declaration, Rule};
 use homing_server::store::{Look as _, PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
+use std::collections::BTreeSet;
 
 pub(crate) const NOW: Stamp = Stamp(1_750_000_000_000);
 
@@ -247,6 +249,32 @@ pub(crate) async fn a_page_planned_for_another_head_is_planned_again(home: impl 
     }
 }
 
+/// Servers that start together with rules that are new are of one version: each may do all of it, whoever is done first.
+pub(crate) async fn who_declares_the_same_ends_nobody(home: impl Home) {
+    let (one, two, other) = (home.open().await, home.open().await, home.open().await);
+    let rule = |fields: &str| BTreeSet::from([("hens".to_owned(), fields.to_owned())]);
+    let (ring, name) = (rule("ring"), rule("name"));
+    let new = |rules: &BTreeSet<Rule>, gone: &BTreeSet<Rule>| Declaration { new: rules.clone(), gone: gone.clone() };
+    for (rules, before) in [(&ring, &BTreeSet::new()), (&name, &ring)] {
+        assert_eq!(one.declare(rules).await.unwrap(), new(rules, before));
+        assert_eq!(two.declare(rules).await.unwrap(), new(rules, before), "it cannot know how far the other one gets");
+        drop(begin(&one, "s").await.unwrap());
+        one.settle(rules).await.unwrap();
+        drop(begin(&two, "s").await.unwrap());
+        two.settle(rules).await.unwrap();
+        assert_eq!(two.declare(rules).await.unwrap(), Declaration::default());
+        drop(begin(&one, "s").await.unwrap());
+    }
+    // Other rules end both, also while they are about to index, and also where they are those of before.
+    one.declare(&ring).await.unwrap();
+    other.declare(&name).await.unwrap();
+    assert!(matches!(one.settle(&ring).await, Err(StoreError::Busy(_))));
+    for ended in [&one, &two] {
+        assert!(matches!(begin(ended, "s").await, Err(StoreError::Busy(_))));
+    }
+    other.settle(&name).await.unwrap();
+}
+
 /// Rows with so many letters: `r1`, `r2`, …
 fn long(e: &mut Effects, letters: &[usize]) {
     for (n, letters) in (1..).zip(letters) {
@@ -450,7 +478,7 @@ pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home
     let all = ["phone:1", "phone:7", "phone:8"].map(|id| id.parse::<MutationId>().unwrap());
     let receipts = all.into_iter().chain([MutationId::new("record:x", 1)]).collect();
     let kept = load(&store, "s", &Needs { receipts, ..Needs::default() }).await.receipts;
-    let kept: std::collections::BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
+    let kept: BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
     assert_eq!(kept, ["phone:8".to_owned(), "record:x:1".to_owned()].into());
 
     let cursor = |rev: u64| Cursor { rev, snapshot: None, epoch: page.head.epoch.clone() }.to_string();

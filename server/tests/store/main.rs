@@ -91,4 +91,5 @@ on_every_database!(
     revs_become_visible_in_their_order,
     a_purge_takes_what_is_past_the_horizon_and_nothing_else,
     what_one_record_has_no_other_gets,
+    who_declares_the_same_ends_nobody,
 );

@@ -113,7 +113,7 @@ impl Store for Sqlite {
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.readers).await?)
     }
 
-    crate::store::declared::declarations!(writer, "BEGIN IMMEDIATE", "SELECT version, kept, indexed FROM declared");
+    crate::store::declared::declarations!(writer, "BEGIN IMMEDIATE", "SELECT version, kept, indexed, rules FROM declared");
 
     async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
         Ok(None)
