@@ -69,6 +69,26 @@ async fn a_clock_that_is_ahead_purges_nothing_early() {
     assert_eq!(place.count("deleted").await, 1);
 }
 
+#[tokio::test]
+async fn a_scope_that_is_busy_keeps_no_other_from_being_purged() {
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    for scope in ["a", "b", "c"] {
+        crate::contract::write(&store, scope, |e| {
+            e.head.rev += 1;
+            e.rows = vec![crate::contract::row("flocks", "dead", e.head.rev, NOW.0, true)];
+        })
+        .await;
+    }
+    let held = place.hold("a").await;
+    let now = homing_server::answer::now();
+    let why = homing_server::purge::run(&store, now, || false).await.unwrap_err();
+    assert!(why.passes(), "{why}");
+    assert_eq!((place.count("scope = 'a'").await, place.count("TRUE").await), (1, 1));
+    held.release().await;
+    assert_eq!(homing_server::purge::run(&store, now, || false).await.unwrap().tombstones, 1);
+}
+
 /// Nobody else is connected any more: what they counted is counted.
 async fn alone(place: &Place) {
     let others = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
