@@ -137,7 +137,8 @@ impl Gate {
         let claims = self.claims(token.trim())?;
         let scope = match claims.get(&self.claim) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
+            // Beyond these integers many numbers are one text: one caller would have the data of another.
+            Some(Value::Number(number)) if number.is_u64() || number.is_i64() => number.to_string(),
             _ => return Err(Refusal("no-scope")),
         };
         if scope.is_empty() || scope.len() > MAX_SCOPE || scope.chars().any(char::is_control) {
@@ -273,6 +274,7 @@ mod tests {
     fn the_scope_is_read_from_the_declared_claim() {
         assert_eq!(scope("sub", &token(r#"{"sub":"farm-1","exp":4000000000}"#)), Ok("farm-1".into()));
         assert_eq!(scope("org", &token(r#"{"sub":"a","org":17,"exp":4000000000,"aud":"x","iss":"y"}"#)), Ok("17".into()));
+        assert_eq!(scope("org", &token(r#"{"org":18446744073709551615,"exp":4000000000}"#)), Ok("18446744073709551615".into()));
         let minted = mint("s", "org", "o", Some("phone"), NOW, Duration::from_secs(9)).unwrap();
         let caller = Caller { scope: "o".into(), client: Some("phone".into()) };
         assert_eq!(gate("org").check(Some(&format!("bearer {minted}"))), Ok(caller));
@@ -300,6 +302,10 @@ mod tests {
             ("Basic YTpi".into(), "not-bearer"),
         ] {
             assert_eq!(scope("sub", &header), Err(Refusal(why)), "{header}");
+        }
+        for number in ["18446744073709551616", "-9223372036854775809", "1.5", "1e3"] {
+            let header = token(&format!(r#"{{"org":{number},"exp":4000000000}}"#));
+            assert_eq!(scope("org", &header), Err(Refusal("no-scope")), "{number}");
         }
         assert_eq!(gate("sub").check(None), Err(Refusal("missing")));
     }

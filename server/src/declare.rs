@@ -16,7 +16,7 @@ use homing::core::stamp::Stamp;
 /// Rows that one transaction indexes at most: the scope waits meanwhile.
 const STEP: usize = 1_000;
 
-/// Goes through all scopes where the rules are others than before. Several servers may do so at the same time.
+/// Goes through all scopes where the rules are others than before. Several servers of the same rules may do so at the same time.
 ///
 /// # Errors
 /// When the database fails, or another server declares otherwise meanwhile. The next start goes through all again.

@@ -10,33 +10,51 @@ use homing::core::authority::{Needs, horizon};
 use homing::core::stamp::Stamp;
 
 /// Goes through all scopes once. Several servers may do so at the same time: a clock of theirs that is ahead of the database's
-/// makes nothing older. Between two steps it asks whether it is to stop, and is done then.
+/// makes nothing older. Between two steps it asks whether it is to stop, and is done then. A scope that is busy is passed over, so that it
+/// keeps no other from being purged.
 ///
 /// # Errors
-/// When the database fails; what was purged until then stays so.
+/// When the database fails, or a scope was passed over; what was purged stays so.
 pub async fn run(store: &impl Store, now: Stamp, stopping: impl Fn() -> bool) -> Result<Purged, StoreError> {
     let before = horizon(store.clock().await?.map_or(now, |theirs| theirs.min(now)));
-    let mut sum = Purged::default();
+    let (mut sum, mut passed_over) = (Purged::default(), None);
     let mut after = String::new();
     loop {
         let scopes = store.scopes(&after).await?;
-        let Some(last) = scopes.last() else { return Ok(sum) };
+        let Some(last) = scopes.last() else { return passed_over.map_or(Ok(sum), Err) };
         after.clone_from(last);
         for scope in &scopes {
-            loop {
-                let (mut tx, _) = store.begin(scope, now, &Needs::default()).await?;
-                let gone = tx.purge(before).await?;
-                tx.commit().await?;
-                sum.tombstones += gone.tombstones;
-                sum.receipts += gone.receipts;
-                // Requests of the scope get their turn in between.
-                if stopping() {
-                    return Ok(sum);
+            match purge(store, scope, (now, before), &stopping, &mut sum).await {
+                // Where nothing is answered at all, the next scope would only wait as long.
+                Err(why) if why.passes() && store.ping().await.is_ok() => {
+                    tracing::warn!(scope, error = %why, "a scope was not purged; it is the next time");
+                    passed_over = Some(why);
                 }
-                if gone == Purged::default() {
-                    break;
-                }
+                done => done?,
             }
+            if stopping() {
+                return Ok(sum);
+            }
+        }
+    }
+}
+
+async fn purge(
+    store: &impl Store,
+    scope: &str,
+    (now, before): (Stamp, Stamp),
+    stopping: &impl Fn() -> bool,
+    sum: &mut Purged,
+) -> Result<(), StoreError> {
+    loop {
+        let (mut tx, _) = store.begin(scope, now, &Needs::default()).await?;
+        let gone = tx.purge(before).await?;
+        tx.commit().await?;
+        sum.tombstones += gone.tombstones;
+        sum.receipts += gone.receipts;
+        // Requests of the scope get their turn in between.
+        if gone == Purged::default() || stopping() {
+            return Ok(());
         }
     }
 }

@@ -279,6 +279,28 @@ async fn declared_later(place: Place) {
     rules.stop().await;
 }
 
+/// New rules are rolled out to all servers at once; rows are indexed by whoever starts, and all of them start.
+#[tokio::test]
+async fn servers_that_start_together_with_new_rules_all_start() {
+    let place = Place::postgres().await;
+    let hen = |seq: u64| create("phone", seq, "hens", &format!("h{seq}"), json!({ "ring": seq }));
+    let (none, before) = under(&place, "{}").await;
+    for n in 0..10 {
+        let farm = Client::new(&before.base, &format!("farm-{n}"));
+        farm.sync(&request("phone", (1..=20).map(hen).collect())).await;
+    }
+    none.stop().await;
+    let ((one, first), (two, second)) = tokio::join!(under(&place, SCHEMA), under(&place, SCHEMA));
+    for (seq, client) in (100..).zip([&first, &second, &first]) {
+        let taken = create("phone", seq, "hens", &format!("h{seq}"), json!({ "ring": 7 }));
+        let answer = client.sync(&request("phone", vec![taken, hen(seq + 100)])).await;
+        assert_eq!((&answer["results"][0]["code"], &answer["results"][1]["status"]), (&json!("unique"), &json!("applied")), "{answer}");
+    }
+    assert_eq!(place.number("SELECT COUNT(*) FROM claims").await, 203);
+    one.stop().await;
+    two.stop().await;
+}
+
 #[tokio::test]
 async fn a_rule_declared_later_holds_for_older_rows_on_sqlite() {
     declared_later(Place::sqlite()).await;

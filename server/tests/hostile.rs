@@ -163,6 +163,25 @@ async fn requests_drawn_from_the_description_are_answered_as_it_says() {
     attack.end().await;
 }
 
+/// A pull has no body. One that has is answered as described, too.
+#[tokio::test]
+async fn a_pull_with_a_body_is_answered_as_the_description_says() {
+    let attack = Attack::begin().await;
+    let client = &attack.server.client;
+    let pull = || client.http.get(client.url()).bearer_auth(&client.token);
+    for (request, status, what) in [
+        (pull().body("{}"), 200, "a body"),
+        (pull().body(vec![0; 5 * 1024 * 1024]), 413, "a long one"),
+        (pull().header("content-encoding", "br"), 415, "an encoding"),
+        (pull().header("content-encoding", "gzip"), 200, "gzip"),
+    ] {
+        let answer = reply(request).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.body);
+        attack.judge("get", &answer, what);
+    }
+    attack.server.running.stop().await;
+}
+
 /// Golden requests as text, and bodies that the fuzzer found (`server/fuzz`), to tear holes into.
 fn corpus() -> Vec<String> {
     let seeds = std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds")).unwrap();

@@ -88,6 +88,30 @@ async fn a_repeated_push_gets_the_original_results_and_has_no_second_effect() {
     assert_eq!(server.place.stored().await, stored);
 }
 
+/// Singletons merge by field, declared or not: without an end, five pushes that are allowed would be a row longer than a page.
+#[tokio::test]
+async fn pushes_that_merge_make_no_record_longer_than_any_may_be() {
+    let server = Server::start().await;
+    let field = |n: u64, letters: usize| {
+        let name = format!("f{n}");
+        let mut mutation = create("a", n, "settings", "$singleton", json!({ &name: "x".repeat(letters) }));
+        (mutation["op"], mutation["changed"]) = (json!(if n == 1 { "create" } else { "update" }), json!([format!("/{name}")]));
+        mutation
+    };
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![field(1, 1_000_000)])).await), ["applied"]);
+    let before = rows(&server.client.pull("").await);
+    for n in 2..=5 {
+        let answer =
+            server.client.sync(&request("a", vec![field(n, 1_000_000), create("a", 100 + n, "flocks", &n.to_string(), json!({}))])).await;
+        assert_eq!(outcomes(&answer), ["rejected", "applied"], "{n}");
+        assert_eq!((&answer["results"][0]["code"], &answer["results"][0]["path"]), (&json!("too-large"), &json!("/record")));
+    }
+    let settings: Vec<Value> = rows(&server.client.pull("").await).into_iter().filter(|r| r["id"] == "$singleton").collect();
+    assert_eq!(settings, before);
+    assert_eq!(server.place.count("collection = '_conflictArchive'").await, 0);
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![field(6, 10)])).await), ["merged"]);
+}
+
 #[tokio::test]
 async fn one_mutation_id_twice_in_one_request_takes_effect_once() {
     let server = Server::start().await;
@@ -246,6 +270,22 @@ async fn delete_against_edit_waits_for_the_user_until_resolved() {
     assert_eq!(outcomes(&server.client.sync(&request("b", vec![keep])).await), ["applied"]);
     assert_eq!(server.place.count("(SELECT COUNT(*) FROM unresolved) = 0").await, 2);
     assert_eq!(server.place.count("collection = 'flocks' AND NOT deleted").await, 1);
+}
+
+/// An edit of a record that nobody has waits for a decision; then the record comes, and gets the server's id.
+#[tokio::test]
+async fn a_conflict_follows_its_record_to_the_id_it_gets() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), r#"{"collections":{"orders":{"ids":"server"}}}"#).unwrap();
+    let server = Server::with(|o| o.schema = Some(file.path().to_owned())).await;
+    let mut edit = update("a", 1, "optimistic_1", &Value::Null, "early", AT);
+    edit["collection"] = "orders".into();
+    assert_eq!(outcomes(&server.client.sync(&request("a", vec![edit])).await), ["conflict"]);
+    let made = server.client.push(&request("b", vec![create("b", 1, "orders", "optimistic_1", json!({ "name": "late" }))])).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let id = made.body["results"][0]["recordId"].as_str().unwrap();
+    assert_eq!(server.place.count(&format!("EXISTS (SELECT 1 FROM unresolved WHERE record_id = '{id}')")).await, 2, "{}", made.body);
+    assert_eq!(server.place.number("SELECT COUNT(*) FROM unresolved").await, 1);
 }
 
 #[tokio::test]

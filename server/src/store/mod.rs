@@ -99,7 +99,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn scopes(&self, after: &str) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
 
     /// From now on claims are kept under these rules, and servers that go by others write no more. What is left to do before a
-    /// request is judged; [`settle`](Store::settle) says that it is done.
+    /// request is judged; [`settle`](Store::settle) says that it is done. Servers of the same rules may all do it.
     fn declare(&self, rules: &BTreeSet<Rule>) -> impl Future<Output = Result<Declaration, StoreError>> + Send;
 
     /// Claims under these rules are complete, and there are no others.

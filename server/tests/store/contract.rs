@@ -3,13 +3,17 @@
 use crate::Home;
 use crate::claims::place;
 pub(crate) use crate::claims::what_one_record_has_no_other_gets;
-use homing::core::authority::{Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since, seen};
+use homing::core::authority::{
+    Answer, Effects, Head, Needs, PagePlan, Receipt, Reset, RowWrite, Snapshot, StoredRow, page, page_since, respond, seen,
+};
 use homing::core::conflict::ARCHIVE_KEPT;
 use homing::core::mutation::MutationId;
 use homing::core::protocol::Cursor;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
+use homing_server::store::declared::{Declaration, Rule};
 use homing_server::store::{Look as _, PURGED_AT_ONCE, Purged, Store, StoreError, Transaction};
+use std::collections::BTreeSet;
 
 pub(crate) const NOW: Stamp = Stamp(1_750_000_000_000);
 
@@ -145,6 +149,21 @@ pub(crate) async fn a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its
     assert!(load(&store, "s", &everything()).await.unresolved.is_empty());
 }
 
+/// Its record got the server's id meanwhile.
+pub(crate) async fn a_conflict_whose_record_is_called_otherwise_goes_on_waiting(home: impl Home) {
+    let store = home.open().await;
+    let rev = fill(&store, "s").await.head.rev;
+    write(&store, "s", |e| {
+        e.rows = vec![row(ARCHIVE, "arc_1", rev + 1, 30, false)];
+        e.rows[0].unresolved_of = Some(Key::new("flocks", "b"));
+        e.head.rev = rev + 1;
+    })
+    .await;
+    let waits: Vec<_> =
+        load(&store, "s", &everything()).await.unresolved.into_iter().map(|(of, c)| (of.to_string(), c.id().to_string())).collect();
+    assert_eq!(waits, [("flocks/b".to_owned(), "arc_1".to_owned())]);
+}
+
 pub(crate) async fn of_the_archive_the_newest_stay_and_what_waits_for_ever(home: impl Home) {
     let store = home.open().await;
     let entry = |n: u64, rev: u64, at: i64, about: &str| {
@@ -230,26 +249,73 @@ pub(crate) async fn a_page_planned_for_another_head_is_planned_again(home: impl 
     }
 }
 
+/// Servers that start together with rules that are new are of one version: each may do all of it, whoever is done first.
+pub(crate) async fn who_declares_the_same_ends_nobody(home: impl Home) {
+    let (one, two, other) = (home.open().await, home.open().await, home.open().await);
+    let rule = |fields: &str| BTreeSet::from([("hens".to_owned(), fields.to_owned())]);
+    let (ring, name) = (rule("ring"), rule("name"));
+    let new = |rules: &BTreeSet<Rule>, gone: &BTreeSet<Rule>| Declaration { new: rules.clone(), gone: gone.clone() };
+    for (rules, before) in [(&ring, &BTreeSet::new()), (&name, &ring)] {
+        assert_eq!(one.declare(rules).await.unwrap(), new(rules, before));
+        assert_eq!(two.declare(rules).await.unwrap(), new(rules, before), "it cannot know how far the other one gets");
+        drop(begin(&one, "s").await.unwrap());
+        one.settle(rules).await.unwrap();
+        drop(begin(&two, "s").await.unwrap());
+        two.settle(rules).await.unwrap();
+        assert_eq!(two.declare(rules).await.unwrap(), Declaration::default());
+        drop(begin(&one, "s").await.unwrap());
+    }
+    // Other rules end both, also while they are about to index, and also where they are those of before.
+    one.declare(&ring).await.unwrap();
+    other.declare(&name).await.unwrap();
+    assert!(matches!(one.settle(&ring).await, Err(StoreError::Busy(_))));
+    for ended in [&one, &two] {
+        assert!(matches!(begin(ended, "s").await, Err(StoreError::Busy(_))));
+    }
+    other.settle(&name).await.unwrap();
+}
+
+/// Rows with so many letters: `r1`, `r2`, …
+fn long(e: &mut Effects, letters: &[usize]) {
+    for (n, letters) in (1..).zip(letters) {
+        e.head.rev += 1;
+        e.rows.push(with_text(row("big", &format!("r{n}"), e.head.rev, NOW.0, false), &"x".repeat(*letters)));
+    }
+}
+
+pub(crate) fn with_text(mut write: RowWrite, text: &str) -> RowWrite {
+    let long = write.row.record.text().replacen('{', &format!(r#"{{"long":"{text}","#), 1);
+    write.row.record = Record::parse(&long).unwrap();
+    write
+}
+
 pub(crate) async fn a_page_never_holds_much_more_than_its_bytes(home: impl Home) {
     let store = home.open().await;
-    write(&store, "s", |e| {
-        for n in 1..=12 {
-            let rev = e.head.rev + n;
-            let text = format!(
-                r#"{{"id":"r{n}","n":"{}","_updatedAt":"2025-06-01T10:00:00.000Z","_deletedAt":null,"_rev":{rev}}}"#,
-                "x".repeat(1_000_000)
-            );
-            let row = StoredRow { record: Record::parse(&text).unwrap(), by: None, received_at: NOW };
-            e.rows.push(RowWrite { key: Key::new("big", format!("r{n}")), row, unresolved_of: None });
-        }
-        e.head.rev += 12;
-    })
-    .await;
+    write(&store, "s", |e| long(e, &[1_000_000; 12])).await;
     let page = store.read("s", None, |h| page(None, h, Some(5000), NOW)).await.unwrap().unwrap();
     assert_eq!(page.rows.len(), 5);
-    let answer = homing::core::authority::respond(&page.plan, page.rows, &page.head, homing::core::authority::Answer::default());
+    let answer = respond(&page.plan, page.rows, &page.head, Answer::default());
     assert!(answer.has_more);
     assert_eq!(answer.changes[0].records.len(), 4);
+}
+
+/// Rows longer than a page, as older servers stored them: each is a page, and nothing behind it is passed over.
+pub(crate) async fn behind_a_row_longer_than_a_page_others_follow(home: impl Home) {
+    const HUGE: usize = 5_000_000;
+    let store = home.open().await;
+    write(&store, "s", |e| long(e, &[HUGE, 10, 10, HUGE, HUGE, 10])).await;
+    let (mut cursor, mut pages) = (None::<String>, Vec::new());
+    loop {
+        let at = cursor.as_deref();
+        let found = store.read("s", seen(at).as_ref(), |head| page(at, head, None, NOW)).await.unwrap().unwrap();
+        let answer = respond(&found.plan, found.rows, &found.head, Answer::default());
+        pages.push(answer.changes.iter().map(|c| c.records.len()).sum::<usize>());
+        cursor = Some(answer.cursor);
+        if !answer.has_more {
+            break;
+        }
+    }
+    assert_eq!(pages, [1, 2, 1, 1, 1]);
 }
 
 /// Another server writes in one scope and takes its time: this one's writers of that scope wait, and leave the database to
@@ -412,7 +478,7 @@ pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home
     let all = ["phone:1", "phone:7", "phone:8"].map(|id| id.parse::<MutationId>().unwrap());
     let receipts = all.into_iter().chain([MutationId::new("record:x", 1)]).collect();
     let kept = load(&store, "s", &Needs { receipts, ..Needs::default() }).await.receipts;
-    let kept: std::collections::BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
+    let kept: BTreeSet<_> = kept.keys().map(ToString::to_string).collect();
     assert_eq!(kept, ["phone:8".to_owned(), "record:x:1".to_owned()].into());
 
     let cursor = |rev: u64| Cursor { rev, snapshot: None, epoch: page.head.epoch.clone() }.to_string();

@@ -78,10 +78,12 @@ on_every_database!(
     what_is_committed_is_loaded_again_in_its_scope_only,
     a_dropped_transaction_leaves_nothing,
     a_decided_conflict_waits_no_longer_and_a_newer_one_takes_its_place,
+    a_conflict_whose_record_is_called_otherwise_goes_on_waiting,
     of_the_archive_the_newest_stay_and_what_waits_for_ever,
     pages_come_in_rev_order_with_one_row_more,
     a_page_planned_for_another_head_is_planned_again,
     a_page_never_holds_much_more_than_its_bytes,
+    behind_a_row_longer_than_a_page_others_follow,
     a_scope_that_waits_keeps_nobody_else_waiting,
     waiting_has_an_end,
     who_waited_sees_what_was_written_meanwhile,
@@ -89,4 +91,5 @@ on_every_database!(
     revs_become_visible_in_their_order,
     a_purge_takes_what_is_past_the_horizon_and_nothing_else,
     what_one_record_has_no_other_gets,
+    who_declares_the_same_ends_nobody,
 );

@@ -69,6 +69,26 @@ async fn a_clock_that_is_ahead_purges_nothing_early() {
     assert_eq!(place.count("deleted").await, 1);
 }
 
+#[tokio::test]
+async fn a_scope_that_is_busy_keeps_no_other_from_being_purged() {
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    for scope in ["a", "b", "c"] {
+        crate::contract::write(&store, scope, |e| {
+            e.head.rev += 1;
+            e.rows = vec![crate::contract::row("flocks", "dead", e.head.rev, NOW.0, true)];
+        })
+        .await;
+    }
+    let held = place.hold("a").await;
+    let now = homing_server::answer::now();
+    let why = homing_server::purge::run(&store, now, || false).await.unwrap_err();
+    assert!(why.passes(), "{why}");
+    assert_eq!((place.count("scope = 'a'").await, place.count("TRUE").await), (1, 1));
+    held.release().await;
+    assert_eq!(homing_server::purge::run(&store, now, || false).await.unwrap().tombstones, 1);
+}
+
 /// Nobody else is connected any more: what they counted is counted.
 async fn alone(place: &Place) {
     let others = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
@@ -161,6 +181,40 @@ async fn a_plan_made_when_there_was_little_reads_no_more_than_its_page() {
     let read = "SELECT CAST(seq_tup_read + COALESCE(idx_tup_fetch, 0) AS BIGINT) FROM pg_stat_user_tables WHERE relname = 'rows'";
     let rows = place.number(read).await;
     assert!((80..200).contains(&rows), "{rows} rows were read for forty pages of one");
+}
+
+/// Long bodies are kept apart from their rows, in pieces: those of what a page does not hold are not fetched.
+#[tokio::test]
+async fn a_page_fetches_no_more_bodies_than_it_holds() {
+    const THERE: u64 = 80;
+    let place = Place::postgres().await;
+    let store = Postgres::open(&place.name(), 1).await.unwrap();
+    let mut rng = fastrand::Rng::with_seed(1);
+    crate::contract::write(&store, "s", |e| {
+        let rev = e.head.rev;
+        let mut text = || (0..300_000).map(|_| rng.alphanumeric()).collect::<String>();
+        e.rows = (1..=THERE)
+            .map(|n| crate::contract::with_text(crate::contract::row("flocks", &format!("f{n}"), rev + n, 10, false), &text()))
+            .collect();
+        e.head.rev = rev + THERE;
+    })
+    .await;
+    store.close().await;
+    alone(&place).await;
+    let pieces = async |count: &str| {
+        let of = "FROM pg_stat_all_tables t JOIN pg_class c ON c.reltoastrelid = t.relid WHERE c.relname = 'rows'";
+        place.number(&format!("SELECT CAST(COALESCE({count}, 0) AS BIGINT) {of}")).await
+    };
+    let (there, before) = (pieces("n_tup_ins").await, pieces("idx_tup_fetch").await);
+    for since in [None, Some(Stamp(0))] {
+        let store = Postgres::open(&place.name(), 1).await.unwrap();
+        let plan = PagePlan { after_rev: 0, limit: 1_000, live_only_through: None, received_since: since, reset: None, new_head: None };
+        assert_eq!(store.read("s", None, |_| plan.clone()).await.unwrap().unwrap().rows.len(), 14);
+        store.close().await;
+    }
+    alone(&place).await;
+    let fetched = pieces("idx_tup_fetch").await - before;
+    assert!(fetched > 0 && fetched < there / 2, "{fetched} of {there} pieces were fetched for two pages of a sixth each");
 }
 
 #[tokio::test]

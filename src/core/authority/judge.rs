@@ -14,7 +14,7 @@ use crate::core::merge::{clamp_fields, rest, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
-use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
+use crate::core::record::{Key, MAX_BYTES, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::translate;
 use crate::core::schema::{Collection, Ids, Policy, Schema, Types, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
@@ -230,6 +230,9 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
         return Err(error);
     }
     let there = row.as_ref().map(|r| &r.record);
+    if let Some(record) = &put {
+        fits(record, there)?;
+    }
     if let Some(second) = put.as_ref().map(|record| stage.taken(&m.key, there, record)).transpose()?.flatten() {
         return Ok(second.answer(&wire.id));
     }
@@ -261,6 +264,16 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
         clamped,
         ..WireResult::new(&wire.id, outcome)
     })
+}
+
+/// What merging makes is no longer than what may be sent: devices pass over a longer row, nobody could edit it, and push by push it would grow
+/// without end. One that is longer already can be deleted, and can shrink.
+fn fits(record: &Record, there: Option<&Record>) -> Result<()> {
+    let bytes = record.text().len();
+    if bytes <= MAX_BYTES || record.is_deleted() || there.is_some_and(|row| bytes <= row.text().len()) {
+        return Ok(());
+    }
+    Err(Error::at(Code::TooLarge, "/record", format!("with what is there the record would have {bytes} bytes; it has at most {MAX_BYTES}")))
 }
 
 /// Whether a decision leaves the row as it is: it carries what is there now, or deletes what is deleted; or what was there when the

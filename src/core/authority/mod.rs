@@ -27,7 +27,7 @@ pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
 pub use objection::{Objection, objections};
 pub use page::{
-    Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, just_written, page, page_since, respond, seen,
+    Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, is_full, just_written, page, page_since, respond, seen,
 };
 pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
 

@@ -17,6 +17,13 @@ pub const DEFAULT_PAGE: usize = 1_000;
 pub const MAX_PAGE: usize = 5_000;
 /// A page ends once its records have this many bytes (it has at least one).
 pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Whether so many rows of so many bytes are all that a page needs. The row past its end is one of them, however long the first one is: it
+/// tells [`respond`] that there is more.
+#[must_use]
+pub fn is_full(rows: usize, bytes: usize) -> bool {
+    rows > 1 && bytes > MAX_PAGE_BYTES
+}
+
 /// Tombstones and receipts are kept at least so long.
 pub const HORIZON_DAYS: i64 = 90;
 
@@ -156,7 +163,7 @@ pub fn respond(plan: &PagePlan, rows: Vec<(Key, Record)>, head: &Head, answer: A
     let (mut bytes, mut last, mut taken, total) = (0, plan.after_rev, 0, rows.len());
     for (key, record) in rows.into_iter().take(plan.limit) {
         bytes += record.text().len();
-        if taken > 0 && bytes > MAX_PAGE_BYTES {
+        if is_full(taken + 1, bytes) {
             break;
         }
         taken += 1;

@@ -214,7 +214,7 @@ impl Store for Postgres {
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.pool).await?)
     }
 
-    crate::store::declared::declarations!(pool, "BEGIN", "SELECT version, kept, indexed FROM declared FOR UPDATE");
+    crate::store::declared::declarations!(pool, "BEGIN", "SELECT version, kept, indexed, rules FROM declared FOR UPDATE");
 
     async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
         let sql = "SELECT CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)";

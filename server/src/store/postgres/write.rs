@@ -150,13 +150,14 @@ async fn retain_archive(db: &mut PgConnection, scope: &str, effects: &Effects) -
     Ok(())
 }
 
-/// Keeps `unresolved` in step with the rows of `_conflictArchive`: first what is decided, then what waits.
+/// Keeps `unresolved` in step with the rows of `_conflictArchive`. What was written goes first, decided or not: what still waits may do so
+/// under another id of its record.
 async fn index_unresolved(db: &mut PgConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
     let archive = || effects.rows.iter().filter(|w| w.key.collection.as_ref() == ARCHIVE);
-    let decided: Vec<&str> = archive().filter(|w| w.unresolved_of.is_none()).map(|w| w.key.id.as_ref()).collect();
-    if !decided.is_empty() {
+    let written: Vec<&str> = archive().map(|w| w.key.id.as_ref()).collect();
+    if !written.is_empty() {
         let sql = "DELETE FROM unresolved WHERE scope = $1 AND conflict_id = ANY($2)";
-        sqlx::query(sql).bind(scope).bind(decided).execute(&mut *db).await?;
+        sqlx::query(sql).bind(scope).bind(written).execute(&mut *db).await?;
     }
     let waiting: Vec<_> = archive().filter_map(|w| Some((w.unresolved_of.as_ref()?, w.key.id.as_ref()))).collect();
     if !waiting.is_empty() {

@@ -12,7 +12,7 @@ mod write;
 use crate::store::declared::{self, Declaration, Rule, Version};
 use crate::store::{Look, PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
 use futures_util::TryStreamExt as _;
-use homing::core::authority::{Effects, Head, MAX_PAGE_BYTES, Needs, PagePlan, Snapshot};
+use homing::core::authority::{Effects, Head, Needs, PagePlan, Snapshot, is_full};
 use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -113,7 +113,7 @@ impl Store for Sqlite {
         Ok(sqlx::query_scalar(sql).bind(after).fetch_all(&self.readers).await?)
     }
 
-    crate::store::declared::declarations!(writer, "BEGIN IMMEDIATE", "SELECT version, kept, indexed FROM declared");
+    crate::store::declared::declarations!(writer, "BEGIN IMMEDIATE", "SELECT version, kept, indexed, rules FROM declared");
 
     async fn clock(&self) -> Result<Option<Stamp>, StoreError> {
         Ok(None)
@@ -149,8 +149,7 @@ async fn read_rows(connection: &mut SqliteConnection, scope: &str, plan: &PagePl
         let record = record(row.try_get("body")?)?;
         bytes += record.text().len();
         found.push((Key::new(row.try_get::<&str, _>("collection")?, record.id().clone()), record));
-        // The row past the limit is kept: it tells `respond` that there is more.
-        if bytes > MAX_PAGE_BYTES {
+        if is_full(found.len(), bytes) {
             break;
         }
     }

@@ -136,11 +136,12 @@ async fn retain_archive(db: &mut SqliteConnection, scope: &str, effects: &Effect
     Ok(())
 }
 
-/// Keeps `unresolved` in step with the rows of `_conflictArchive`: first what is decided, then what waits.
+/// Keeps `unresolved` in step with the rows of `_conflictArchive`. What was written goes first, decided or not: what still waits may do so
+/// under another id of its record.
 async fn index_unresolved(db: &mut SqliteConnection, scope: &str, effects: &Effects) -> Result<(), StoreError> {
     let archive = || effects.rows.iter().filter(|w| w.key.collection.as_ref() == ARCHIVE);
-    let decided: Vec<&str> = archive().filter(|w| w.unresolved_of.is_none()).map(|w| w.key.id.as_ref()).collect();
-    for chunk in decided.chunks(CHUNK) {
+    let written: Vec<&str> = archive().map(|w| w.key.id.as_ref()).collect();
+    for chunk in written.chunks(CHUNK) {
         let mut sql = Sql::new("DELETE FROM unresolved WHERE scope = ");
         sql.push_bind(scope).push(" AND conflict_id IN (");
         let mut list = sql.separated(", ");

@@ -11,6 +11,33 @@ fn text(wire: WireMutation, record: &str) -> WireMutation {
     WireMutation { record: Some(RawValue::from_string(record.to_owned()).unwrap()), ..wire }
 }
 
+/// A row of an older server may be longer than any that is made now.
+#[test]
+fn what_is_too_long_already_can_shrink_and_can_be_deleted() {
+    let key = ("settings", "x");
+    let mut row = mutation("b:1", Op::Create, key, 1, &json!({"long": "x".repeat(900_000), "longer": "x".repeat(900_000)}));
+    let row = Record::parse(row.record.take().unwrap().get()).unwrap().with_rev(1).unwrap();
+    let head = Head { rev: 1, ..Head::first(Stamp(NOW)) };
+    let mut snapshot = Snapshot::new(head);
+    snapshot.rows.insert(Key::new(key.0, key.1), StoredRow { record: row, by: None, received_at: Stamp(NOW) });
+    let schema = Schema::parse(SCHEMA).unwrap();
+    let judged = |op: Op, field: &str, letters: usize| {
+        let change = WireMutation {
+            base_rev: Some(1),
+            changed: Some(vec![format!("/{field}")]),
+            ..mutation("a:1", op, key, 2000, &json!({field: "x".repeat(letters)}))
+        };
+        let evaluated = evaluate(&schema, &request(vec![change]), &snapshot, Stamp(NOW));
+        let result = evaluated.results.into_iter().next().unwrap();
+        assert_eq!(evaluated.effects.rows.is_empty(), result.status == Rejected);
+        (result.status, result.code.unwrap_or_default())
+    };
+    assert_eq!(judged(Op::Update, "long", 900_001), (Rejected, "too-large".to_owned()));
+    assert_eq!(judged(Op::Update, "more", 1), (Rejected, "too-large".to_owned()));
+    assert_eq!(judged(Op::Update, "long", 500_000).0, Outcome::Merged);
+    assert_eq!(judged(Op::Delete, "long", 1).0, Applied);
+}
+
 #[test]
 fn one_bad_mutation_is_refused_alone() {
     let key = ("flocks", "x");
