@@ -362,6 +362,9 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
         record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &fields);
     }
     let op = if view.is_deleted() { Op::Undelete } else { Op::Update };
+    // Opened before the version was acknowledged: it is the one that the server has.
+    let became = seen.stamp.filter(|_| seen.rev.is_none()).and_then(|stamp| replica.became(key, stamp));
+    let seen = became.map_or(seen, |(stamp, rev)| Seen { stamp: Some(stamp), rev: Some(rev) });
     // Fields of several versions merged keep the latest stamp of them: there only the `_rev` tells versions apart.
     let merged = replica.policy(key) == Policy::Fields && seen.rev != view.rev();
     if seen.stamp.is_some_and(|s| merged || s != view.updated_at()) {

@@ -198,3 +198,31 @@ fn a_record_deleted_and_brought_back_behind_its_attempted_create_is_an_edit() {
     farm.pass(2_000);
     farm.agrees(&[("flocks/f", json!({"n": 1}))]);
 }
+
+/// The same before it was acknowledged: what the server took as it was sent is what the form showed, so what it lacks was removed.
+#[test]
+fn a_form_opened_before_its_own_acknowledgement_is_no_old_one() {
+    for edited in [false, true] {
+        let mut farm = Farm::new(16, 2);
+        let key = Key::new("settings", "$singleton");
+        let put = |farm: &Farm, body: serde_json::Value, seen: Seen| {
+            farm.write(0, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen }));
+        };
+        put(&farm, json!({"a": 1, "b": 1}), Seen::default());
+        let row = farm.tab(0).read(|r| r.view(&key)).unwrap();
+        let form = Seen { stamp: Some(row.updated_at()), rev: row.rev() };
+        assert_eq!(form.rev, None);
+        farm.sync(0);
+        if edited {
+            farm.update(0, "settings", "$singleton", &json!({"c": 1}));
+        }
+        put(&farm, json!({"a": 2}), form);
+        let want = if edited { json!({"a": 2, "c": 1}) } else { json!({"a": 2}) };
+        assert_eq!(farm.get(0, "settings", "$singleton"), Some(want.clone()), "edited meanwhile: {edited}");
+        // Nothing else: nothing is archived either, but for what the form had not seen.
+        farm.sync(0);
+        assert_eq!(farm.archive(0).len(), usize::from(edited));
+        farm.alike();
+        assert_eq!(farm.server()["settings/$singleton"], want);
+    }
+}

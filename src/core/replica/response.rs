@@ -185,6 +185,10 @@ impl Replica {
             (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
             _ => None,
         });
+        let as_sent = || result.record.is_none() || row.as_ref().is_some_and(|row| row.same_content(&m.record));
+        if let Some(row) = row.as_ref().filter(|_| result.status == Outcome::Applied && as_sent()) {
+            self.note_taken(&key, m.record.updated_at(), row);
+        }
         match &row {
             Some(row) => self.stand_in(&key, row.clone()),
             None if result.status == Outcome::Conflict => {
