@@ -365,9 +365,13 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
     // Opened before the version was acknowledged: it is the one that the server has.
     let became = seen.stamp.filter(|_| seen.rev.is_none()).and_then(|stamp| replica.became(key, stamp));
     let seen = became.map_or(seen, |(stamp, rev)| Seen { stamp: Some(stamp), rev: Some(rev) });
-    // Fields of several versions merged keep the latest stamp of them: there only the `_rev` tells versions apart.
-    let merged = replica.policy(key) == Policy::Fields && seen.rev != view.rev();
-    if seen.stamp.is_some_and(|s| merged || s != view.updated_at()) {
+    // What joins a row leaves it the latest stamp of them, under any policy, and so does a row that is written again with known ids: there
+    // only the `_rev` tells versions apart. Fields join below an edit that has none yet, too.
+    let joined = match (seen.rev, view.rev()) {
+        (Some(saw), Some(now)) => saw != now,
+        (saw, now) => saw != now && replica.policy(key) == Policy::Fields,
+    };
+    if seen.stamp.is_some_and(|s| joined || s != view.updated_at()) {
         return enqueue::stale(replica, op, key, record, &view, seen, context);
     }
     enqueue::enqueue(replica, op, key, record, &view, context)
