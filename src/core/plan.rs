@@ -309,7 +309,8 @@ fn patched(view: &Record, set: &[(String, Box<RawValue>)], unset: &[String], now
         if crate::core::record::RESERVED.contains(&name.as_str()) {
             continue;
         }
-        match fields.0.iter_mut().find(|(n, _)| n == name) {
+        // Of a repeated name the last one counts, here as everywhere.
+        match fields.0.iter_mut().rev().find(|(n, _)| n == name) {
             Some((_, old)) if old.get() == value.get() => {}
             Some((_, old)) => {
                 *old = value;
