@@ -3,7 +3,7 @@
 use crate::farm::{Farm, body};
 use homing::core::conflict::Status;
 use homing::core::error::{Code, Error};
-use homing::core::plan::{Intent, Seen};
+use homing::core::plan::{Choice, Intent, Seen};
 use homing::core::record::{Key, Record};
 use homing::engine::Verdict;
 use homing::transport::loopback::{Fault, PerFault};
@@ -287,4 +287,31 @@ fn an_old_form_is_told_from_a_row_that_others_wrote_in_under_the_same_stamp() {
     farm.agrees("houses", "h", &json!({"name": "B", "log": "B A"}));
     let kept: String = farm.archive().iter().flat_map(|c| [&c.mine, &c.theirs]).flatten().map(|r| r.text().to_owned()).collect();
     assert!(kept.contains("B A C"), "words that the form had not seen are kept: {kept}");
+}
+
+#[test]
+fn what_a_lost_version_counted_and_added_is_reinstated_with_it() {
+    for collection in ["houses", "notes"] {
+        let farm = Farm::new(SCHEMA, &[0, 0], 1);
+        let (a, b) = (&farm.devices[0][0], &farm.devices[1][0]);
+        farm.insert(0, collection, "r", &json!({"name": "A", "eggs": 10, "tags": ["x"]}));
+        farm.settle();
+        farm.update(a, collection, "r", &json!({"name": "B", "eggs": 13, "tags": ["x", "y"]}));
+        farm.write(b, Intent::Delete { key: Key::new(collection, "r") });
+        farm.sync(1);
+        farm.sync(0);
+        let conflict: std::sync::Arc<str> = a.unresolved()[0].clone();
+        farm.write(a, Intent::Resolve { conflict: conflict.clone(), choice: Choice::Theirs });
+        farm.settle();
+        farm.write(a, Intent::Reinstate { conflict: conflict.clone() });
+        assert_eq!(farm.seen(a, collection, "r"), json!({"name": "B", "eggs": 13, "tags": ["x", "y"]}), "{collection}");
+        farm.settle();
+        farm.agrees(collection, "r", &json!({"name": "B", "eggs": 13, "tags": ["x", "y"]}));
+        // Once more adds nothing: it is all there.
+        farm.update(b, collection, "r", &json!({"eggs": 20}));
+        farm.settle();
+        farm.write(b, Intent::Reinstate { conflict });
+        farm.settle();
+        farm.agrees(collection, "r", &json!({"name": "B", "eggs": 20, "tags": ["x", "y"]}));
+    }
 }
