@@ -2,6 +2,7 @@
 //! user once too often: told as stories, what nobody may lose or be asked looked at directly. Not here: rulings (`rulings`).
 
 use crate::harness::{Farm, archived, held_back, insert, one, update, verdicts};
+use homing::core::conflict::Kind;
 use homing::core::mutation::Op;
 use homing::core::plan::Intent;
 use homing::core::protocol::{PROTOCOL, PushRequest};
@@ -217,4 +218,27 @@ fn an_edit_of_a_copied_profile_is_known_under_its_new_number_to_what_was_made_on
     assert!(told.resent.contains(&(old.clone(), to)), "{:?}", told.resent);
     assert!(!told.settled.iter().any(|(id, verdict)| *id == old || matches!(verdict, Verdict::Cancelled)), "{:?}", told.settled);
     farm.agrees(&[("flocks/g", json!({"n": 2}))]);
+}
+
+/// The conflict of it says who did what: first mine, then theirs.
+#[test]
+fn what_expired_against_a_deletion_says_who_deleted() {
+    for (mine_deletes, kind) in [(false, Kind::EditDelete), (true, Kind::DeleteEdit)] {
+        let farm = shared(9);
+        let writes = |d: usize, deletes: bool| {
+            if deletes { farm.delete(d, "flocks", "f") } else { farm.update(d, "flocks", "f", &json!({"n": 2})) }
+        };
+        writes(0, mine_deletes);
+        let id = farm.tab(0).read(|r| r.queue().next().unwrap().id.clone());
+        writes(1, !mine_deletes);
+        farm.sync(1);
+        farm.network.faults.set(PerFault::default().with(Fault::LostRequest, 1000));
+        farm.fails_to_sync(0);
+        farm.network.faults.set(PerFault::default());
+        let settled =
+            PushRequest { protocol: PROTOCOL, client_id: id.client.to_string(), settled_through: id.seq, ..PushRequest::default() };
+        farm.network.server.borrow_mut().push(&settled, crate::harness::SCOPE, farm.network.now()).unwrap();
+        farm.sync(0);
+        assert_eq!(farm.archive(0).iter().map(|c| c.kind).collect::<Vec<_>>(), [kind]);
+    }
 }

@@ -179,8 +179,8 @@ impl Replica {
 
     fn local_conflict(&mut self, key: &Key, m: &Mutation, theirs: Option<&Record>, at: Stamp) -> Arc<str> {
         let kind = match (m.record.is_deleted(), theirs.is_none_or(Record::is_deleted)) {
-            (true, false) => Kind::EditDelete,
-            (false, true) => Kind::DeleteEdit,
+            (true, false) => Kind::DeleteEdit,
+            (false, true) => Kind::EditDelete,
             _ if m.op == Op::Create => Kind::CreateCreate,
             _ => Kind::EditEdit,
         };
