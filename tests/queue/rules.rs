@@ -242,3 +242,38 @@ fn what_expired_against_a_deletion_says_who_deleted() {
         assert_eq!(farm.archive(0).iter().map(|c| c.kind).collect::<Vec<_>>(), [kind]);
     }
 }
+
+/// *clone*: an edit that joined an unsent one was written on what others had counted and added by then. Only what this profile did goes
+/// under its new name.
+#[test]
+fn a_copied_profile_takes_nothing_of_others_under_its_new_name() {
+    for behind in [false, true] {
+        let mut farm = Farm::new(10, 2);
+        farm.insert(0, "teams", "t", &json!({"wins": 0, "members": ["x"]}));
+        farm.sync(0);
+        farm.sync(1);
+        let refused = held_back(&farm);
+        let copy = farm.copied_profile(0);
+        // Uses up the numbers that the copy gives next.
+        for id in ["g", "h"] {
+            farm.insert(0, "flocks", id, &json!({}));
+        }
+        farm.sync(0);
+        let first = Request { depends_on: vec![refused.clone()], ..update("teams", "t", &json!({"wins": 1, "members": ["c", "x"]})) };
+        farm.write(copy, first);
+        farm.update(1, "teams", "t", &json!({"wins": 10, "members": ["b", "x"]}));
+        farm.sync(1);
+        farm.sync(copy);
+        assert_eq!(farm.get(copy, "teams", "t"), Some(json!({"wins": 11, "members": ["b", "c", "x"]})));
+        let second = update("teams", "t", &json!({"wins": 12, "members": ["c", "d"]}));
+        farm.write(copy, if behind { Request { atomic: true, ..second } } else { second });
+        assert_eq!(farm.queue(copy).len(), 1 + usize::from(behind));
+        for d in [0, copy] {
+            farm.write(d, one(Intent::DiscardDead { id: refused.clone(), cascade: false }));
+        }
+        farm.sync(copy);
+        assert_ne!(farm.client(copy), farm.client(0));
+        let want = json!({"wins": 12, "members": ["c", "d"]});
+        farm.agrees(&[("flocks/g", json!({})), ("flocks/h", json!({})), ("teams/t", want)]);
+    }
+}

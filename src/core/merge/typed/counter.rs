@@ -126,6 +126,21 @@ impl Counter {
         one
     }
 
+    /// What `from` counted since `root`, under another name.
+    pub(super) fn renamed(mut self, root: &Self, from: &str, to: &str) -> Self {
+        let anew = self.rank(root).is_ne();
+        for (amounts, before) in [(&mut self.up, &root.up), (&mut self.down, &root.down)] {
+            let Some(all) = amounts.get(from).copied() else { continue };
+            let known = before.get(from).copied().filter(|_| !anew).unwrap_or_default();
+            let own = round(all - known);
+            if own > 0.0 {
+                amounts.remove(from);
+                amounts.extend([(from, known), (to, own)].into_iter().filter(|(_, n)| *n > 0.0).map(|(who, n)| (who.to_owned(), n)));
+            }
+        }
+        self
+    }
+
     /// Which of the two is dropped by the other, where they do not add up: of another epoch, or of another base.
     pub(super) fn dropped(&self, other: &Self) -> Option<Ordering> {
         Some(self.rank(other)).filter(|order| order.is_ne() && self.total() != other.total())
