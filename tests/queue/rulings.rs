@@ -226,3 +226,34 @@ fn a_form_opened_before_its_own_acknowledgement_is_no_old_one() {
         assert_eq!(farm.server()["settings/$singleton"], want);
     }
 }
+
+/// R8 where fields merge: what was written on a held record changes what its author changed, and a member he removed is removed.
+#[test]
+fn what_was_written_on_a_held_record_says_what_it_changed() {
+    let mut farm = Farm::new(17, 2);
+    let key = Key::new("settings", "$singleton");
+    let put = |farm: &Farm, d: usize, body: serde_json::Value| {
+        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen: Seen::default() }));
+    };
+    put(&farm, 0, json!({"a": 1, "b": 1, "c": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.delete(0, "settings", "$singleton");
+    farm.write(1, update("settings", "$singleton", &json!({"a": 2})));
+    farm.sync(1);
+    farm.sync(0);
+    assert_eq!(farm.state(0, "settings", "$singleton"), "conflict");
+    farm.write(0, one(Intent::Undelete { key: key.clone() }));
+    put(&farm, 0, json!({"a": 1, "c": 1}));
+    assert_eq!(farm.queue(0), Vec::<String>::new(), "it waits with the conflict");
+    // Settled elsewhere, and gone on with.
+    farm.sync(1);
+    let open = farm.tab(1).unresolved()[0].clone();
+    farm.write(1, one(Intent::Resolve { conflict: open, choice: homing::core::plan::Choice::Theirs }));
+    farm.sync(1);
+    farm.write(1, update("settings", "$singleton", &json!({"c": 3})));
+    farm.sync(1);
+    farm.sync(0);
+    farm.alike();
+    assert_eq!(farm.server()["settings/$singleton"], json!({"a": 2, "c": 3}));
+}
