@@ -2,8 +2,12 @@
 //! answer that merged, a record deleted before it was sent that others name.
 
 use crate::harness::{Farm, archived, held_back, insert, one, update};
+use homing::core::journal::{Change, Entry, Page, Response};
 use homing::core::plan::{Intent, Seen};
-use homing::core::record::Key;
+use homing::core::record::{Key, Record};
+use homing::core::replica::Replica;
+use homing::core::schema::Schema;
+use homing::core::stamp::Stamp;
 use homing::engine::Request;
 use serde_json::json;
 
@@ -256,4 +260,45 @@ fn what_was_written_on_a_held_record_says_what_it_changed() {
     farm.sync(0);
     farm.alike();
     assert_eq!(farm.server()["settings/$singleton"], json!({"a": 2, "c": 3}));
+}
+
+/// A collection that was synced once and is of this device alone now: what was written since is not taken away by what a server still has,
+/// and where it is synced again it is at least in the archive.
+#[test]
+fn what_a_device_keeps_to_itself_is_not_overwritten_by_a_server() {
+    let row = |n: u32, rev: &str| {
+        Record::parse(&format!(r#"{{"id":"d","n":{n},"_updatedAt":"2025-01-0{n}T00:00:00.000Z","_deletedAt":null{rev}}}"#)).unwrap()
+    };
+    let answer = |asked: Option<&str>, cursor: &str, reset: bool, record: Record| {
+        Entry::Response(Box::new(Response {
+            asked: asked.map(Into::into),
+            cursor: cursor.into(),
+            epoch: "e".into(),
+            scope: "s".into(),
+            rev: record.rev().unwrap(),
+            has_more: false,
+            reset,
+            offset: None,
+            at: Stamp(1_800_000_000_000),
+            changes: vec![Page { collection: "pins".into(), rows: vec![record] }],
+            quarantined: vec![],
+            results: vec![],
+        }))
+    };
+    for sync in [false, true] {
+        let schema = Schema::parse(&format!(r#"{{"collections":{{"pins":{{"sync":{sync}}}}}}}"#)).unwrap();
+        let mut replica = Replica::new(std::sync::Arc::new(schema));
+        replica.fold(&answer(None, "c1", false, row(1, r#","_rev":5"#))).unwrap();
+        replica.fold(&Entry::Write(vec![Change::Local { collection: "pins".into(), record: row(2, "") }])).unwrap();
+        replica.fold(&answer(Some("c1"), "c2", true, row(1, r#","_rev":5"#))).unwrap();
+        replica.fold(&answer(Some("c2"), "c3", false, row(3, r#","_rev":6"#))).unwrap();
+        let now = replica.view(&Key::new("pins", "d")).unwrap().value().unwrap()["n"].clone();
+        let kept: Vec<String> = replica.archive().map(|entry| entry.text().to_owned()).collect();
+        if sync {
+            assert_eq!((now, kept.len()), (json!(3), 1), "{kept:?}");
+            assert!(kept[0].contains(r#""n":2"#), "{kept:?}");
+        } else {
+            assert_eq!((now, kept.len()), (json!(2), 0), "{kept:?}");
+        }
+    }
 }
