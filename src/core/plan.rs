@@ -309,7 +309,8 @@ fn patched(view: &Record, set: &[(String, Box<RawValue>)], unset: &[String], now
         if crate::core::record::RESERVED.contains(&name.as_str()) {
             continue;
         }
-        match fields.0.iter_mut().find(|(n, _)| n == name) {
+        // Of a repeated name the last one counts, here as everywhere.
+        match fields.0.iter_mut().rev().find(|(n, _)| n == name) {
             Some((_, old)) if old.get() == value.get() => {}
             Some((_, old)) => {
                 *old = value;
@@ -362,9 +363,16 @@ fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Cont
         record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &fields);
     }
     let op = if view.is_deleted() { Op::Undelete } else { Op::Update };
-    // Fields of several versions merged keep the latest stamp of them: there only the `_rev` tells versions apart.
-    let merged = replica.policy(key) == Policy::Fields && seen.rev != view.rev();
-    if seen.stamp.is_some_and(|s| merged || s != view.updated_at()) {
+    // Opened before the version was acknowledged: it is the one that the server has.
+    let became = seen.stamp.filter(|_| seen.rev.is_none()).and_then(|stamp| replica.became(key, stamp));
+    let seen = became.map_or(seen, |(stamp, rev)| Seen { stamp: Some(stamp), rev: Some(rev) });
+    // What joins a row leaves it the latest stamp of them, under any policy, and so does a row that is written again with known ids: there
+    // only the `_rev` tells versions apart. Fields join below an edit that has none yet, too.
+    let joined = match (seen.rev, view.rev()) {
+        (Some(saw), Some(now)) => saw != now,
+        (saw, now) => saw != now && replica.policy(key) == Policy::Fields,
+    };
+    if seen.stamp.is_some_and(|s| joined || s != view.updated_at()) {
         return enqueue::stale(replica, op, key, record, &view, seen, context);
     }
     enqueue::enqueue(replica, op, key, record, &view, context)

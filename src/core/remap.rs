@@ -11,6 +11,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Where a version keeps what its typed fields cannot say.
+const CRDT: &str = "_crdt";
+/// Before the element, where a set names who added what nobody in particular added.
+const NOBODY: &str = "=";
+
 /// Looks the server's id of an optimistic one up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Arc<str>>;
 
@@ -46,20 +51,34 @@ pub fn may_hold(text: &str) -> bool {
     text.contains(OPTIMISTIC_PREFIX)
 }
 
-/// Every string value of a JSON text that can be an optimistic id, the record's own included.
+/// Every string value of a JSON text that can be an optimistic id, the record's own included, and what its sets know under such
+/// names.
 #[must_use]
 pub fn optimistic_ids(text: &str) -> Vec<Arc<str>> {
+    ids_in(text, true)
+}
+
+/// The same without what sets know: that may be of elements which were taken out, and are not referred to any more.
+pub(crate) fn named_ids(text: &str) -> Vec<Arc<str>> {
+    ids_in(text, false)
+}
+
+fn ids_in(text: &str, sets: bool) -> Vec<Arc<str>> {
     let mut found = Vec::new();
     if may_hold(text)
         && let Ok(mut value) = serde_json::from_str::<Value>(text)
     {
-        replace(&mut value, &mut |text| {
+        let mut look = |text: &str| {
             // What no record can be called refers to none.
             if text.starts_with(OPTIMISTIC_PREFIX) && check_id(text).is_ok() {
                 found.push(text.into());
             }
             None
-        });
+        };
+        replace(&mut value, &mut look);
+        if sets {
+            replace_elements(&mut value, &mut look);
+        }
     }
     found
 }
@@ -99,11 +118,16 @@ pub fn refer(record: &Record, references: &BTreeMap<String, String>, from: &Key,
     let mut body: Map<String, Value> = record.value()?;
     let mut found = false;
     for field in fields {
-        let Some(value) = body.get_mut(field) else { continue };
-        replace(value, &mut |text| {
+        let mut other = |text: &str| {
             found |= text == &*from.id;
             (text == &*from.id).then(|| to.to_owned())
-        });
+        };
+        if let Some(value) = body.get_mut(field) {
+            replace(value, &mut other);
+        }
+        if let Some(state) = body.get_mut(CRDT).and_then(|states| states.get_mut(field)) {
+            rename(state, &mut other);
+        }
     }
     found.then(|| rebuilt(record, record.id(), &Value::Object(body))).transpose()
 }
@@ -121,11 +145,13 @@ pub fn translate_text(text: &str, ids: Lookup<'_>) -> Option<String> {
 /// Replaces every known optimistic id in place; whether there was one.
 pub fn translate_value(value: &mut Value, ids: Lookup<'_>) -> bool {
     let mut found = false;
-    replace(value, &mut |text| {
+    let mut known = |text: &str| {
         let known = text.starts_with(OPTIMISTIC_PREFIX).then(|| ids(text)).flatten();
         found |= known.is_some();
         known.map(|id| id.to_string())
-    });
+    };
+    replace(value, &mut known);
+    replace_elements(value, &mut known);
     found
 }
 
@@ -140,6 +166,50 @@ fn replace(value: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
         Value::Object(members) => members.values_mut().for_each(|v| replace(v, with)),
         _ => {}
     }
+}
+
+/// The same in what sets know of their elements, also of a version within an archive entry.
+fn replace_elements(value: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|v| replace_elements(v, with)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::Object(states) if name == CRDT => states.values_mut().for_each(|state| rename(state, with)),
+                    value => replace_elements(value, with),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// There elements are names, as canonical text, and so is who added what nobody in particular added. Two that become one are
+/// there by the additions of both.
+fn rename(state: &mut Value, with: &mut impl FnMut(&str) -> Option<String>) {
+    let Value::Object(members) = state else { return };
+    for (name, mut value) in std::mem::take(members) {
+        rename(&mut value, with);
+        add(members, renamed(&name, with).unwrap_or(name), value);
+    }
+}
+
+fn add(to: &mut Map<String, Value>, name: String, value: Value) {
+    match (to.get_mut(&name), value) {
+        (Some(Value::Object(there)), Value::Object(more)) => more.into_iter().for_each(|(name, value)| add(there, name, value)),
+        (Some(there), value) if value.as_u64() <= there.as_u64() => {}
+        (_, value) => _ = to.insert(name, value),
+    }
+}
+
+/// The name of an element with an id replaced; `None` where there is none in it.
+fn renamed(name: &str, with: &mut impl FnMut(&str) -> Option<String>) -> Option<String> {
+    let element = name.strip_prefix(NOBODY).unwrap_or(name);
+    let old: Value = serde_json::from_str(element).ok()?;
+    let mut new = old.clone();
+    replace(&mut new, with);
+    let mark = if element.len() < name.len() { NOBODY } else { "" };
+    (new != old).then(|| format!("{mark}{}", serde_json_canonicalizer::to_string(&new).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -172,6 +242,31 @@ mod tests {
         assert_eq!(to("f").unwrap().text(), want);
         assert_eq!(to("h"), None);
         assert_eq!(refer(&record, &BTreeMap::new(), &Key::new("flocks", "f"), "x").unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_set_knows_is_known_under_the_new_id() {
+        let text = |a: &str, dots: &str| {
+            format!(
+                r#"{{"id":"t","tags":["{a}"],"_crdt":{{"tags":{{"e":{{"\"{a}\"":{dots}}},"v":{{"=\"{a}\"":1,"me":3}}}},"n":{{"b":0,"p":{{"{a}":1}}}}}},"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}}"#
+            )
+        };
+        let ids = |id: &str| (id == "optimistic_b").then(|| Arc::from("s1"));
+        let old = text("optimistic_b", r#"{"=\"optimistic_b\"":1,"me":2}"#);
+        let new = text("s1", r#"{"=\"s1\"":1,"me":2}"#).replace(r#""p":{"s1":1}"#, r#""p":{"optimistic_b":1}"#);
+        assert_eq!(translate(&Record::parse(&old).unwrap(), &ids).unwrap().unwrap().text(), new, "clients are no elements");
+        let entry = translate_text(&format!(r#"{{"mine":{old}}}"#), &ids).unwrap();
+        assert_eq!(entry, format!(r#"{{"mine":{new}}}"#));
+        // Under both ids: there by the additions of both.
+        let both = r#"{"_crdt":{"tags":{"e":{"\"s1\"":{"me":1,"you":4},"\"optimistic_b\"":{"me":2}},"v":{"me":2,"you":4}}}}"#;
+        let one = r#"{"_crdt":{"tags":{"e":{"\"s1\"":{"me":2,"you":4}},"v":{"me":2,"you":4}}}}"#;
+        assert_eq!(translate_text(both, &ids).unwrap(), one);
+        // What was taken out is known still, and not referred to.
+        let out = old.replace(r#""tags":["optimistic_b"]"#, r#""tags":[]"#);
+        assert_eq!((named_ids(&out).len(), optimistic_ids(&out).len()), (0, 3));
+        let references = [("tags".to_owned(), "flocks".to_owned())].into();
+        let referred = refer(&Record::parse(&old).unwrap(), &references, &Key::new("flocks", "optimistic_b"), "s1").unwrap();
+        assert_eq!(referred.unwrap().text(), new);
     }
 
     #[test]

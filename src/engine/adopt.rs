@@ -81,7 +81,8 @@ fn written_in_conflict(from: &Replica, key: Key, hold: &Hold) -> Option<Mutation
     let entry = from.view(&Key::new(ARCHIVE, hold.conflict.clone()))?;
     let conflict = Conflict::from_record(&entry).ok()?;
     let id = MutationId::new(Conflict::name(&key, &hold.mine), 1);
-    hold.clone().written_since(&conflict, key, id)
+    let policy = from.policy(&key);
+    hold.clone().written_since(&conflict, key, id, policy)
 }
 
 /// A mutation as the other scope's server has to see it: it never had the version it was made on.

@@ -10,7 +10,7 @@ use crate::core::journal::{Entry, Quarantined, Response};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
-use crate::core::record::OPTIMISTIC_PREFIX;
+use crate::core::record::{OPTIMISTIC_PREFIX, Record};
 use crate::core::replica::{HashMap, HashSet, Limits, Replica, Source};
 use crate::core::stamp::Stamp;
 use crate::platform::Platform;
@@ -18,6 +18,7 @@ use crate::storage::Journal;
 use crate::transport::{LONGEST_WAIT_MS, Transport, TransportError};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 
 /// Offsets that differ less are the same.
 const STEADY_MS: i64 = 50;
@@ -270,16 +271,19 @@ impl Memory {
         use crate::core::journal::Change;
         let client = self.replica.client().clone();
         let mut seq = self.replica.seq();
-        let (mut changes, mut renamed, mut ids) = (Vec::new(), HashMap::default(), HashMap::default());
+        let (mut changes, mut roots, mut ids) = (Vec::new(), HashMap::default(), HashMap::default());
+        let others: BTreeSet<&str> = self.replica.queue().map(|m| &*m.id.client).filter(|other| **other != *client).collect();
         for m in self.replica.queue().filter(|m| m.id.client != client) {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
             changes.push(Change::Drop { id: m.id.clone(), discarded: false });
-            // What it counts and adds is this client's, too: under the other one's name it could be taken for what that one did.
+            // What it counts and adds is this client's, too: under the other one's name it could be taken for what that one did. A name
+            // for each of them, so that no two counts get one.
             let types = self.replica.rules(&m.key).types;
-            let below = m.on.as_ref().and_then(|on| renamed.get(on)).or(m.base.as_ref());
-            let record = below.and_then(|below| merge::written(below, &m.record, &client, types).ok()).unwrap_or_else(|| m.record.clone());
-            renamed.insert(m.id.clone(), record.clone());
+            let root = m.on.as_ref().and_then(|on| roots.get(on).copied()).or(m.base.as_ref()).unwrap_or(&m.record);
+            roots.insert(&m.id, root);
+            let own = |record: Record, other: &&str| merge::renamed(&record, root, other, &format!("{client}:{other}"), types).unwrap_or(record);
+            let record = others.iter().fold(m.record.clone(), own);
             // What it waits for has its new id already; what stands behind it is told of its own.
             let depends_on = m.depends_on.iter().map(|d| ids.get(d).unwrap_or(d).clone()).collect();
             let on = m.on.as_ref().and_then(|on| ids.get(on)).cloned();

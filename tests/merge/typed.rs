@@ -3,7 +3,7 @@
 use crate::farm::{Farm, body};
 use homing::core::conflict::Status;
 use homing::core::error::{Code, Error};
-use homing::core::plan::{Intent, Seen};
+use homing::core::plan::{Choice, Intent, Seen};
 use homing::core::record::{Key, Record};
 use homing::engine::Verdict;
 use homing::transport::loopback::{Fault, PerFault};
@@ -260,4 +260,58 @@ fn a_value_that_does_not_fit_is_refused_and_nothing_is_written() {
     let error = tab.write(request).unwrap_err();
     assert_eq!((error.code.as_str(), error.path.as_deref()), ("invalid-record", Some("/0/eggs")));
     assert!(tab.read(|r| r.view(&Key::new("houses", "h"))).is_none());
+}
+
+#[test]
+fn an_old_form_is_told_from_a_row_that_others_wrote_in_under_the_same_stamp() {
+    let farm = Farm::new(SCHEMA, &[0, 0], 1);
+    let (a, b, key) = (&farm.devices[0][0], &farm.devices[1][0], Key::new("houses", "h"));
+    farm.insert(0, "houses", "h", &json!({"name": "A", "log": "A"}));
+    farm.settle();
+    // Written first, sent last: it joins, and the row keeps its stamp.
+    farm.update(b, "houses", "h", &json!({"log": "A C"}));
+    farm.world.advance(5_000);
+    farm.update(a, "houses", "h", &json!({"log": "B A"}));
+    farm.sync(0);
+    let form = a.read(|r| r.view(&key)).unwrap();
+    farm.sync(1);
+    farm.sync(0);
+    let now = a.read(|r| r.view(&key)).unwrap();
+    assert_eq!(body(&now), json!({"name": "A", "log": "B A C"}));
+    assert!(now.updated_at() == form.updated_at() && now.rev() != form.rev());
+    let mut members = form.value().unwrap();
+    members.insert("name".to_owned(), json!("B"));
+    let seen = Seen { stamp: Some(form.updated_at()), rev: form.rev() };
+    farm.write(a, Intent::Put { key, text: Value::Object(members).to_string().into(), seen });
+    farm.settle();
+    farm.agrees("houses", "h", &json!({"name": "B", "log": "B A"}));
+    let kept: String = farm.archive().iter().flat_map(|c| [&c.mine, &c.theirs]).flatten().map(|r| r.text().to_owned()).collect();
+    assert!(kept.contains("B A C"), "words that the form had not seen are kept: {kept}");
+}
+
+#[test]
+fn what_a_lost_version_counted_and_added_is_reinstated_with_it() {
+    for collection in ["houses", "notes"] {
+        let farm = Farm::new(SCHEMA, &[0, 0], 1);
+        let (a, b) = (&farm.devices[0][0], &farm.devices[1][0]);
+        farm.insert(0, collection, "r", &json!({"name": "A", "eggs": 10, "tags": ["x"]}));
+        farm.settle();
+        farm.update(a, collection, "r", &json!({"name": "B", "eggs": 13, "tags": ["x", "y"]}));
+        farm.write(b, Intent::Delete { key: Key::new(collection, "r") });
+        farm.sync(1);
+        farm.sync(0);
+        let conflict: std::sync::Arc<str> = a.unresolved()[0].clone();
+        farm.write(a, Intent::Resolve { conflict: conflict.clone(), choice: Choice::Theirs });
+        farm.settle();
+        farm.write(a, Intent::Reinstate { conflict: conflict.clone() });
+        assert_eq!(farm.seen(a, collection, "r"), json!({"name": "B", "eggs": 13, "tags": ["x", "y"]}), "{collection}");
+        farm.settle();
+        farm.agrees(collection, "r", &json!({"name": "B", "eggs": 13, "tags": ["x", "y"]}));
+        // Once more adds nothing: it is all there.
+        farm.update(b, collection, "r", &json!({"eggs": 20}));
+        farm.settle();
+        farm.write(b, Intent::Reinstate { conflict });
+        farm.settle();
+        farm.agrees(collection, "r", &json!({"name": "B", "eggs": 20, "tags": ["x", "y"]}));
+    }
 }

@@ -28,6 +28,7 @@ const SCHEMA: &str = r#"{"collections":{
     "days":{"references":{"flockId":"flocks"}}, "eggs":{"references":{"dayId":"days"}}, "tags":{"references":{"flockIds":"flocks"}},
     "facts":{"merge":"append-only","references":{"flockId":"flocks"}},
     "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"},
+    "teams":{"fields":{"members":"set","wins":"counter"}},
     "bills":{"merge":"fww","ordinal":{"field":"no","parent":"flockId"}}, "rings":{"unique":[["ring"]]},
     "first":{"merge":"fww"}, "theirs":{"merge":"server-wins"}, "mine":{"merge":"client-wins"}, "asked":{"merge":"manual"}}}"#;
 

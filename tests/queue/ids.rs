@@ -2,7 +2,7 @@
 
 use crate::harness::{Farm, insert, one, renamed};
 use homing::core::mutation::Op;
-use homing::core::plan::Intent;
+use homing::core::plan::{Intent, Seen};
 use homing::core::record::Key;
 use homing::core::replica::Source;
 use homing::transport::loopback::{Fault, PerFault};
@@ -312,4 +312,31 @@ fn an_id_given_by_a_history_that_the_server_has_left_is_not_learned() {
     assert_eq!(farm.server().get(&format!("orders/{order}")), Some(&json!({"n": 1})), "{:?}", farm.server());
     assert_eq!(farm.server().get(&key), Some(&json!({"orderId": order})), "{:?}", farm.server());
     farm.alike();
+}
+
+/// A set names its elements in what it knows of their additions, too: what takes one out means it under either id.
+#[test]
+fn a_member_under_its_old_id_is_taken_out_of_its_set() {
+    let key = Key::new("teams", "t");
+    for old_form in [false, true] {
+        let mut farm = Farm::new(31, 2);
+        farm.insert(0, "teams", "t", &json!({"members": []}));
+        farm.sync(0);
+        farm.insert(0, "people", "optimistic_p", &json!({"n": 1}));
+        farm.update(0, "teams", "t", &json!({"members": ["optimistic_p"]}));
+        let form = farm.tab(0).read(|r| r.view(&key)).unwrap();
+        if old_form {
+            farm.sync(0);
+            let mut text = form.value().unwrap();
+            text.insert("members".to_owned(), json!([]));
+            let seen = Seen { stamp: Some(form.updated_at()), rev: form.rev() };
+            farm.write(0, one(Intent::Put { key: key.clone(), text: Value::Object(text).to_string().into(), seen }));
+        } else {
+            *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+            farm.fails_to_sync(0);
+            farm.update(0, "teams", "t", &json!({"members": []}));
+            farm.pass(2_000);
+        }
+        farm.agrees_remapped(0, &[("people/optimistic_p", json!({"n": 1})), ("teams/t", json!({"members": []}))]);
+    }
 }

@@ -2,6 +2,7 @@
 //! user once too often: told as stories, what nobody may lose or be asked looked at directly. Not here: rulings (`rulings`).
 
 use crate::harness::{Farm, archived, held_back, insert, one, update, verdicts};
+use homing::core::conflict::Kind;
 use homing::core::mutation::Op;
 use homing::core::plan::Intent;
 use homing::core::protocol::{PROTOCOL, PushRequest};
@@ -217,4 +218,62 @@ fn an_edit_of_a_copied_profile_is_known_under_its_new_number_to_what_was_made_on
     assert!(told.resent.contains(&(old.clone(), to)), "{:?}", told.resent);
     assert!(!told.settled.iter().any(|(id, verdict)| *id == old || matches!(verdict, Verdict::Cancelled)), "{:?}", told.settled);
     farm.agrees(&[("flocks/g", json!({"n": 2}))]);
+}
+
+/// The conflict of it says who did what: first mine, then theirs.
+#[test]
+fn what_expired_against_a_deletion_says_who_deleted() {
+    for (mine_deletes, kind) in [(false, Kind::EditDelete), (true, Kind::DeleteEdit)] {
+        let farm = shared(9);
+        let writes = |d: usize, deletes: bool| {
+            if deletes { farm.delete(d, "flocks", "f") } else { farm.update(d, "flocks", "f", &json!({"n": 2})) }
+        };
+        writes(0, mine_deletes);
+        let id = farm.tab(0).read(|r| r.queue().next().unwrap().id.clone());
+        writes(1, !mine_deletes);
+        farm.sync(1);
+        farm.network.faults.set(PerFault::default().with(Fault::LostRequest, 1000));
+        farm.fails_to_sync(0);
+        farm.network.faults.set(PerFault::default());
+        let settled =
+            PushRequest { protocol: PROTOCOL, client_id: id.client.to_string(), settled_through: id.seq, ..PushRequest::default() };
+        farm.network.server.borrow_mut().push(&settled, crate::harness::SCOPE, farm.network.now()).unwrap();
+        farm.sync(0);
+        assert_eq!(farm.archive(0).iter().map(|c| c.kind).collect::<Vec<_>>(), [kind]);
+    }
+}
+
+/// *clone*: an edit that joined an unsent one was written on what others had counted and added by then. Only what this profile did goes
+/// under its new name.
+#[test]
+fn a_copied_profile_takes_nothing_of_others_under_its_new_name() {
+    for behind in [false, true] {
+        let mut farm = Farm::new(10, 2);
+        farm.insert(0, "teams", "t", &json!({"wins": 0, "members": ["x"]}));
+        farm.sync(0);
+        farm.sync(1);
+        let refused = held_back(&farm);
+        let copy = farm.copied_profile(0);
+        // Uses up the numbers that the copy gives next.
+        for id in ["g", "h"] {
+            farm.insert(0, "flocks", id, &json!({}));
+        }
+        farm.sync(0);
+        let first = Request { depends_on: vec![refused.clone()], ..update("teams", "t", &json!({"wins": 1, "members": ["c", "x"]})) };
+        farm.write(copy, first);
+        farm.update(1, "teams", "t", &json!({"wins": 10, "members": ["b", "x"]}));
+        farm.sync(1);
+        farm.sync(copy);
+        assert_eq!(farm.get(copy, "teams", "t"), Some(json!({"wins": 11, "members": ["b", "c", "x"]})));
+        let second = update("teams", "t", &json!({"wins": 12, "members": ["c", "d"]}));
+        farm.write(copy, if behind { Request { atomic: true, ..second } } else { second });
+        assert_eq!(farm.queue(copy).len(), 1 + usize::from(behind));
+        for d in [0, copy] {
+            farm.write(d, one(Intent::DiscardDead { id: refused.clone(), cascade: false }));
+        }
+        farm.sync(copy);
+        assert_ne!(farm.client(copy), farm.client(0));
+        let want = json!({"wins": 12, "members": ["c", "d"]});
+        farm.agrees(&[("flocks/g", json!({})), ("flocks/h", json!({})), ("teams/t", want)]);
+    }
 }

@@ -2,8 +2,12 @@
 //! answer that merged, a record deleted before it was sent that others name.
 
 use crate::harness::{Farm, archived, held_back, insert, one, update};
+use homing::core::journal::{Change, Entry, Page, Response};
 use homing::core::plan::{Intent, Seen};
-use homing::core::record::Key;
+use homing::core::record::{Key, Record};
+use homing::core::replica::Replica;
+use homing::core::schema::Schema;
+use homing::core::stamp::Stamp;
 use homing::engine::Request;
 use serde_json::json;
 
@@ -197,4 +201,104 @@ fn a_record_deleted_and_brought_back_behind_its_attempted_create_is_an_edit() {
     assert_eq!(farm.queue(0), ["create flocks/f", "update flocks/f"]);
     farm.pass(2_000);
     farm.agrees(&[("flocks/f", json!({"n": 1}))]);
+}
+
+/// The same before it was acknowledged: what the server took as it was sent is what the form showed, so what it lacks was removed.
+#[test]
+fn a_form_opened_before_its_own_acknowledgement_is_no_old_one() {
+    for edited in [false, true] {
+        let mut farm = Farm::new(16, 2);
+        let key = Key::new("settings", "$singleton");
+        let put = |farm: &Farm, body: serde_json::Value, seen: Seen| {
+            farm.write(0, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen }));
+        };
+        put(&farm, json!({"a": 1, "b": 1}), Seen::default());
+        let row = farm.tab(0).read(|r| r.view(&key)).unwrap();
+        let form = Seen { stamp: Some(row.updated_at()), rev: row.rev() };
+        assert_eq!(form.rev, None);
+        farm.sync(0);
+        if edited {
+            farm.update(0, "settings", "$singleton", &json!({"c": 1}));
+        }
+        put(&farm, json!({"a": 2}), form);
+        let want = if edited { json!({"a": 2, "c": 1}) } else { json!({"a": 2}) };
+        assert_eq!(farm.get(0, "settings", "$singleton"), Some(want.clone()), "edited meanwhile: {edited}");
+        // Nothing else: nothing is archived either, but for what the form had not seen.
+        farm.sync(0);
+        assert_eq!(farm.archive(0).len(), usize::from(edited));
+        farm.alike();
+        assert_eq!(farm.server()["settings/$singleton"], want);
+    }
+}
+
+/// R8 where fields merge: what was written on a held record changes what its author changed, and a member he removed is removed.
+#[test]
+fn what_was_written_on_a_held_record_says_what_it_changed() {
+    let mut farm = Farm::new(17, 2);
+    let key = Key::new("settings", "$singleton");
+    let put = |farm: &Farm, d: usize, body: serde_json::Value| {
+        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen: Seen::default() }));
+    };
+    put(&farm, 0, json!({"a": 1, "b": 1, "c": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.delete(0, "settings", "$singleton");
+    farm.write(1, update("settings", "$singleton", &json!({"a": 2})));
+    farm.sync(1);
+    farm.sync(0);
+    assert_eq!(farm.state(0, "settings", "$singleton"), "conflict");
+    farm.write(0, one(Intent::Undelete { key: key.clone() }));
+    put(&farm, 0, json!({"a": 1, "c": 1}));
+    assert_eq!(farm.queue(0), Vec::<String>::new(), "it waits with the conflict");
+    // Settled elsewhere, and gone on with.
+    farm.sync(1);
+    let open = farm.tab(1).unresolved()[0].clone();
+    farm.write(1, one(Intent::Resolve { conflict: open, choice: homing::core::plan::Choice::Theirs }));
+    farm.sync(1);
+    farm.write(1, update("settings", "$singleton", &json!({"c": 3})));
+    farm.sync(1);
+    farm.sync(0);
+    farm.alike();
+    assert_eq!(farm.server()["settings/$singleton"], json!({"a": 2, "c": 3}));
+}
+
+/// A collection that was synced once and is of this device alone now: what was written since is not taken away by what a server still has,
+/// and where it is synced again it is at least in the archive.
+#[test]
+fn what_a_device_keeps_to_itself_is_not_overwritten_by_a_server() {
+    let row = |n: u32, rev: &str| {
+        Record::parse(&format!(r#"{{"id":"d","n":{n},"_updatedAt":"2025-01-0{n}T00:00:00.000Z","_deletedAt":null{rev}}}"#)).unwrap()
+    };
+    let answer = |asked: Option<&str>, cursor: &str, reset: bool, record: Record| {
+        Entry::Response(Box::new(Response {
+            asked: asked.map(Into::into),
+            cursor: cursor.into(),
+            epoch: "e".into(),
+            scope: "s".into(),
+            rev: record.rev().unwrap(),
+            has_more: false,
+            reset,
+            offset: None,
+            at: Stamp(1_800_000_000_000),
+            changes: vec![Page { collection: "pins".into(), rows: vec![record] }],
+            quarantined: vec![],
+            results: vec![],
+        }))
+    };
+    for sync in [false, true] {
+        let schema = Schema::parse(&format!(r#"{{"collections":{{"pins":{{"sync":{sync}}}}}}}"#)).unwrap();
+        let mut replica = Replica::new(std::sync::Arc::new(schema));
+        replica.fold(&answer(None, "c1", false, row(1, r#","_rev":5"#))).unwrap();
+        replica.fold(&Entry::Write(vec![Change::Local { collection: "pins".into(), record: row(2, "") }])).unwrap();
+        replica.fold(&answer(Some("c1"), "c2", true, row(1, r#","_rev":5"#))).unwrap();
+        replica.fold(&answer(Some("c2"), "c3", false, row(3, r#","_rev":6"#))).unwrap();
+        let now = replica.view(&Key::new("pins", "d")).unwrap().value().unwrap()["n"].clone();
+        let kept: Vec<String> = replica.archive().map(|entry| entry.text().to_owned()).collect();
+        if sync {
+            assert_eq!((now, kept.len()), (json!(3), 1), "{kept:?}");
+            assert!(kept[0].contains(r#""n":2"#), "{kept:?}");
+        } else {
+            assert_eq!((now, kept.len()), (json!(2), 0), "{kept:?}");
+        }
+    }
 }

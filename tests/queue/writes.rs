@@ -1,12 +1,16 @@
 //! What the app can say about a write and about a queued one: keys, a bound, taking it back, why it waits.
 
-use crate::harness::{Farm, insert, one, stalled, update, verdicts};
+use crate::harness::{Farm, insert, one, schema, stalled, update, verdicts};
 use homing::core::error::Code;
+use homing::core::journal::{Change, Entry};
 use homing::core::mutation::Op;
-use homing::core::plan::Intent;
-use homing::core::record::Key;
+use homing::core::plan::{Context, Intent, plan};
+use homing::core::record::{Key, Record};
+use homing::core::replica::Replica;
+use homing::core::stamp::Stamp;
 use homing::engine::{MutationState, Options, Request, STALLED_AFTER, Verdict};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn keyed(key: &str, request: Request) -> Request {
     Request { idempotency_key: Some(key.into()), ..request }
@@ -184,4 +188,22 @@ fn sent_in_vain_again_and_again_the_app_is_told_once() {
     assert_eq!(farm.id_of(0, Op::Create, "f"), id, "and it is still the same mutation");
     let rows: &[(&str, Value)] = &[("flocks/f", json!({"n": 1}))];
     farm.agrees(rows);
+}
+
+/// Of a repeated name the last one counts, as in JavaScript: that is the one an update sees and changes.
+#[test]
+fn an_update_changes_the_copy_of_a_repeated_name_that_counts() {
+    let mut replica = Replica::new(Arc::new(schema()));
+    let row = r#"{"id":"d","n":1,"n":2,"_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null,"_rev":7}"#;
+    let record = Record::parse_own(row.into()).unwrap();
+    replica.fold(&Entry::Write(vec![Change::Local { collection: "flocks".into(), record }])).unwrap();
+    let context = Context { now: Stamp(1_800_000_000_000), max_queue: 10, group: None, depends_on: vec![], once: None };
+    let says = |n: i64| {
+        let planned = plan(&replica, &update("flocks", "d", &json!({"n": n})).intents[0], &context).unwrap();
+        planned.changes.first().map(|change| match change {
+            Change::Add(m) => m.record.value().unwrap()["n"].clone(),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!([says(1), says(2), says(3)], [Some(json!(1)), None, Some(json!(3))]);
 }

@@ -223,3 +223,23 @@ fn what_merging_refuses_keeps_the_servers_version() {
     let fact = merge(None, &local, &incoming, Policy::AppendOnly).unwrap();
     assert_eq!((fact.winner, fact.paths), (incoming, vec!["/a".to_owned()]), "the earlier fact stays");
 }
+
+#[test]
+fn a_number_is_the_same_however_it_is_written() {
+    let python = record(1, json!({"w": 2.0, "z": -0.0, "in": {"l": [1.0, {"x": 3.0}]}, "half": 1.5, "name": "a"}));
+    let javascript = record(5, json!({"w": 2, "z": 0, "in": {"l": [1, {"x": 3}]}, "half": 1.5, "name": "b"}));
+    assert_eq!(changed_pointers(Some(&python), &javascript), ["/name"]);
+    let edited = stamp_fields(Some(&stamp_fields(None, python.clone(), &[]).unwrap()), javascript, &["/name".into()]).unwrap();
+    assert_eq!(times(&edited), json!({"": at(1), "/name": at(5)}));
+    // What the author saw is what the row has.
+    let row = stamp_fields(None, record(1, json!({"w": 2})), &[]).unwrap();
+    let rec = edit(&row, 5, json!({"w": 3}));
+    let patch = Patch::of(&rec, Some(&["/w".into()]), &[]).unwrap();
+    let was = json!({"/w": 2.0});
+    assert_eq!(merge_patch(&row, &rec, &patch, was.as_object(), &[]).unwrap().overwritten, Vec::<String>::new());
+    let merged = merge(None, &row, &record(1, json!({"w": 2.0})), Policy::Fields).unwrap();
+    assert_eq!((merged.archived, merged.paths), (vec![], vec![]));
+    // Numbers that JavaScript cannot tell apart stay as they are.
+    let large = record(1, json!({"w": 1e300, "x": 9_007_199_254_740_993.0}));
+    assert_eq!(values_at(Some(&large), &["/w".into(), "/x".into()]), *json!({"/w": 1e300, "/x": 9_007_199_254_740_992.0}).as_object().unwrap());
+}

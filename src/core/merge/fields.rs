@@ -7,7 +7,7 @@
 //! Lives here: the join of two versions, and what a local write does to the stamps. Not here: who may write.
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::tree::{Leaves, ancestors, below, flatten, unflatten};
+use crate::core::merge::tree::{Leaves, ancestors, below, flatten, plain, unflatten};
 use crate::core::merge::{Merged, join_types, lww, pointer, typed};
 use crate::core::mutation::Op;
 use crate::core::record::{Envelope, Fields, RESERVED, Record};
@@ -420,7 +420,7 @@ pub(crate) fn merge_patch(
     let joined = join(&stored, &patch.state, groups);
     let differs = |p: &String, in_whole: Option<&Value>| joined.leaves.get(p) != in_whole;
     let lost = patch.pointers.iter().filter(|p| differs(p, patch.whole.get(*p))).cloned().collect();
-    let seen = |p: &String, v: &Value| was.is_some_and(|was| was.get(p) == Some(v));
+    let seen = |p: &String, v: &Value| was.is_some_and(|was| was.get(p).is_some_and(|was| plain(was) == *v));
     let overwritten = stored.leaves.iter().filter(|(p, v)| differs(p, Some(v)) && !seen(p, v)).map(|(p, _)| p.clone()).collect();
     let unchanged = stored.clone().tidy() == joined;
     let record = joined.build(row.id(), row.updated_at().max(rec.updated_at()), None)?;

@@ -4,7 +4,7 @@
 
 use crate::core::record::RESERVED;
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// Leaves in the order of the record.
 pub(super) type Leaves = IndexMap<String, Value>;
@@ -40,8 +40,24 @@ fn walk(at: String, value: &Value, leaves: &mut Leaves) {
                 walk(step(&at, name), value, leaves);
             }
         }
-        _ => _ = leaves.insert(at, value.clone()),
+        _ => _ = leaves.insert(at, plain(value)),
     }
+}
+
+/// A value with its numbers as JavaScript writes them: `2.0` and `2` are one, whoever wrote them.
+pub(super) fn plain(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => whole(number).map_or_else(|| value.clone(), Value::from),
+        Value::Array(items) => items.iter().map(plain).collect(),
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        _ => value.clone(),
+    }
+}
+
+/// The integer that a number with a fraction of zero is. Beyond 2^53 it may not be the one that was meant.
+fn whole(number: &Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0 && n.abs() <= EXACT).map(|n| n as i64)
 }
 
 fn step(at: &str, name: &str) -> String {

@@ -6,7 +6,7 @@
 use super::Context;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::{Key, OPTIMISTIC_PREFIX, Record};
-use crate::core::remap::{may_hold, optimistic_ids};
+use crate::core::remap::{may_hold, named_ids};
 use crate::core::replica::Replica;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -69,7 +69,7 @@ fn referred(replica: &Replica, key: &Key, record: &Record, siblings: &Siblings) 
         }
     }
     if (replica.unconfirmed.has_optimistic() || !siblings.is_empty()) && may_hold(record.text()) {
-        for id in optimistic_ids(record.text()) {
+        for id in named_ids(record.text()) {
             let known = replica.unconfirmed.key_of(&id).cloned();
             out.extend(known.or_else(|| siblings.contains_key(&id).then(|| Key { collection: key.collection.clone(), id })));
         }

@@ -66,7 +66,22 @@ fn whole(context: &Context, key: &Key, why: &str) -> Result<()> {
 
 /// A new version made on what the app sees now.
 pub(super) fn enqueue(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, context: &Context) -> Result<Plan> {
-    let (record, changed) = stamped(replica, key, record, view)?;
+    queued(replica, op, key, stamped(replica, key, record, view)?, view, context)
+}
+
+/// The same where the version says what was counted and added in it.
+pub(super) fn counted(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, context: &Context) -> Result<Plan> {
+    queued(replica, op, key, by_field(replica, key, record, view)?, view, context)
+}
+
+fn queued(
+    replica: &Replica,
+    op: Op,
+    key: &Key,
+    (record, changed): (Record, Vec<String>),
+    view: &Record,
+    context: &Context,
+) -> Result<Plan> {
     let texts = merge::seen_texts(view, &record, replica.rules(key).types);
     let mut plan = Plan { ids: vec![key.id.clone()], ..Plan::default() };
     if !replica.schema().syncs(&key.collection) {

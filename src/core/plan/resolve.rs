@@ -9,6 +9,7 @@ use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{ARCHIVE, Envelope, Key, Record};
 use crate::core::remap::refer;
 use crate::core::replica::Replica;
+use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 use std::sync::Arc;
 
@@ -29,12 +30,27 @@ pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> 
     let key = Key { id: replica.current_id(&key.id).clone(), ..key };
     let lost = conflict.loser().ok_or_else(|| Error::new(Code::NotFound, format!("conflict '{id}' holds no version that lost")))?;
     if !lost.is_deleted() {
-        return put(replica, &key, &Arc::from(lost.text()), Seen::default(), context);
+        return counted(replica, &key, lost, context);
     }
     match replica.view(&key).filter(|r| !r.is_deleted()) {
         Some(_) => plan(replica, &Intent::Delete { key }, context),
         None => Ok(Plan { ids: vec![key.id], ..Plan::default() }),
     }
+}
+
+/// A version that lost on top of what is there now, with what it counted and added as it says itself: taken back twice, it is in once.
+fn counted(replica: &Replica, key: &Key, lost: &Record, context: &Context) -> Result<Plan> {
+    let Some(view) = replica.view(key).filter(|_| replica.policy(key) != Policy::AppendOnly) else {
+        return put(replica, key, &Arc::from(lost.text()), Seen::default(), context);
+    };
+    let both = merge::preferred(lost, &view, replica.client(), replica.rules(key).types)?;
+    let at = Stamp::next(context.now, Some(view.updated_at()));
+    let record = Record::build(Envelope { id: &key.id, updated_at: at, deleted_at: None, rev: None }, &both.fields()?);
+    if record.same_content(&view) {
+        return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
+    }
+    let op = if view.is_deleted() { Op::Undelete } else { Op::Update };
+    enqueue::counted(replica, op, key, record, &view, context)
 }
 
 pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context: &Context) -> Result<Plan> {

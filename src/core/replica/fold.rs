@@ -33,7 +33,9 @@ impl Replica {
                     if let Some(place) = self.places.get(&id).copied()
                         && let Some(m) = self.queue.get(&place)
                     {
+                        let before = m.record.updated_at();
                         let m = Mutation { attempted: true, ..self.attempted(m).into_owned() };
+                        self.note_stamped(&m.key, before, m.record.updated_at());
                         self.queue_put(place, m);
                     }
                 }

@@ -7,6 +7,7 @@
 
 mod absent;
 mod archive;
+mod became;
 mod fold;
 mod later;
 mod overrule;
@@ -198,6 +199,7 @@ pub struct Replica {
     pub(crate) ids: remap::Ids,
     pub(crate) names: HashMap<Arc<str>, MutationId>,
     pub(crate) answered: IndexMap<Arc<str>, Answered>,
+    became: became::Became,
     pub(crate) standing: Standing,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) dirty_chunks: HashSet<u64>,
@@ -229,6 +231,7 @@ impl Replica {
             ids: remap::Ids::default(),
             names: HashMap::default(),
             answered: IndexMap::default(),
+            became: became::Became::default(),
             standing: Standing::default(),
             quarantined: Vec::new(),
             dirty_chunks: HashSet::default(),

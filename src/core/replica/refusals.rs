@@ -6,6 +6,7 @@
 use super::{DeadLetter, Hold, Output, Replica, overlay};
 use crate::core::conflict::{Conflict, Kind, Status};
 use crate::core::journal::Settled;
+use crate::core::merge::changed_pointers;
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 impl Hold {
     /// What was written on the record since it met the other version, as an edit of that; nothing where the conflict's entry
     /// has it.
-    pub(crate) fn written_since(self, conflict: &Conflict, key: Key, id: MutationId) -> Option<Mutation> {
+    pub(crate) fn written_since(self, conflict: &Conflict, key: Key, id: MutationId, policy: Policy) -> Option<Mutation> {
         // By its name, too: the server may have clamped the stamps of what it archived.
         let told = conflict.id == Conflict::name(&key, &self.mine);
         if told || conflict.mine.as_ref().is_some_and(|mine| mine.same_content(&self.mine)) {
@@ -29,7 +30,12 @@ impl Hold {
             _ => Op::Update,
         };
         let base_rev = base.as_ref().and_then(Record::rev);
-        Some(Mutation { base_rev, base, ..Mutation::new(id, op, key, self.mine) })
+        // The rest of it is what was decided about.
+        let changed = match policy {
+            Policy::Fields if op == Op::Update => changed_pointers(conflict.mine.as_ref().or(base.as_ref()), &self.mine),
+            _ => Vec::new(),
+        };
+        Some(Mutation { base_rev, base, changed, ..Mutation::new(id, op, key, self.mine) })
     }
 }
 
@@ -41,7 +47,8 @@ impl Replica {
         let key = conflict.about();
         let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.conflict.as_ref() == row.id().as_ref()) else { return };
         self.set_hold(&key, None);
-        let Some(m) = hold.written_since(&conflict, key, MutationId::new(self.client.clone(), self.seq + 1)) else { return };
+        let (policy, id) = (self.policy(&key), MutationId::new(self.client.clone(), self.seq + 1));
+        let Some(m) = hold.written_since(&conflict, key, id, policy) else { return };
         self.seq += 1;
         self.place += 1;
         self.queue_put(self.place, m);
@@ -179,8 +186,8 @@ impl Replica {
 
     fn local_conflict(&mut self, key: &Key, m: &Mutation, theirs: Option<&Record>, at: Stamp) -> Arc<str> {
         let kind = match (m.record.is_deleted(), theirs.is_none_or(Record::is_deleted)) {
-            (true, false) => Kind::EditDelete,
-            (false, true) => Kind::DeleteEdit,
+            (true, false) => Kind::DeleteEdit,
+            (false, true) => Kind::EditDelete,
             _ if m.op == Op::Create => Kind::CreateCreate,
             _ => Kind::EditEdit,
         };

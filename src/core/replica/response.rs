@@ -125,6 +125,15 @@ impl Replica {
 
     pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
         let old = self.slot(&key).and_then(|s| s.confirmed.clone());
+        // Written while its collection was of this device alone, as it still is or was until the declaration changed.
+        if let Some(own) = old.as_ref().filter(|old| old.rev().is_none() && key.collection.as_ref() != ARCHIVE) {
+            if !self.schema.syncs(&key.collection) {
+                return;
+            }
+            if !own.same_content(row) {
+                self.keep_taken(&key, own, Some(row), at);
+            }
+        }
         let listed = self.standing.sweep.as_mut().is_some_and(|s| s.remaining.remove(&key));
         if listed {
             let epoch = self.standing.sweep.as_ref().is_some_and(|s| s.epoch);
@@ -185,6 +194,10 @@ impl Replica {
             (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
             _ => None,
         });
+        let as_sent = || result.record.is_none() || row.as_ref().is_some_and(|row| row.same_content(&m.record));
+        if let Some(row) = row.as_ref().filter(|_| result.status == Outcome::Applied && as_sent()) {
+            self.note_taken(&key, m.record.updated_at(), row);
+        }
         match &row {
             Some(row) => self.stand_in(&key, row.clone()),
             None if result.status == Outcome::Conflict => {

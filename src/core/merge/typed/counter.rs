@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Fractions are kept to so many parts: sums of decimals come out as people wrote them.
 const PARTS: f64 = 1e9;
+/// More than JavaScript can count no record may say: a sum beyond is this much, and so is what one client counted.
+const MOST: f64 = 9_007_199_254_740_991.0;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Counter {
@@ -28,17 +30,17 @@ impl Counter {
     }
 
     fn begun(epoch: u64, base: Option<f64>) -> Self {
-        Self { epoch, base, up: BTreeMap::new(), down: BTreeMap::new() }
+        Self { epoch, base: base.map(within), up: BTreeMap::new(), down: BTreeMap::new() }
     }
 
     fn stated(state: Option<&Value>) -> Option<Self> {
         let state = state.and_then(Value::as_object)?;
         let amounts = |name: &str| match state.get(name).and_then(Value::as_object) {
-            Some(by) => by.iter().filter_map(|(who, n)| Some((who.clone(), n.as_f64().filter(|n| *n >= 0.0)?))).collect(),
+            Some(by) => by.iter().filter_map(|(who, n)| Some((who.clone(), n.as_f64().filter(|n| *n >= 0.0)?.min(MOST)))).collect(),
             None => BTreeMap::new(),
         };
         let epoch = state.get("e").and_then(Value::as_u64).unwrap_or(0);
-        Some(Self { epoch, base: state.get("b").and_then(Value::as_f64), up: amounts("p"), down: amounts("n") })
+        Some(Self { epoch, base: state.get("b").and_then(Value::as_f64).map(within), up: amounts("p"), down: amounts("n") })
     }
 
     /// What a form says that was made from an older version, on top of this one; nothing where the two do not add up.
@@ -51,7 +53,7 @@ impl Counter {
         match (older.total(), form.and_then(Value::as_f64)) {
             (None, None) => self.value(),
             (Some(_), None) => None,
-            (before, Some(now)) => Some(number(round(self.total().unwrap_or(0.0) + now - before.unwrap_or(0.0)))),
+            (before, Some(now)) => Some(number(within(round(self.total().unwrap_or(0.0) + now - before.unwrap_or(0.0))))),
         }
     }
 
@@ -59,8 +61,16 @@ impl Counter {
         if self.base.is_none() && self.up.is_empty() && self.down.is_empty() {
             return None;
         }
-        let sum = self.base.unwrap_or(0.0) + self.up.values().sum::<f64>() - self.down.values().sum::<f64>();
-        Some(round(sum))
+        Some(within(round(self.sum())))
+    }
+
+    fn sum(&self) -> f64 {
+        self.base.unwrap_or(0.0) + self.up.values().sum::<f64>() - self.down.values().sum::<f64>()
+    }
+
+    /// Whether nothing of it is cut off.
+    fn is_exact(&self) -> bool {
+        self.sum().abs() <= MOST && self.up.values().chain(self.down.values()).all(|n| *n <= MOST)
     }
 
     pub(super) fn value(&self) -> Option<Value> {
@@ -83,18 +93,19 @@ impl Counter {
         Some(Value::Object(state))
     }
 
-    /// Set to another value by `actor`.
+    /// Set to another value by `actor`. Where no count can say that, because something is cut off, it begins anew there.
     pub(super) fn moved(mut self, to: Option<&Value>, actor: &str) -> Self {
         match (self.total(), to.and_then(Value::as_f64)) {
             (Some(_), None) => Self::begun(self.epoch.saturating_add(1), None),
             (before, Some(to)) => {
                 let by = round(to - before.unwrap_or(0.0));
-                let side = if by > 0.0 { &mut self.up } else { &mut self.down };
-                if by != 0.0 || before.is_none() {
-                    let sum = side.entry(actor.to_owned()).or_default();
-                    *sum = round(*sum + by.abs());
+                if by == 0.0 && before.is_some() {
+                    return self;
                 }
-                self
+                let side = if by > 0.0 { &mut self.up } else { &mut self.down };
+                let sum = side.entry(actor.to_owned()).or_default();
+                *sum = round(*sum + by.abs());
+                if self.is_exact() { self } else { Self::begun(self.epoch.saturating_add(1), Some(to)) }
             }
             (None, None) => self,
         }
@@ -115,6 +126,21 @@ impl Counter {
         one
     }
 
+    /// What `from` counted since `root`, under another name.
+    pub(super) fn renamed(mut self, root: &Self, from: &str, to: &str) -> Self {
+        let anew = self.rank(root).is_ne();
+        for (amounts, before) in [(&mut self.up, &root.up), (&mut self.down, &root.down)] {
+            let Some(all) = amounts.get(from).copied() else { continue };
+            let known = before.get(from).copied().filter(|_| !anew).unwrap_or_default();
+            let own = round(all - known);
+            if own > 0.0 {
+                amounts.remove(from);
+                amounts.extend([(from, known), (to, own)].into_iter().filter(|(_, n)| *n > 0.0).map(|(who, n)| (who.to_owned(), n)));
+            }
+        }
+        self
+    }
+
     /// Which of the two is dropped by the other, where they do not add up: of another epoch, or of another base.
     pub(super) fn dropped(&self, other: &Self) -> Option<Ordering> {
         Some(self.rank(other)).filter(|order| order.is_ne() && self.total() != other.total())
@@ -130,8 +156,12 @@ fn round(n: f64) -> f64 {
     if parts.abs() < 9e15 { parts.round() / PARTS } else { n }
 }
 
+fn within(n: f64) -> f64 {
+    n.clamp(-MOST, MOST)
+}
+
 fn number(n: f64) -> Value {
-    if n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_991.0 {
+    if n.fract() == 0.0 && n.abs() <= MOST {
         return Value::from(n as i64);
     }
     Number::from_f64(n).map_or(Value::Null, Value::Number)

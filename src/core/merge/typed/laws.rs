@@ -347,6 +347,7 @@ fn hostile_states_are_values_without_a_history() {
         json!({"b": "x", "p": [1], "n": {"a": -5}}),
         json!({"e": u64::MAX}),
         json!({"p": {"a": 1e308, "b": 1e308}}),
+        json!({"b": 1.8e16, "p": {"a": 1.8e16}, "n": {"b": 1.8e16}}),
         json!({"v": {"a": -1}, "e": {"no json": {"a": 1}}}),
     ];
     for state in states {
@@ -356,5 +357,29 @@ fn hostile_states_are_values_without_a_history() {
         let set = Set::of(Some(&json!(["x"])), Some(&state));
         assert_eq!(set.value(None), Some(json!(["x"])), "{state}");
         assert_eq!(set.clone().join(set.rewritten(Some(&json!(["x", "y"])), "me")).value(None), Some(json!(["x", "y"])), "{state}");
+    }
+}
+
+#[test]
+fn what_is_too_much_for_javascript_is_as_much_as_it_can_hold() {
+    const MOST: i64 = (1 << 53) - 1;
+    let start = record(1_000, false, json!({"eggs": 0}).as_object().unwrap());
+    let by = |version: &Record, n: i64, who: &str| apply(version, &(Edit::Move("eggs", n), 1), who, Policy::Lww);
+    let eggs = |r: &Record| r.value().unwrap().get("eggs").and_then(Value::as_i64);
+    for sign in [1, -1] {
+        let vs = ["a", "b", "c"].map(|who| by(&start, sign * 9_000_000_000_000_000, who));
+        let all = vs.iter().fold(start.clone(), |all, v| joined(&all, v, Policy::Lww));
+        assert_eq!(eggs(&all), Some(sign * MOST));
+        // Twice by one: what one client counted is too much, too.
+        let twice = by(&by(&by(&vs[0], -sign * 9_000_000_000_000_000, "a"), sign * 9_000_000_000_000_000, "a"), sign * 5, "a");
+        assert_eq!(eggs(&twice), Some(sign * 9_000_000_000_000_005));
+        for made in [&all, &twice] {
+            crate::core::record::check(made.text()).unwrap();
+        }
+        laws(&vs, &|a, b| joined(a, b, Policy::Lww), Policy::Lww).unwrap();
+        laws(&[vs[0].clone(), all.clone(), twice.clone()], &|a, b| joined(a, b, Policy::Lww), Policy::Lww).unwrap();
+        // Whoever sets it to something sees that, and everybody else does.
+        let set = by(&all, -sign * (MOST - 7), "a");
+        assert_eq!((eggs(&set), eggs(&joined(&set, &all, Policy::Lww))), (Some(sign * 7), Some(sign * 7)));
     }
 }

@@ -154,6 +154,26 @@ pub(crate) fn written(previous: &Record, new: &Record, actor: &str, types: &Type
     body.into_record()
 }
 
+/// `record` with what `from` counted and added in it since `root` under the name `to`; what others did stays theirs.
+///
+/// # Errors
+/// `invalid-record` when a text is broken.
+pub(crate) fn renamed(record: &Record, root: &Record, from: &str, to: &str, types: &Types) -> Result<Record> {
+    if types.is_empty() {
+        return Ok(record.clone());
+    }
+    let (mut body, root) = (Body::of(record)?, Body::of(root)?);
+    for (name, kind) in types {
+        let state = match kind {
+            FieldType::Counter => body.counter(name).renamed(&root.counter(name), from, to).state(),
+            FieldType::Set => body.set(name).renamed(&root.set(name), from, to).state(),
+            _ => continue,
+        };
+        body.put_state(name, state);
+    }
+    body.into_record()
+}
+
 /// A whole version made from an older one than `view`, as one made on `view`: what others counted and added meanwhile stays.
 /// `older` is the `_crdt` of the version it was made from. Texts are merged where it arrives.
 ///

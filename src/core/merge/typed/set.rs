@@ -110,6 +110,21 @@ impl Set {
         self
     }
 
+    /// What `from` added since `root`, under another name.
+    pub(super) fn renamed(mut self, root: &Self, from: &str, to: &str) -> Self {
+        let known = root.seen.get(from).copied().unwrap_or(0);
+        for dots in self.elements.values_mut().chain([&mut self.seen]) {
+            if let Some(n) = dots.get(from).copied().filter(|n| *n > known) {
+                dots.remove(from);
+                dots.insert(to.to_owned(), n - known);
+            }
+        }
+        if known > 0 {
+            self.seen.insert(from.to_owned(), known);
+        }
+        self
+    }
+
     pub(super) fn join(self, other: Self) -> Self {
         let mut elements: BTreeMap<String, Dots> = BTreeMap::new();
         let mut keep = |from: &Self, against: &Self| {

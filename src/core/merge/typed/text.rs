@@ -38,7 +38,7 @@ pub(in crate::core::merge) fn merge(base: &str, later: &str, earlier: &str) -> M
     plain(later, true)
 }
 
-/// Runs of letters and digits, runs of white space, everything else one by one.
+/// Runs of letters and digits, runs of white space, everything else one by one; what only marks a character stays with it.
 fn words(text: &str) -> Vec<&str> {
     let kind = |c: char| {
         if c.is_alphanumeric() {
@@ -51,17 +51,34 @@ fn words(text: &str) -> Vec<&str> {
     };
     let mut out = Vec::new();
     let mut from = 0;
-    let mut before = None;
+    let (mut before, mut last, mut half) = (None, ' ', false);
     for (at, c) in text.char_indices() {
-        let now = kind(c);
-        if before.is_some_and(|before| before != now || now == 2) {
+        // Two regional indicators are one flag.
+        half = is_regional(c) && is_regional(last) && !half;
+        let attached = half || !c.is_whitespace() && (is_mark(c) || last == JOINER);
+        let now = before.filter(|_| attached).unwrap_or_else(|| kind(c));
+        if !attached && before.is_some_and(|before| before != now || now == 2) {
             out.extend(text.get(from..at));
             from = at;
         }
-        before = Some(now);
+        (before, last) = (Some(now), c);
     }
     out.extend(text.get(from..).filter(|last| !last.is_empty()));
     out
+}
+
+/// Makes one of what stands before and behind it: families, professions.
+const JOINER: char = '\u{200d}';
+
+fn is_regional(c: char) -> bool {
+    matches!(c, '\u{1f1e6}'..='\u{1f1ff}')
+}
+
+/// Accents, viramas, vowel signs, joiners, skin tones: nothing without the character before. The standard library knows them by
+/// escaping what does not print alone, so no table comes with the module for it.
+fn is_mark(c: char) -> bool {
+    let tone = matches!(c, '\u{1f3fb}'..='\u{1f3ff}');
+    tone || !c.is_ascii() && !c.is_alphanumeric() && c.escape_debug().len() > 1
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -213,6 +230,27 @@ mod tests {
         assert_eq!(merged(base, a, b), ("the hens are loud today, vet called".into(), true));
         assert_eq!(merged(base, b, a), ("the hens are ill today, vet called".into(), true));
         assert_eq!(merged(base, a, a), (a.into(), false));
+    }
+
+    #[test]
+    fn marks_stay_with_the_letters_they_belong_to() {
+        for (base, a, b) in [
+            ("हिन्दी भाषा", "सिन्दी भाषा", "हिन्दू भाषा"),
+            ("cafe\u{301} noir", "cafe\u{301}s noir", "carafe\u{301} noir"),
+            ("נָשִׁים", "נָשִׁ", "אֲנָשִׁים"),
+            ("ที่นี่", "ที่นั่น", "ที่โน่นนี่"),
+            ("👩\u{200d}🌾 up", "👩\u{200d}🚀 up", "👨\u{200d}🌾 up"),
+            ("👍🏽", "👍🏿", "👎🏽"),
+            ("❤\u{fe0f}", "❤\u{fe0e}", "🖤\u{fe0f}"),
+            ("🇩🇪", "🇩🇰", "🇰🇪"),
+        ] {
+            assert_eq!(merged(base, a, b), (a.into(), true), "{base}");
+            assert_eq!(merged(base, b, a), (b.into(), true), "{base}");
+        }
+        // Two flags are two, and what is no mark stands for itself.
+        assert_eq!(merged("🇩🇪🇩🇰", "🇩🇪🇮🇹", "🇫🇷🇩🇰"), ("🇫🇷🇮🇹".into(), false));
+        assert_eq!(merged("«a»", "«b»", "(a»"), ("(b»".into(), false));
+        assert_eq!(words("a\u{a0}b—c…"), ["a", "\u{a0}", "b", "—", "c", "…"]);
     }
 
     #[test]
