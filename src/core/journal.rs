@@ -7,10 +7,12 @@
 //! record's text, and the entries refer to them by number, so bodies are written once and never decoded to
 //! be folded. Records are kept on one line ([`Record`] sees to it).
 
+mod parts;
 mod row;
 mod unfolded;
 
-pub use row::{Stored, decode, encode};
+pub use parts::Parts;
+pub use row::{Stored, decode, encode, encode_parts};
 pub(crate) use row::{read_lines, write_lines};
 pub use unfolded::{Unfolded, Unreadable};
 

@@ -3,7 +3,7 @@
 use super::load::{entries_of, load};
 use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
-use crate::core::journal::{Change, Entry, FORMAT, encode};
+use crate::core::journal::{Change, Entry, FORMAT, Parts, encode_parts};
 use crate::core::mutation::MutationId;
 use crate::core::record::Key;
 use crate::core::replica::{HashMap, HashSet, Output, Source};
@@ -23,10 +23,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                     memory.flushing = false;
                     break;
                 }
-                memory.encode_group(count).map(|bytes| (count, memory.head, bytes))
+                memory.encode_group(count).map(|row| (count, memory.head, row))
             };
             let outcome = match group {
-                Ok((count, head, bytes)) => self.append_group(count, head, bytes).await,
+                Ok((count, head, row)) => self.append_group(count, head, row).await,
                 Err(error) => {
                     let all = self.inner.memory.borrow().speculative.len();
                     self.refuse(all, &error);
@@ -42,9 +42,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         self.written();
     }
 
-    async fn append_group(&self, count: usize, head: u64, bytes: Vec<u8>) -> Result<()> {
-        let size = bytes.len() as u64;
-        match self.noting(self.inner.journal.append(head, bytes).await) {
+    async fn append_group(&self, count: usize, head: u64, row: Parts) -> Result<()> {
+        let size = row.len() as u64;
+        match self.noting(self.inner.journal.append(head, row).await) {
             Ok(Appended::At(new)) => {
                 self.inner.memory.borrow_mut().appended(new, size, count);
                 self.inner.platform.appended(new);
@@ -107,9 +107,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             return Ok(false);
         }
         let head = self.inner.memory.borrow().head;
-        let bytes = encode(entries)?;
-        let size = bytes.len() as u64;
-        match self.noting(self.inner.journal.append(head, bytes).await)? {
+        let row = encode_parts(entries)?;
+        let size = row.len() as u64;
+        match self.noting(self.inner.journal.append(head, row).await)? {
             Appended::At(new) => {
                 self.folded(entries, source, new, size)?;
                 self.inner.platform.appended(new);
@@ -220,11 +220,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
         self.tell_unreadable(unreadable);
         let open = [Entry::Open { client: self.inner.platform.uuid().into(), format: FORMAT }];
-        let bytes = encode(&open)?;
+        let row = encode_parts(&open)?;
         loop {
             let head = self.inner.memory.borrow().head;
-            match self.noting(self.inner.journal.append(head, bytes.clone()).await)? {
-                Appended::At(new) => return self.folded(&open, Source::Local, new, bytes.len() as u64),
+            match self.noting(self.inner.journal.append(head, row.clone()).await)? {
+                Appended::At(new) => return self.folded(&open, Source::Local, new, row.len() as u64),
                 Appended::Stale => Box::pin(self.catch_up_in_turn()).await?,
             }
         }
@@ -251,7 +251,7 @@ impl super::Speculation {
 }
 
 impl Memory {
-    fn encode_group(&self, count: usize) -> Result<Vec<u8>> {
+    fn encode_group(&self, count: usize) -> Result<Parts> {
         let entries: Vec<Entry> = self
             .speculative
             .iter()
@@ -260,7 +260,7 @@ impl Memory {
             .filter(|p| !p.changes.is_empty())
             .map(|p| Entry::Write(p.changes.clone()))
             .collect();
-        encode(&entries)
+        encode_parts(&entries)
     }
 
     /// The first `count` speculative writes are durable.

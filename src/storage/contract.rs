@@ -61,7 +61,7 @@ fn rows(first: Head, texts: &[&str]) -> Vec<Row> {
 }
 
 async fn append(journal: &impl Journal, head: Head, text: &str) -> Result<()> {
-    assert_eq!(journal.append(head, text.into()).await?, Appended::At(head + 1));
+    assert_eq!(journal.append(head, text.as_bytes().to_vec()).await?, Appended::At(head + 1));
     Ok(())
 }
 
@@ -172,7 +172,7 @@ pub async fn two_connections_racing_lose_nothing<D: Databases>(databases: &D) ->
         let mut head = 0;
         for number in 0..EACH {
             loop {
-                match journal.append(head, format!("{who}{number}").into()).await? {
+                match journal.append(head, format!("{who}{number}").into_bytes()).await? {
                     Appended::At(key) => break head = key,
                     Appended::Stale => {
                         let Tail::Rows(news, newest) = journal.tail(head).await? else { unreachable!("nothing is compacted") };

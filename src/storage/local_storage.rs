@@ -8,6 +8,7 @@
 use super::memory::{closed, outside};
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Row, Segments, Tail};
 use crate::core::error::{Code, Error, Result};
+use crate::core::journal::Parts;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -206,12 +207,12 @@ impl Journal for LocalStorageJournal {
         Ok(Tail::Rows(rows, head))
     }
 
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
         let marks = self.check_writer()?;
         if !self.holds(&marks, expected_head) {
             return Ok(Appended::Stale);
         }
-        write(&self.items, &self.row_key(expected_head + 1), &encode(&bytes))?;
+        write(&self.items, &self.row_key(expected_head + 1), &encode(&row.into().into_vec()))?;
         Ok(Appended::At(expected_head + 1))
     }
 

@@ -5,6 +5,7 @@
 
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Row, Segments, Tail};
 use crate::core::error::{Code, Error, Result};
+use crate::core::journal::Parts;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -234,7 +235,8 @@ impl Journal for MemoryJournal {
         })
     }
 
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
+        let bytes = row.into().into_vec();
         let unchecked = self.last.take() == Some(expected_head);
         let appended = self.write(move |store| Ok(store.append(expected_head, bytes, unchecked))).await;
         if let Ok(Appended::At(head)) = appended {

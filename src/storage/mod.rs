@@ -12,6 +12,7 @@ pub mod local_storage;
 pub mod memory;
 
 use crate::core::error::Result;
+use crate::core::journal::Parts;
 
 /// Key of the newest journal row; 0 before the first append. Never goes back, also after compaction. A stale append may
 /// use up a key.
@@ -109,7 +110,7 @@ pub trait Journal {
     /// Rows after `after`.
     async fn tail(&self, after: Head) -> Result<Tail>;
     /// Appends one row as `expected_head + 1`, durable when it resolves.
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended>;
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended>;
     /// Replaces segments and drops the rows they now hold, in one transaction. `through` must be the key
     /// of a row after `expected`; anything else is a bug of the caller, answered `engine-crashed`.
     async fn compact(&self, step: Compaction) -> Result<Compacted>;
@@ -133,8 +134,8 @@ impl<J: Journal> Journal for std::rc::Rc<J> {
     async fn tail(&self, after: Head) -> Result<Tail> {
         (**self).tail(after).await
     }
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        (**self).append(expected_head, bytes).await
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
+        (**self).append(expected_head, row).await
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         (**self).compact(step).await

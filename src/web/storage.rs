@@ -1,6 +1,7 @@
 //! Which storage a page gets: IndexedDB, else `localStorage`, else memory; memory where it asked for that.
 
 use crate::core::error::{Code, Result};
+use crate::core::journal::Parts;
 use crate::storage::indexeddb::{Durability, EarlyReading, Gone, IndexedDbJournal};
 use crate::storage::local_storage::LocalStorageJournal;
 use crate::storage::memory::MemoryJournal;
@@ -116,8 +117,8 @@ impl Journal for WebJournal {
     async fn tail(&self, after: Head) -> Result<Tail> {
         each!(self, j => j.tail(after).await)
     }
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        each!(self, j => j.append(expected_head, bytes).await)
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
+        each!(self, j => j.append(expected_head, row).await)
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         each!(self, j => j.compact(step).await)

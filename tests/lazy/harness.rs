@@ -4,6 +4,7 @@
 use futures_channel::oneshot;
 use homing::core::authority::MemoryServer;
 use homing::core::error::Result;
+use homing::core::journal::Parts;
 use homing::core::plan::Intent;
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
@@ -49,8 +50,8 @@ impl Journal for Counting {
     async fn tail(&self, after: Head) -> Result<Tail> {
         self.inner.tail(after).await
     }
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        self.inner.append(expected_head, bytes).await
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
+        self.inner.append(expected_head, row).await
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         let gate = self.gate.take();

@@ -6,7 +6,7 @@
 use crate::oracle::Oracle;
 use futures_util::FutureExt;
 use homing::core::error::{Code, Result};
-use homing::core::journal::{Entry, decode};
+use homing::core::journal::{Entry, Parts, decode};
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
 use homing::engine::Engine;
@@ -136,10 +136,11 @@ impl Journal for Watched {
     async fn tail(&self, after: Head) -> Result<Tail> {
         self.inner.tail(after).await
     }
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        let (inner, copy) = (self.inner.clone(), bytes.clone());
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
+        let (inner, row) = (self.inner.clone(), row.into());
+        let copy = row.clone();
         self.burn(async move { _ = inner.append(expected_head, copy).await }).await;
-        self.inner.append(expected_head, bytes).await
+        self.inner.append(expected_head, row).await
     }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         // Rows are looked at before they are gone.

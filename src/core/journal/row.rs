@@ -1,6 +1,6 @@
 //! The bytes of a journal row: a JSON head line, then the records, one line each. Not here: what entries are (`journal`).
 
-use super::{Change, Entry};
+use super::{Change, Entry, Parts};
 use crate::core::error::{Code, Error, Result};
 use crate::core::record::Record;
 use crate::core::text::{SHARED_FROM, Text};
@@ -13,6 +13,14 @@ use std::sync::Arc;
 /// # Errors
 /// `invalid-record` when an entry cannot be written (never for entries the engine makes).
 pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
+    encode_parts(entries).map(Parts::into_vec)
+}
+
+/// [`encode`] without a copy of what is large.
+///
+/// # Errors
+/// The same.
+pub fn encode_parts(entries: &[Entry]) -> Result<Parts> {
     let mut lines = Vec::new();
     let mut end = 0;
     let mut numbered = Vec::with_capacity(entries.len());
@@ -25,25 +33,13 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
             Ok::<u32, Error>(at)
         })?);
     }
-    write_lines(&numbered, &lines, end)
+    write_lines(&numbered, &lines)
 }
 
 /// A JSON head line followed by record lines.
-pub(crate) fn write_lines<T: Serialize>(head: &T, lines: &[Text], size: usize) -> Result<Vec<u8>> {
-    let mut out = serde_json::to_vec(head).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
-    // Storage writes a few bytes behind them.
-    out.reserve(size + 16);
-    let mut rest = lines.iter().peekable();
-    while let Some(first) = rest.next() {
-        // Thousands of new records are one piece already.
-        let mut last = first;
-        while let Some(next) = rest.next_if(|next| next.follows(last)) {
-            last = next;
-        }
-        out.push(b'\n');
-        out.extend_from_slice(first.through(last).as_bytes());
-    }
-    Ok(out)
+pub(crate) fn write_lines<T: Serialize>(head: &T, lines: &[Text]) -> Result<Parts> {
+    let head = serde_json::to_vec(head).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
+    Ok(Parts::new(head, lines))
 }
 
 /// The head line of a row or segment, and where the lines begin.

@@ -19,6 +19,7 @@ mod transaction;
 
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use crate::core::error::Result;
+use crate::core::journal::Parts;
 use compaction::Keys;
 use connection::Connection;
 pub use connection::Gone;
@@ -172,14 +173,14 @@ impl Journal for IndexedDbJournal {
     /// The row names the head it was planned on and is alive only where it is the very next one; `rows` skips the
     /// others. So whoever appended last need not ask before it writes: add and commit leave in one go, and the key tells
     /// afterwards. Anybody else waits for the key and takes a wrong one back, so that of all that try again one lands.
-    async fn append(&self, expected_head: Head, bytes: Vec<u8>) -> Result<Appended> {
-        let call = self.connection.admit()?;
+    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
+        let (call, row) = (self.connection.admit()?, row.into());
         let own = Rc::clone(&self.own);
         let unchecked = own.take() == Some(expected_head);
         open::run(async move {
             let transaction = call.begin(&JOURNAL.with(|name| JsValue::from(name)), Mode::Write).await?;
             let added = write(transaction, async move |transaction| {
-                let added = Answer::to(transaction.store(&JOURNAL)?.add(&value_of(expected_head, bytes)))?;
+                let added = Answer::to(transaction.store(&JOURNAL)?.add(&value_of(expected_head, row)))?;
                 if unchecked {
                     return Ok(Verdict::Commit(Either::Left(added)));
                 }

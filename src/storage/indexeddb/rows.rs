@@ -8,6 +8,7 @@ use super::error;
 use super::schema::{COMPACTED, FORMAT, check_format};
 use super::transaction::{Answer, Read as Found};
 use crate::core::error::{Code, Error, Result};
+use crate::core::journal::Parts;
 use crate::storage::{Head, Row};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -108,9 +109,20 @@ fn make_room(values: &[JsValue]) {
 }
 
 /// A row as it is stored.
-pub(super) fn value_of(planned_on: Head, mut entries: Vec<u8>) -> JsValue {
-    entries.extend_from_slice(&planned_on.to_le_bytes());
-    Uint8Array::from(entries.as_slice()).into()
+pub(super) fn value_of(planned_on: Head, mut row: Parts) -> JsValue {
+    row.push(&planned_on.to_le_bytes());
+    let parts: Vec<&[u8]> = row.iter().collect();
+    if let [whole] = parts.as_slice() {
+        return Uint8Array::from(*whole).into();
+    }
+    let value = Uint8Array::new_with_length(row.len() as u32);
+    let mut at = 0;
+    for part in parts {
+        let to = at + part.len() as u32;
+        value.subarray(at, to).copy_from(part);
+        at = to;
+    }
+    value.into()
 }
 
 /// A row, unless it was planned on another head than the key before it: then its writer knows that it does not count.

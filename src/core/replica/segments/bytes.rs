@@ -4,7 +4,7 @@
 
 use super::SegmentPlan;
 use crate::core::error::{Code, Error, Result};
-use crate::core::journal::{Change, Entry, Range, write_lines};
+use crate::core::journal::{Change, Entry, Parts, Range, write_lines};
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::record::{Key, Record};
 use crate::core::text::Text;
@@ -72,7 +72,7 @@ pub(super) fn number(lines: &mut Vec<Text>, record: &Record) -> Result<u32> {
 }
 
 pub(super) fn write_all<T: Serialize>(head: &T, lines: &[Text]) -> Result<Vec<u8>> {
-    write_lines(head, lines, lines.iter().map(|l| l.len() + 1).sum())
+    write_lines(head, lines).map(Parts::into_vec)
 }
 
 fn plain(m: &Mutation) -> bool {
