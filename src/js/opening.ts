@@ -151,6 +151,9 @@ function remember(session: Session, mode: Status['storage']['mode']): void {
 /** One user less; the last one closes the engine. */
 async function release(shared: Opened): Promise<void> {
   if (--shared.users > 0) return
+  // What deletes it closes it, too, and may not be disturbed. Where that is refused somebody may use it again who waited for the same.
+  while (shared.wiping !== null) await shared.wiping.catch(() => {})
+  if (shared.users > 0) return
   await (shared.closing ??= finish(shared, async (engine) => {
     await engine.durable()
     await engine.close()

@@ -258,6 +258,25 @@ test('who opens during a wipe gets an empty database, or the one that was not wi
   assert.deepEqual(result, { kept: ['pending-work', true, 'b', 2], empty: ['closed', 0, 'c', 'closed'] })
 })
 
+test('closing during a wipe: both come to their end, and nothing is left; one that is refused leaves the database to who waited for it', async () => {
+  const result = await page.evaluate(async () => {
+    const options = { name: 'wiped-and-closed', sync: { url: 'http://127.0.0.1:9', auto: false } }
+    const done = (promise) => promise.then(() => 'done', ({ code }) => code)
+    const first = await openDatabase(options)
+    await first.collection('c').insert({ id: 'a' })
+    const refused = await Promise.all([done(first.wipe()), done(first.close()), openDatabase(options)])
+    const db = refused.pop()
+    const usable = (await db.collection('c').insert({ id: 'b' })).id
+    const both = await Promise.all([done(db.wipe({ discardPending: true })), done(db.close())])
+    const left = (await indexedDB.databases()).filter(({ name }) => name.includes('wiped-and-closed')).length
+    const again = await openDatabase(options)
+    const count = again.collection('c').count()
+    await again.wipe()
+    return { refused, usable, both, left, count }
+  })
+  assert.deepEqual(result, { refused: ['pending-work', 'done'], usable: 'b', both: ['done', 'done'], left: 0, count: 0 })
+})
+
 test('the same database twice is one engine, counted; other options are refused', async () => {
   const result = await page.evaluate(async () => {
     const options = { name: 'shared', collections: { c: { label: 'n' } } }
