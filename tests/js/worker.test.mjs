@@ -94,6 +94,31 @@ test('a write that the worker refuses is taken back, and those who look are told
   })
 })
 
+test('a key whose write came to nothing is free: the next write under it is shown at once, as itself', async () => {
+  const result = await inWorker(async (db) => {
+    const c = db.collection('c')
+    const key = { idempotencyKey: 'form' }
+    await c.insert({ id: 'a', n: 1 })
+    const refused = (await failure(c.insert({ n: 2 }, key))).code
+    await db.queue.discard(db.queue.list()[0].id)
+    const out = []
+    const write = async () => {
+      const write = c.insert({ n: 2 }, key)
+      const [shown, id] = [c.list().map(({ n }) => n), write.recordId]
+      const again = c.insert({ n: 2 }, key)
+      out.push(shown, c.get(id)?.n, again.recordId === id, (await write).id === id, (await again).id === id, c.count())
+    }
+    await write()
+    await db.queue.discard(db.queue.list()[0].id)
+    await write()
+    // What is refused because the key is another write's leaves that one its key.
+    const other = (await failure(db.collection('d').insert({ n: 2 }, key))).code
+    return { refused, out, other, last: (await c.insert({ n: 2 }, key)).id === c.list()[0].id }
+  }, { maxQueue: 1, sync: { url: 'http://127.0.0.1:9', auto: false } })
+  const written = [[2], 2, true, true, true, 1]
+  assert.deepEqual(result, { refused: 'queue-full', out: [...written, ...written], other: 'duplicate-key', last: true })
+})
+
 test('ids are known at once: the ones the engine would have given', async () => {
   const result = await inWorker(async (db) => {
     const plain = db.collection('plain').insert({ n: 1 })

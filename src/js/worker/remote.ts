@@ -21,6 +21,9 @@ import { ARCHIVE, type Members } from '../values.js'
 const UTF8 = new TextDecoder()
 const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
 
+/** A write under a key, and the record that it made. */
+interface Keyed extends Named { readonly seq: number }
+
 export class Remote implements Engine {
   readonly #ground: Ground
   readonly #answers: Answers
@@ -36,7 +39,7 @@ export class Remote implements Engine {
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
   readonly #written = new Map<number, readonly Named[]>()
   /** Equal keys are one write. */
-  readonly #keys = new Keys<Written['results']>()
+  readonly #keys = new Keys<Keyed>()
   readonly #queue = new MirroredList()
   readonly #explain = new MirroredList()
   readonly #conflicts = new MirroredList()
@@ -113,7 +116,8 @@ export class Remote implements Engine {
   #write(bytes: Uint8Array, batch: Batch): Written & { readonly at: number } {
     this.#pieces.finish()
     const seq = ++this.#seq
-    const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
+    const { idempotencyKey: key } = batch
+    const known = key === undefined ? undefined : this.#repeated(key)
     const { naming } = this.#ground
     const now = naming.now()
     const at = now + this.#skew()
@@ -121,12 +125,19 @@ export class Remote implements Engine {
     const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as MadeId).id
     const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined)
     if (known === undefined) {
-      if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
+      if (key !== undefined) for (const { collection, id } of touched) this.#keys.set(key, { seq, collection, id })
       this.#written.set(seq, touched)
       this.#mirrors.touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
-    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
+    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: key !== undefined })
     return { ticket: seq, results: known ?? results, ...counts, at }
+  }
+
+  /** What came of the write under a key. Where its record is gone, as after `queue.discard`, the next one is a new one: so the worker sees it. */
+  #repeated(key: string): Written['results'] | undefined {
+    const keyed = this.#keys.get(key)
+    const isThere = keyed !== undefined && this.#mirrors.known(keyed.collection)?.view(this.currentId(keyed.id)) !== undefined
+    return isThere ? [{ ids: [keyed.id] }] : undefined
   }
 
   writeKnown(bytes: Uint8Array): number {
@@ -408,6 +419,7 @@ export class Remote implements Engine {
     for (const rows of news.rows) this.#mirrors.take(rows)
     for (const { touched } of answered) this.#mirrors.touch(touched, (mirror, id) => mirror.settle(id))
     const became = answered.flatMap(({ became }) => became)
+    this.#reviewKeys(became, [...news.refused.map(({ seq }) => seq), ...(news.drained.failed ?? []).map(({ ticket }) => ticket)])
     const { status, metrics, deadLetters, ownConflicts } = this.#texts
     this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
     if (news.queue !== undefined) takeList(this.#queue, news.queue)
@@ -417,6 +429,13 @@ export class Remote implements Engine {
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
     this.#news = joined(this.#news, { ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
     this.#ground.hooks.notify()
+  }
+
+  /** Of writes that were another record's, and of those that were none. */
+  #reviewKeys(became: NonNullable<Drained['became']>, unwritten: readonly number[]): void {
+    if (became.length + unwritten.length === 0) return
+    const ids = new Map(became.map(({ ticket, id }) => [ticket, id]))
+    this.#keys.review((keyed) => (unwritten.includes(keyed.seq) ? null : { ...keyed, id: ids.get(keyed.seq) ?? keyed.id }))
   }
 
   #standing(collection: string, id: string): Standing | undefined {
