@@ -28,7 +28,9 @@ export interface JudgeOfOne {
   verdictOf(collection: string, spans: Spans): Awaited
 }
 
-const CANCELLED: Verdict = { status: 'cancelled', mutationId: null }
+/** The verdict on what was never written. */
+/** The verdict on what was never written. */
+export const CANCELLED: Verdict = { status: 'cancelled', mutationId: null }
 
 /** A promise with its handles, and a second, lazily made one for the verdict. */
 export class Deferred<R, V> extends Promise<R> {
@@ -132,10 +134,15 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   }
 
   fail(error: HomingError): void {
-    if (this.#unread) this.#rows.unread.delete(this.recordId)
-    this.#unread = false
+    this.drop()
     this.reject(this.#placed(error))
     this.judge(CANCELLED)
+  }
+
+  /** There is no record to read. */
+  drop(): void {
+    if (this.#unread) this.#rows.unread.delete(this.recordId)
+    this.#unread = false
   }
 }
 

@@ -172,6 +172,26 @@ test('a batch is all or nothing and reads what it wrote', async () => {
   assert.deepEqual(result, { inside: [true, '3,2', 2, 1], verdicts: Array(5).fill('local'), own: 2, refusal: ['not-found', true], clash: 'duplicate-id', thrown: 'aborted', nothing: true, late: 'closed', s: 1 })
 })
 
+test('each write of a batch that is refused is settled, as the batch is', async () => {
+  const result = await withDatabase(async (db) => {
+    const c = db.collection('c')
+    await c.insert({ id: 'a', n: 1 })
+    const parts = []
+    const refusals = [
+      (tx) => { parts.push(tx.insert({ id: 'b' }), tx.update('nobody', { n: 1 })) },
+      (tx) => { parts.push(tx.insert({ id: 'b' }), tx.delete('a'), tx.insert({ id: 'a' })); throw new Error('mine') },
+      (tx) => { parts.push(tx.insert({ id: 'b' }), tx.insert({ id: 'b' })) },
+    ]
+    const codes = []
+    for (const work of refusals) codes.push((await failure(db.batch((tx) => work(tx.collection('c'))))).code)
+    const settled = await Promise.all(parts.map((part) => part.settled))
+    const kept = c.insert({ id: 'b', n: 2 })
+    c.update('b', { n: 3 })
+    return { codes, verdicts: new Set(settled.map((verdict) => JSON.stringify(verdict))).size, verdict: settled[0], parts: parts.length, kept: (await kept).n }
+  })
+  assert.deepEqual(result, { codes: ['not-found', 'aborted', 'duplicate-id'], verdicts: 1, verdict: { status: 'cancelled', mutationId: null }, parts: 7, kept: 2 })
+})
+
 test('bad input is refused with code and path, nothing throws, nothing is written', async () => {
   const result = await withDatabase(async (db) => {
     const c = db.collection('c')
