@@ -103,6 +103,58 @@ test('the server names records: same place, same list key, old ids stay valid, o
   })
 })
 
+test('old ids stay valid where nobody saw the records change them: read later, or deleted while the server named them', async () => {
+  server.answer(namingServer())
+  const result = await page.evaluate(async (url) => {
+    const options = { name: `named-${crypto.randomUUID()}`, collections: { orders: { ids: 'server', lazy: true } } }
+    let db = await openDatabase({ ...options, sync: { url, auto: false } })
+    let orders = db.collection('orders')
+    await orders.ready
+    const [old, gone] = [orders.insert({ n: 1 }).recordId, orders.insert({ n: 2 }).recordId]
+    await db.sync()
+    const [now, then] = [old, gone].map((id) => orders.get(id).id)
+    await orders.delete(gone)
+    await db.sync()
+    await db.close()
+    db = await openDatabase({ ...options, sync: { url, auto: false } })
+    orders = db.collection('orders')
+    await orders.ready
+    const look = () => [orders.get(old)?.id === now, orders.keyOf(now) === old, orders.keyOf(old) === old, orders.state(old)]
+    const updated = orders.update(old, { n: 10 })
+    const lazy = [now !== old, look(), orders.get(now).n, updated.record?.n, (await updated).id === now, look(), orders.keyOf(then) === gone, (await orders.undelete(gone)).id === then]
+    await db.wipe({ discardPending: true })
+    // The answer comes when the page has deleted the record, and has brought back another one.
+    let asked
+    let answer
+    const isAsked = new Promise((resolve) => { asked = resolve })
+    const pushed = new Promise((resolve) => { answer = resolve })
+    const post = async (request) => (await fetch(url, { method: 'POST', body: JSON.stringify(request) })).json()
+    const transport = { push: (request) => { asked(); return pushed.then(() => post(request)) }, pull: post }
+    db = await openDatabase({ ...options, name: `${options.name}-2`, collections: { orders: { ids: 'server' } }, sync: { transport, auto: false } })
+    orders = db.collection('orders')
+    const ids = [1, 2].map((n) => orders.insert({ n }).recordId)
+    const told = []
+    db.addEventListener('idremapped', ({ detail }) => told.push(detail.to))
+    const cycle = db.sync()
+    await isAsked
+    await Promise.all(ids.map((id) => orders.delete(id)))
+    const back = orders.undelete(ids[1])
+    answer()
+    await cycle
+    await back
+    const server = told.slice(0, 2)
+    const deleted = [told.length, orders.get(ids[0]) ?? null, orders.keyOf(server[0]) === ids[0], orders.get(ids[1])?.id === server[1], orders.list().length, orders.list({ includeDeleted: true }).map(({ id }) => server.indexOf(id)).sort()]
+    const undone = orders.undelete(ids[0])
+    deleted.push(undone.recordId === server[0], undone.record?.id === server[0], (await undone).id === server[0], orders.count())
+    await db.wipe({ discardPending: true })
+    return { lazy, deleted }
+  }, server.url)
+  assert.deepEqual(result, {
+    lazy: [true, [true, true, true, 'synced'], 10, 10, true, [true, true, true, 'queued'], true, true],
+    deleted: [2, null, true, true, 1, [0, 1], true, true, true, 2],
+  })
+})
+
 test('inside a batch the old id and the new one are one record', async () => {
   server.answer(namingServer())
   const result = await inPage(async (open) => {

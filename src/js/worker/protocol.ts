@@ -100,6 +100,7 @@ export interface RowsNews {
   readonly pieces: number
   /** Ids of which there is no row, not even a tombstone. */
   readonly gone: readonly string[]
+  /** Old and new ids, also of records that the page knows by the new one, or not at all. */
   readonly renamed: Change['renamed']
 }
 
@@ -121,8 +122,6 @@ export interface News {
   readonly explain?: ListNews | WholeList
   readonly conflicts?: ListNews
   readonly standings?: ListNews
-  /** Known pairs of old and new ids. */
-  readonly aliases?: readonly (readonly [string, string])[]
 }
 
 export type FromWorker =

@@ -408,7 +408,6 @@ export class Remote implements Engine {
   #takeNews(news: News): void {
     // What is told of a record comes after what made it.
     if (news.rows.some(({ all, pieces, gone, renamed }) => all || pieces + gone.length > 0 || renamed !== undefined)) this.#pieces.finish()
-    for (const pair of news.aliases ?? []) this.#mirrors.alias(pair)
     const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
       const written = this.#written.get(seq) ?? []
       this.#written.delete(seq)

@@ -1,9 +1,9 @@
 // What the worker tells the page after something changed: rows as text, in pieces; lists and texts where they are other ones now.
 // Not here: when (`host.ts`), what the page makes of it (`remote.ts`).
 
-import { read, type HostedEngine } from '../engine.js'
+import { read, type Change, type Drained, type HostedEngine } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
-import type { Conflict, Mutation } from '../types.js'
+import type { Conflict, EventMap, Mutation } from '../types.js'
 import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
@@ -62,20 +62,14 @@ export class Teller {
 
   /** Everything there is; before anybody looks. */
   tellAll(): void {
-    const aliases: (readonly [string, string])[] = []
     const known: RowsNews[] = []
     for (const collection of Object.keys(JSON.parse(this.#engine.collections()) as object)) {
       const rows = this.#everyRow(collection)
       this.#tellPieces(collection, rows)
-      known.push({ collection, source: 'local', all: false, pieces: 0, gone: [], renamed: undefined })
-      if (!this.#remapped.includes(collection)) continue
-      for (const [id] of rows) {
-        const first = this.#engine.firstId(id)
-        if (first !== id) aliases.push([first, id])
-      }
+      known.push({ collection, source: 'local', all: false, pieces: 0, gone: [], renamed: this.#pairs(collection, rows) })
     }
     this.#engine.drain()
-    const news: Draft = { kind: 'news', rows: known, planned: [], refused: [], drained: {}, aliases }
+    const news: Draft = { kind: 'news', rows: known, planned: [], refused: [], drained: {} }
     this.#texts(news, ['status', 'metrics'])
     this.#lists(news)
     this.#post(news)
@@ -93,19 +87,13 @@ export class Teller {
       exact.add(seq)
       for (const key of keys) shown.add(key)
     }
-    const rows = changes.map((change): RowsNews => {
-      const { collection, source, renamed, all = false } = change
-      const ids = all ? [] : [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(recordKey(collection, id)))
-      const found: [string, string][] = all ? this.#everyRow(collection) : []
-      const gone: string[] = []
-      for (const id of ids) {
-        // The engine finds a record by its old id, too.
-        const text = this.#engine.currentId(id) === id ? this.#engine.row(collection, id) : undefined
-        if (text === undefined) gone.push(id)
-        else found.push([id, text])
-      }
-      return { collection, source, all, pieces: this.#tellPieces(collection, found), gone, renamed }
-    })
+    const moved = this.#moved(changes, drained.events)
+    const rows = [...moved, ...changes.map((change): RowsNews => {
+      const { collection, source, renamed } = change
+      if (change.all === true) return this.#allOf(collection, source)
+      const ids = [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(recordKey(collection, id)))
+      return this.#some(collection, source, ids, renamed)
+    })]
     const news: Draft = {
       kind: 'news', rows, refused: this.#refused, planned: planned.map(({ seq, id }) => ({ seq, exact: exact.has(seq), id })),
       drained: { ...drained, durable: this.#ticketed(drained.durable), failed: this.#ticketed(drained.failed) },
@@ -118,6 +106,51 @@ export class Teller {
     if (drained.status === true || lists) this.#texts(news, ['status', 'metrics'])
     if (whole ? lists || this.#owed !== null : lists && !this.#defers()) this.#lists(news)
     if (lists || rows.length + news.planned.length + news.refused.length > 0 || Object.values(drained).some((list) => Array.isArray(list) && list.length > 0)) this.#post(news)
+  }
+
+  /**
+   * Records that the server has named while they were deleted: no change tells of them, but their old ids stay valid. Before what else
+   * is told of them, as the engine learns ids before everything else of an answer.
+   */
+  #moved(changes: readonly Change[], events: Drained['events'] = []): RowsNews[] {
+    const told = new Set(changes.flatMap(({ collection, renamed = [] }) => renamed.map(([from]) => recordKey(collection, from))))
+    const moved = new Map<string, [string, string][]>()
+    for (const { type, detail } of events) {
+      if (type !== 'idremapped') continue
+      const { collection, from, to } = detail as EventMap['idremapped']
+      if (told.has(recordKey(collection, from))) continue
+      const pairs = moved.get(collection)
+      if (pairs === undefined) moved.set(collection, [[from, to]])
+      else pairs.push([from, to])
+    }
+    if (moved.size === 0) return []
+    // Those of a lazy collection come with its rows.
+    const loaded = JSON.parse(this.#engine.collections()) as object
+    return [...moved].filter(([collection]) => Object.hasOwn(loaded, collection)).map(([collection, pairs]) => this.#some(collection, 'remap', pairs.map(([, to]) => to), pairs))
+  }
+
+  /** These records of a collection. */
+  #some(collection: string, source: Change['source'], ids: readonly string[], renamed: RowsNews['renamed']): RowsNews {
+    const found: [string, string][] = []
+    const gone: string[] = []
+    for (const id of ids) {
+      // The engine finds a record by its old id, too.
+      const text = this.#engine.currentId(id) === id ? this.#engine.row(collection, id) : undefined
+      if (text === undefined) gone.push(id)
+      else found.push([id, text])
+    }
+    return { collection, source, all: false, pieces: this.#tellPieces(collection, found), gone, renamed }
+  }
+
+  #allOf(collection: string, source: Change['source']): RowsNews {
+    const rows = this.#everyRow(collection)
+    return { collection, source, all: true, pieces: this.#tellPieces(collection, rows), gone: [], renamed: this.#pairs(collection, rows) }
+  }
+
+  /** The ids that records had first, where the server has given others. */
+  #pairs(collection: string, rows: readonly (readonly [string, string])[]): RowsNews['renamed'] {
+    if (!this.#remapped.includes(collection)) return undefined
+    return rows.map(([id]) => [this.#engine.firstId(id), id] as const).filter(([first, id]) => first !== id)
   }
 
   #ticketed<T extends { readonly ticket: number }>(list: readonly T[] = []): T[] {
