@@ -63,8 +63,11 @@ async function share(declaration: Declaration, options: AnyOptions, parts: Parts
   }
   const shared: Opened = { declaration, ready: start(declaration, options, parts), users: 1, closing: null, wiping: null }
   opened.set(key, shared)
-  // The next call tries afresh.
-  shared.ready.catch(() => forget(shared))
+  // The next call tries afresh: where it did not open, and where its worker has died.
+  shared.ready.then(({ ended: { signal } }) => {
+    if (signal.aborted) forget(shared)
+    else signal.addEventListener('abort', () => forget(shared), { once: true })
+  }, () => forget(shared))
   return shared
 }
 

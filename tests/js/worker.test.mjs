@@ -216,15 +216,17 @@ test('a worker that dies fails what waits, says so, and the database opens again
     const codes = [(await failure(lost)).code, await told, (await call).code, signal.aborted]
     const status = db.status.getSnapshot()
     const after = [(await failure(c.insert({ id: 'later' }))).code, (await failure(db.sync())).code, await lost.settled]
-    await db.close()
+    // Whether the app has closed the dead one or not.
     const again = await openDatabase({ name: 'crash', worker: true })
-    const kept = again.collection('c').list().map(({ id }) => id)
+    const kept = [again.collection('c').list().map(({ id }) => id), (await again.collection('c').insert({ id: 'again' })).id]
+    await db.close()
+    kept.push(again.status.getSnapshot().state !== 'closed', again.collection('c').count())
     await again.wipe({ discardPending: true })
     return { codes, status: [status.state, status.error.code], after, kept }
   })
   assert.deepEqual(result, {
     codes: ['engine-crashed', 'engine-crashed', 'engine-crashed', true], status: ['closed', 'engine-crashed'],
-    after: ['closed', 'closed', { status: 'cancelled', mutationId: null }], kept: ['durable'],
+    after: ['closed', 'closed', { status: 'cancelled', mutationId: null }], kept: [['durable'], 'again', true, 2],
   })
 })
 
