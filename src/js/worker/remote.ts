@@ -314,6 +314,10 @@ export class Remote implements Engine {
     this.#finish(closedError('close'))
   }
 
+  abandon(error: HomingError): void {
+    this.#finish(error)
+  }
+
   /** Nothing is waited for any more, and the worker ends. */
   #finish(error: HomingError): void {
     if (this.#over !== null) return
