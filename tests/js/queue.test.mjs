@@ -249,23 +249,28 @@ test('a refused parent: children blocked and visible, retried in order, exported
     const out = {
       states: [orders.state(parent.recordId), lines.state(child.recordId), lines.state(free.recordId)], blocked: [status.pending, status.blocked, waiting.state],
       dependents: letter.dependents[0] === waiting.id && letter.dependents.length === 1, why: why.waitingFor === letter.id, stalled: stalled.length === 1 && stalled[0].mutationId === waiting.id,
-      file: [file.deadLetters[0].code, file.deadLetters[0].record.n],
+      file: [file.deadLetters[0].code, file.deadLetters[0].record.n], patch: db.queue.patch(letter.id).filter(({ path }) => path !== '/id'),
     }
     const retry = db.deadLetters.retry(letter.id, { n: 7 })
     await retry
     await db.sync()
+    out.gone = db.queue.patch(letter.id) === undefined
     out.retried = [(await retry.settled).status, (await child.settled).status, db.queue.list().length, lines.get(child.recordId).orderId === orders.get(parent.recordId).id]
     const again = orders.insert({ n: 2000 })
     const lost = lines.insert({ orderId: again.recordId })
     await lost
     await db.sync()
     await db.deadLetters.discard(db.deadLetters.list()[0].id, { cascade: true })
+    await orders.update(parent.recordId, { n: 3000 })
+    await db.sync()
+    out.edited = db.queue.patch(db.deadLetters.list()[0].id)
     out.discarded = [(await again.settled).status, (await lost.settled).status, orders.get(again.recordId) === undefined, lines.get(lost.recordId) === undefined, db.status.getSnapshot().pending]
     await db.wipe({ discardPending: true })
     return out
   })
   assert.deepEqual(result, {
-    states: ['failed', 'blocked', 'synced'], blocked: [1, 1, 'blocked'], dependents: true, why: true, stalled: true, file: ['validation', 1000],
+    states: ['failed', 'blocked', 'synced'], blocked: [1, 1, 'blocked'], dependents: true, why: true, stalled: true, file: ['validation', 1000], patch: [{ op: 'add', path: '/n', value: 1000 }],
+    gone: true, edited: [{ op: 'replace', path: '/n', value: 3000 }],
     retried: ['applied', 'applied', 0, true], discarded: ['rejected', 'discarded', true, true, 0],
   })
 })

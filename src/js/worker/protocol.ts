@@ -116,10 +116,10 @@ export interface News {
   /** Texts, where they changed. */
   readonly status?: string
   readonly metrics?: string
-  readonly deadLetters?: string
   readonly ownConflicts?: string
   readonly queue?: ListNews | WholeList
   readonly explain?: ListNews | WholeList
+  readonly deadLetters?: ListNews
   readonly conflicts?: ListNews
   readonly standings?: ListNews
 }

@@ -42,9 +42,10 @@ export class Remote implements Engine {
   readonly #keys = new Keys<Keyed>()
   readonly #queue = new MirroredList()
   readonly #explain = new MirroredList()
+  readonly #deadLetters = new MirroredList()
   readonly #conflicts = new MirroredList()
   readonly #standings = new MirroredList()
-  #texts = { status: '{}', metrics: '{}', deadLetters: '[]', ownConflicts: '[]' }
+  #texts = { status: '{}', metrics: '{}', ownConflicts: '[]' }
   #news: Omit<Drained, 'changes'> = {}
 
   constructor(ground: Ground) {
@@ -217,9 +218,10 @@ export class Remote implements Engine {
   }
 
   patch(mutationId: string): string | undefined {
-    const known = this.#queue.patch(mutationId)
+    const [queue, dead] = [this.#queue, this.#deadLetters]
+    const known = queue.patch(mutationId) ?? dead.patch(mutationId)
     if (known !== undefined) return known
-    const text = this.#queue.one(mutationId)
+    const text = queue.one(mutationId) ?? dead.one(mutationId)
     return text === undefined ? undefined : asCreated(text)
   }
 
@@ -244,7 +246,7 @@ export class Remote implements Engine {
   }
 
   deadLetters(): string {
-    return this.#texts.deadLetters
+    return this.#deadLetters.text
   }
 
   conflicts(): string {
@@ -423,10 +425,11 @@ export class Remote implements Engine {
     for (const { touched } of answered) this.#mirrors.touch(touched, (mirror, id) => mirror.settle(id))
     const became = answered.flatMap(({ became }) => became)
     this.#reviewKeys(became, [...news.refused.map(({ seq }) => seq), ...(news.drained.failed ?? []).map(({ ticket }) => ticket)])
-    const { status, metrics, deadLetters, ownConflicts } = this.#texts
-    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
+    const { status, metrics, ownConflicts } = this.#texts
+    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, ownConflicts: news.ownConflicts ?? ownConflicts }
     if (news.queue !== undefined) takeList(this.#queue, news.queue)
     if (news.explain !== undefined) takeList(this.#explain, news.explain)
+    if (news.deadLetters !== undefined) this.#deadLetters.take(news.deadLetters)
     if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
     if (news.standings !== undefined) this.#standings.take(news.standings)
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))

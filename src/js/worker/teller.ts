@@ -3,7 +3,7 @@
 
 import { read, type Change, type Drained, type HostedEngine } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
-import type { Conflict, EventMap, Mutation } from '../types.js'
+import type { Conflict, DeadLetter, EventMap, Mutation } from '../types.js'
 import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
@@ -20,7 +20,7 @@ const BULK = 50
 const UTF8 = new TextDecoder()
 const TO_UTF8 = new TextEncoder()
 
-type Text = 'status' | 'metrics' | 'deadLetters' | 'ownConflicts'
+type Text = 'status' | 'metrics' | 'ownConflicts'
 type Reason = { readonly mutationId: string }
 type Draft = { -readonly [K in keyof News]: News[K] }
 
@@ -37,6 +37,7 @@ export class Teller {
   readonly #told = new Map<Text, string>()
   readonly #queue = new ToldList()
   readonly #explain = new ToldList()
+  readonly #deadLetters = new ToldList()
   readonly #conflicts = new ToldList()
   readonly #standings = new ToldList()
   /** When they may be made again. */
@@ -187,11 +188,13 @@ export class Teller {
     this.#owed = null
     const began = performance.now()
     const engine = this.#engine
-    this.#texts(news, ['deadLetters', 'ownConflicts'])
+    this.#texts(news, ['ownConflicts'])
+    // What creates is all addition: the page knows its patch without being told.
+    const patchOf = ({ id, op }: Mutation): string | undefined => (op === 'create' ? undefined : engine.patch(id))
+    this.#list(news, 'deadLetters', this.#deadLetters.news(JSON.parse(engine.deadLetters()) as DeadLetter[], ({ id }) => id, patchOf))
     if (this.#isLong()) this.#tellWhole()
     else {
-      // What creates is all addition: the page knows its patch without being told.
-      this.#list(news, 'queue', this.#queue.news(JSON.parse(engine.queue()) as Mutation[], ({ id }) => id, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
+      this.#list(news, 'queue', this.#queue.news(JSON.parse(engine.queue()) as Mutation[], ({ id }) => id, patchOf))
       this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
     }
     this.#list(news, 'conflicts', this.#conflicts.news(JSON.parse(engine.conflicts()) as Conflict[], ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
@@ -205,7 +208,7 @@ export class Teller {
     this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
   }
 
-  #list(news: Draft, name: 'queue' | 'explain' | 'conflicts' | 'standings', list: ListNews | null): void {
+  #list(news: Draft, name: 'queue' | 'explain' | 'deadLetters' | 'conflicts' | 'standings', list: ListNews | null): void {
     if (list === null) return
     const parts = inParts(list, PIECE_ROWS)
     const last = parts.pop()
