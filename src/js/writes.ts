@@ -100,8 +100,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
 
   read(): void {
     if (!this.#unread) return
-    this.#unread = false
-    this.#rows.unread.delete(this.recordId)
+    this.drop()
     this.#row = this.#rows.get(this.recordId)
   }
 
@@ -110,7 +109,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   }
 
   became(recordId: string): void {
-    this.#rows.unread.delete(this.recordId)
+    this.drop()
     this.recordId = recordId
     this.#unread = true
   }
@@ -139,9 +138,11 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
     this.judge(CANCELLED)
   }
 
-  /** There is no record to read. */
+  /** It need not be read any more. */
   drop(): void {
-    if (this.#unread) this.#rows.unread.delete(this.recordId)
+    const { unread } = this.#rows
+    // A later write of the same record may have taken the place.
+    if (this.#unread && unread.get(this.recordId) === this) unread.delete(this.recordId)
     this.#unread = false
   }
 }
