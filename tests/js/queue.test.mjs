@@ -150,7 +150,7 @@ test('old ids stay valid where nobody saw the records change them: read later, o
     return { lazy, deleted }
   }, server.url)
   assert.deepEqual(result, {
-    lazy: [true, [true, true, true, 'synced'], 10, 10, true, [true, true, true, 'queued'], true, true],
+    lazy: [true, [true, true, true, 'queued'], 10, 10, true, [true, true, true, 'queued'], true, true],
     deleted: [2, null, true, true, 1, [0, 1], true, true, true, 2],
   })
 })

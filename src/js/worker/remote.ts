@@ -131,7 +131,7 @@ export class Remote implements Engine {
       this.#mirrors.touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
     this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: key !== undefined })
-    return { ticket: seq, results: known ?? results, ...counts, at }
+    return { ticket: seq, results: (known ?? results).map(({ ids }) => ({ ids: ids.map((id) => this.currentId(id)) })), ...counts, at }
   }
 
   /** What came of the write under a key. Where its record is gone, as after `queue.discard`, the next one is a new one: so the worker sees it. */
