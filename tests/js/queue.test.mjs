@@ -329,7 +329,7 @@ test('a long queue is complete as soon as the database is open, and moves on wit
       return {
         counts: [queue.length, db.queue.explain().length, db.status.getSnapshot().pending],
         states: ['l7', 'l8', 'l9', 'm0', 'm9', 'm599', 'nobody'].map((id) => lines.state(id)),
-        confirmed: ['l7', 'l8', 'm0'].map((id) => lines.confirmed(id)?.n ?? null),
+        confirmed: ['l7', 'l8', 'l10', 'l11', 'm0'].map((id) => lines.confirmed(id)?.n ?? null),
         seven: [of('l7')?.op, of('l7')?.record.n, of('l7')?.createdAt === of('l7')?.record._updatedAt, of('l7') && db.queue.patch(of('l7').id)],
         new: of('m3') && db.queue.patch(of('m3').id),
         reasons: [...new Set(db.queue.explain().map(({ reason }) => reason))],
@@ -338,8 +338,12 @@ test('a long queue is complete as soon as the database is open, and moves on wit
     await db.close()
     db = await open()
     const opened = look()
-    await db.collection('lines').delete('l9')
-    const deleted = db.collection('lines').state('l9')
+    const lines = db.collection('lines')
+    const versions = () => ['l9', 'l10', 'l11'].map((id) => lines.confirmed(id)?.n ?? null)
+    const writes = [lines.delete('l9'), lines.update('l10', { n: 1000 }), db.batch((tx) => tx.collection('lines').update('l11', { n: 1100 }))]
+    const atOnce = versions()
+    await Promise.all(writes)
+    const edited = [atOnce, versions(), ['l9', 'l10', 'l11'].map((id) => lines.state(id))]
     await db.sync()
     const sent = look()
     await db.collection('lines').insert({ id: 'new' })
@@ -347,18 +351,18 @@ test('a long queue is complete as soon as the database is open, and moves on wit
     db = await open()
     const short = ['new', 'l9', 'm0'].map((id) => db.collection('lines').state(id))
     await db.close()
-    return { opened, deleted, sent, short }
+    return { opened, edited, sent, short }
   })
   assert.deepEqual(result.opened, {
     counts: [601, 601, 601],
     states: ['queued', 'queued', 'synced', 'queued', 'local', 'queued', 'local'],
-    confirmed: [7, 8, null],
+    confirmed: [7, 8, 10, 11, null],
     seven: ['update', 700, true, [{ op: 'replace', path: '/n', value: 700 }]],
     new: [{ op: 'add', path: '/id', value: 'm3' }, { op: 'add', path: '/n', value: 3 }],
     reasons: ['It goes with the next cycle.'],
   })
-  assert.deepEqual([result.deleted, result.short], ['queued', ['queued', 'synced', 'synced']])
-  assert.deepEqual([result.sent.counts, result.sent.states], [[0, 0, 0], ['synced', 'synced', 'synced', 'synced', 'local', 'synced', 'local']])
+  assert.deepEqual([result.edited, result.short], [[[9, 10, 11], [9, 10, 11], ['queued', 'queued', 'queued']], ['queued', 'synced', 'synced']])
+  assert.deepEqual([result.sent.counts, result.sent.confirmed.toSpliced(1, 1), result.sent.states], [[0, 0, 0], [700, 1000, 1100, 0], ['synced', 'synced', 'synced', 'synced', 'local', 'synced', 'local']])
 })
 
 test('who follows dead letters of a long queue hears of them when they are there', async () => {

@@ -8,7 +8,7 @@ import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
 import { next } from './provisional.js'
-import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
+import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type Listed, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
 import { isDead, sameSlot } from './slot.js'
 
 const INTERVAL_MS = 250
@@ -21,6 +21,8 @@ const UTF8 = new TextDecoder()
 const TO_UTF8 = new TextEncoder()
 
 type Text = 'status' | 'metrics' | 'ownConflicts'
+/** A standing as the engine tells it. */
+interface Stands { readonly collection: string; readonly id: string; readonly state: string; readonly confirmed: object | null }
 type Reason = { readonly mutationId: string }
 type Draft = { -readonly [K in keyof News]: News[K] }
 
@@ -106,6 +108,7 @@ export class Teller {
     this.#refused = []
     if (drained.status === true || lists) this.#texts(news, ['status', 'metrics'])
     if (whole ? lists || this.#owed !== null : lists && !this.#defers()) this.#lists(news)
+    else if (this.#isLong()) this.#list(news, 'standings', this.#standings.more(changes.flatMap((change) => this.#edited(change))))
     if (lists || rows.length + news.planned.length + news.refused.length > 0 || Object.values(drained).some((list) => Array.isArray(list) && list.length > 0)) this.#post(news)
   }
 
@@ -198,14 +201,24 @@ export class Teller {
       this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
     }
     this.#list(news, 'conflicts', this.#conflicts.news(JSON.parse(engine.conflicts()) as Conflict[], ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
-    const standings = JSON.parse(engine.standings(this.#isLong())) as { collection: string; id: string; state: string; confirmed: object | null }[]
-    const standing = ({ collection, id, state, confirmed }: typeof standings[number]): Standing => ({ id: recordKey(collection, id), state, confirmed: confirmed && JSON.stringify(confirmed) })
+    const standings = JSON.parse(engine.standings(this.#isLong())) as Stands[]
     this.#list(news, 'standings', this.#standings.news(standings.map(standing), ({ id }) => id))
     const { deadLetters, conflicts } = this.#late
     news.drained = { ...news.drained, ...deadLetters && { deadLetters }, ...conflicts && { conflicts } }
     this.#late = { deadLetters: false, conflicts: false }
     const now = performance.now()
     this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
+  }
+
+  /** Where records stand that the server has and that were edited here: until the lists come nobody else says which version it has. */
+  #edited({ collection, source, updated, removed }: Change): Listed[] {
+    if (source !== 'local') return []
+    return [...updated, ...removed].flatMap((id) => {
+      const text = this.#engine.confirmed(collection, id)
+      if (text === undefined || text === this.#engine.row(collection, id)) return []
+      const stands = standing({ collection, id, state: this.#engine.state(collection, id), confirmed: JSON.parse(text) as object })
+      return [{ id: stands.id, text: JSON.stringify(stands) }]
+    })
   }
 
   #list(news: Draft, name: 'queue' | 'explain' | 'deadLetters' | 'conflicts' | 'standings', list: ListNews | null): void {
@@ -269,4 +282,8 @@ export class Teller {
     }
     return count
   }
+}
+
+function standing({ collection, id, state, confirmed }: Stands): Standing {
+  return { id: recordKey(collection, id), state, confirmed: confirmed && JSON.stringify(confirmed) }
 }
