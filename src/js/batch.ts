@@ -8,7 +8,7 @@ import type { Session } from './session.js'
 import type { Batch, Collection, Query, Singleton, Verdict, Write } from './types.js'
 import { SINGLETON, copy, freeze, isReserved, type Members } from './values.js'
 import { Awaited } from './verdicts.js'
-import { Deferred, GroupTicket, RecordWrite, RefusedWrite, refuse } from './writes.js'
+import { CANCELLED, Deferred, GroupTicket, RecordWrite, RefusedWrite, refuse } from './writes.js'
 
 type Schema = { [name: string]: Members }
 type BatchCollection = ReturnType<Batch<Schema>['collection']>
@@ -27,6 +27,13 @@ class Part<R> extends Deferred<R, Verdict> {
 
   get record(): R {
     return this.written === null ? this.draft as R : this.written.record
+  }
+
+  /** The batch was refused. */
+  fail(error: HomingError): void {
+    this.written?.drop()
+    this.reject(error)
+    this.judge(CANCELLED)
   }
 }
 
@@ -156,7 +163,7 @@ export function runBatch<R>(session: Session, work: (tx: Batch<Schema>) => R, at
   const gathering = new Gathering(session)
   const { gathered } = gathering
   const give = (error: HomingError): void => {
-    for (const { part } of gathered) part.reject(error)
+    for (const { part } of gathered) part.fail(error)
   }
   try {
     const value = callWork(gathering, work)

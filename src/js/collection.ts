@@ -88,8 +88,10 @@ export class RecordCollection implements Collection<Members> {
       this.#writes()
       const { operation, made } = insertOperation(this.name, record, this.#namesRows())
       const [known = null] = made ?? []
+      const id = known?.id ?? idOf(record)
+      if (typeof id === 'string') this.#rows.readUnreadOf(id)
       if (known !== null && this.#isNamed(options)) return this.#show(batchLines([operation], options), [known], () => new RecordWrite<AnyRow>(this.#rows, known.id, this.#session, true, singlePath))
-      return this.#order(operation, idOf(record), options, true, singlePath)
+      return this.#order(operation, id, options, true, singlePath)
     } catch (error) {
       return refuse(singlePath(error), idOf(record))
     }

@@ -2,7 +2,7 @@
 // methods throw a JSON string, asynchronous ones reject with it (`errors.ts` decodes). An engine in a worker (`worker/remote.ts`) answers
 // some calls with the value itself. Nothing here is handed to users.
 
-import type { ErrorDetail } from './errors.js'
+import type { ErrorDetail, HomingError } from './errors.js'
 import type { Made } from './operations.js'
 import type { AnyRow } from './query.js'
 
@@ -90,6 +90,8 @@ export interface Engine {
   close(): Promise<void>
   destroy(discardPending: boolean): Promise<void>
   free(): void
+  /** Nobody asks it anything any more, because of that error: what runs elsewhere ends. */
+  abandon?(error: HomingError): void
 }
 
 /** What a worker asks its engine besides, to tell the page. */

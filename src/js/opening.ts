@@ -6,6 +6,7 @@ import { EarlyReading } from './early.js'
 import type { Engine, Hooks } from './engine.js'
 import { LocalDatabase } from './database.js'
 import { HomingError, abortError, toHomingError } from './errors.js'
+import { carryOver, isLeftToWorkers, liesInLocalStorage } from './fallback.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
 import { declare, makeHooks, type AnyOptions, type Declaration } from './options.js'
 import { forgetOpened, noteOpened, openedBefore } from './registry.js'
@@ -63,8 +64,11 @@ async function share(declaration: Declaration, options: AnyOptions, parts: Parts
   }
   const shared: Opened = { declaration, ready: start(declaration, options, parts), users: 1, closing: null, wiping: null }
   opened.set(key, shared)
-  // The next call tries afresh.
-  shared.ready.catch(() => forget(shared))
+  // The next call tries afresh: where it did not open, and where its worker has died.
+  shared.ready.then(({ ended: { signal } }) => {
+    if (signal.aborted) forget(shared)
+    else signal.addEventListener('abort', () => forget(shared), { once: true })
+  }, () => forget(shared))
   return shared
 }
 
@@ -83,7 +87,9 @@ async function start(declaration: Declaration, options: AnyOptions, parts: Parts
 
 async function startOn(session: Session, early: EarlyReading | null, options: AnyOptions, parts: Parts): Promise<void> {
   const { declaration } = session
-  const loading = declaration.inWorker ? null : loadWasm(() => parts.source())
+  const carries = declaration.inWorker && isLeftToWorkers(declaration)
+  const moves = liesInLocalStorage(declaration.stored)
+  const loading = declaration.inWorker && !carries ? null : loadWasm(() => parts.source())
   const tabs = new Tabs(declaration, session)
   // What others write from now on is not in what was read early. And making a channel takes some milliseconds.
   tabs.listen()
@@ -96,20 +102,25 @@ async function startOn(session: Session, early: EarlyReading | null, options: An
   }
   const { name, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
+  if (carries) await carryOver(declaration, hooks)
   session.attach(declaration.inWorker ? await openRemote(declaration, options, hooks, parts) : await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
   tabs.start()
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
-  if (declaration.durable) await settleIn(session)
+  if (declaration.durable) await settleIn(session, moves)
 }
 
-/** Says where the data lies, when that is not where it should be; takes the pen where only one tab can write. */
-async function settleIn(session: Session): Promise<void> {
+/**
+ * Says where the data lies, when that is not where it should be; takes the pen where only one tab can write.
+ *
+ * @param moves whether it came from `localStorage`
+ */
+async function settleIn(session: Session, moves: boolean): Promise<void> {
   const engine = session.open('open')
   const { mode, reason } = JSON.parse(engine.storage()) as { mode: Status['storage']['mode']; reason: string | null }
   if (mode === 'localstorage') await takePen(session, engine)
   if (mode !== 'indexeddb') session.room.found({ mode, durable: mode !== 'memory', reason })
-  if (mode !== 'memory') remember(session, mode)
+  if (mode !== 'memory') remember(session, mode, moves)
 }
 
 /**
@@ -139,10 +150,10 @@ async function takePen(session: Session, engine: Engine): Promise<void> {
   })
 }
 
-/** A database that was here before and is new now was deleted by the browser. */
-function remember(session: Session, mode: Status['storage']['mode']): void {
+/** A database that was here before and is new now was deleted by the browser, unless it lay elsewhere. */
+function remember(session: Session, mode: Status['storage']['mode'], moves: boolean): void {
   const { name, scope } = session
-  if (mode === 'indexeddb' && session.engine?.isNew() === true && openedBefore().some((one) => one.name === name && one.scope === scope)) {
+  if (mode === 'indexeddb' && !moves && session.engine?.isNew() === true && openedBefore().some((one) => one.name === name && one.scope === scope)) {
     session.room.found({ reason: 'The browser has deleted this database since it was opened last. What the server has is fetched again.' }, true)
   }
   noteOpened(name, scope)
@@ -151,6 +162,9 @@ function remember(session: Session, mode: Status['storage']['mode']): void {
 /** One user less; the last one closes the engine. */
 async function release(shared: Opened): Promise<void> {
   if (--shared.users > 0) return
+  // What deletes it closes it, too, and may not be disturbed. Where that is refused somebody may use it again who waited for the same.
+  while (shared.wiping !== null) await shared.wiping.catch(() => {})
+  if (shared.users > 0) return
   await (shared.closing ??= finish(shared, async (engine) => {
     await engine.durable()
     await engine.close()

@@ -159,8 +159,16 @@ export class Rows {
 
   /** Reads what earlier writes of this record made, before another one changes it. */
   readUnread(id: string): void {
-    if (this.unread.size > 0) for (const known of [id, this.now(id)]) this.unread.get(known)?.read()
+    this.readUnreadOf(id)
     for (const many of this.unreadMany) many.read()
+  }
+
+  /** The same before a new record of that id, which may be refused later: no write of many is read for that. */
+  readUnreadOf(id: string): void {
+    if (this.unread.size === 0) return
+    this.unread.get(id)?.read()
+    const now = this.now(id)
+    if (now !== id) this.unread.get(now)?.read()
   }
 
   /** These records were just written under that stamp: they are the rows as soon as changes are taken in. */

@@ -458,7 +458,9 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   }
 
   #crash(error: HomingError): void {
+    const engine = this.#engine
     this.#engine = null
+    engine?.abandon?.(error)
     for (const ticket of this.#tickets.values()) ticket.fail(error)
     this.#tickets.clear()
     this.#verdicts.close()

@@ -28,7 +28,9 @@ export interface JudgeOfOne {
   verdictOf(collection: string, spans: Spans): Awaited
 }
 
-const CANCELLED: Verdict = { status: 'cancelled', mutationId: null }
+/** The verdict on what was never written. */
+/** The verdict on what was never written. */
+export const CANCELLED: Verdict = { status: 'cancelled', mutationId: null }
 
 /** A promise with its handles, and a second, lazily made one for the verdict. */
 export class Deferred<R, V> extends Promise<R> {
@@ -98,8 +100,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
 
   read(): void {
     if (!this.#unread) return
-    this.#unread = false
-    this.#rows.unread.delete(this.recordId)
+    this.drop()
     this.#row = this.#rows.get(this.recordId)
   }
 
@@ -108,7 +109,7 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   }
 
   became(recordId: string): void {
-    this.#rows.unread.delete(this.recordId)
+    this.drop()
     this.recordId = recordId
     this.#unread = true
   }
@@ -132,10 +133,17 @@ export class RecordWrite<R> extends Deferred<R, Verdict> implements Write<R>, Ti
   }
 
   fail(error: HomingError): void {
-    if (this.#unread) this.#rows.unread.delete(this.recordId)
-    this.#unread = false
+    this.drop()
     this.reject(this.#placed(error))
     this.judge(CANCELLED)
+  }
+
+  /** It need not be read any more. */
+  drop(): void {
+    const { unread } = this.#rows
+    // A later write of the same record may have taken the place.
+    if (this.#unread && unread.get(this.recordId) === this) unread.delete(this.recordId)
+    this.#unread = false
   }
 }
 

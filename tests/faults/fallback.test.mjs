@@ -110,9 +110,36 @@ test('what was never sent moves to IndexedDB when the browser has it again, once
     const queue = window.db.queue.list().map(({ id }) => id)
     await window.db.sync()
     const rows = window.facts.list().map(({ id, edited }) => [id, edited ?? false]).sort()
-    return { mode, queue, rows, pending: window.db.status.getSnapshot().pending, conflicts: window.db.conflicts.list().length, left: Object.keys(localStorage).filter((key) => key.startsWith('homing:back|')).length }
+    return { mode, queue, rows, pending: window.db.status.getSnapshot().pending, conflicts: window.db.conflicts.list().length, left: Object.keys(localStorage).filter((key) => key.startsWith('homing:back|')).length, lost: window.heard.map((one) => one.lost) }
   })
-  assert.deepEqual(seen, { mode: 'indexeddb', queue: before, rows: [['sent', true], ['unsent', false]], pending: 0, conflicts: 0, left: 0 })
+  assert.deepEqual(seen, { mode: 'indexeddb', queue: before, rows: [['sent', true], ['unsent', false]], pending: 0, conflicts: 0, left: 0, lost: [] })
+}))
+
+test('it moves, too, for an engine in a worker, which has no localStorage; nothing is said to be lost', { timeout: 180_000 }, () => withBrowser('worker', async (open) => {
+  const local = await open(['indexedDB'])
+  const before = await local.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'unsent' })
+    await window.db.close()
+    await window.reopen({ scope: 'guest' })
+    await window.facts.insert({ id: 'guests' })
+    return window.db.queue.list().length
+  })
+  await local.close()
+  const page = await open([])
+  const seen = await page.evaluate(async () => {
+    const left = () => Object.keys(localStorage).filter((key) => key.startsWith('homing:worker')).length
+    const there = left() > 0
+    await window.reopen({ worker: true, adoptScope: 'guest' })
+    await new Promise((resolve) => { setTimeout(resolve) })
+    const out = { there, queue: window.db.queue.list().map(({ recordId }) => recordId).sort(), left: left(), mode: window.db.status.getSnapshot().storage.mode, lost: window.heard.map((one) => one.lost) }
+    await window.db.sync()
+    out.pending = window.db.status.getSnapshot().pending
+    await window.db.wipe()
+    return { ...out, wiped: left() }
+  })
+  assert.equal(before, 1)
+  assert.deepEqual(seen, { there: true, queue: ['guests', 'unsent'], left: 0, mode: 'indexeddb', lost: [], pending: 0, wiped: 0 })
 }))
 
 test('without both there is memory: it works, and says that it will not last', { timeout: 180_000 }, () => withBrowser('memory', async (open) => {

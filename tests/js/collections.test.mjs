@@ -172,6 +172,26 @@ test('a batch is all or nothing and reads what it wrote', async () => {
   assert.deepEqual(result, { inside: [true, '3,2', 2, 1], verdicts: Array(5).fill('local'), own: 2, refusal: ['not-found', true], clash: 'duplicate-id', thrown: 'aborted', nothing: true, late: 'closed', s: 1 })
 })
 
+test('each write of a batch that is refused is settled, as the batch is', async () => {
+  const result = await withDatabase(async (db) => {
+    const c = db.collection('c')
+    await c.insert({ id: 'a', n: 1 })
+    const parts = []
+    const refusals = [
+      (tx) => { parts.push(tx.insert({ id: 'b' }), tx.update('nobody', { n: 1 })) },
+      (tx) => { parts.push(tx.insert({ id: 'b' }), tx.delete('a'), tx.insert({ id: 'a' })); throw new Error('mine') },
+      (tx) => { parts.push(tx.insert({ id: 'b' }), tx.insert({ id: 'b' })) },
+    ]
+    const codes = []
+    for (const work of refusals) codes.push((await failure(db.batch((tx) => work(tx.collection('c'))))).code)
+    const settled = await Promise.all(parts.map((part) => part.settled))
+    const kept = c.insert({ id: 'b', n: 2 })
+    c.update('b', { n: 3 })
+    return { codes, verdicts: new Set(settled.map((verdict) => JSON.stringify(verdict))).size, verdict: settled[0], parts: parts.length, kept: (await kept).n }
+  })
+  assert.deepEqual(result, { codes: ['not-found', 'aborted', 'duplicate-id'], verdicts: 1, verdict: { status: 'cancelled', mutationId: null }, parts: 7, kept: 2 })
+})
+
 test('bad input is refused with code and path, nothing throws, nothing is written', async () => {
   const result = await withDatabase(async (db) => {
     const c = db.collection('c')
@@ -256,6 +276,25 @@ test('who opens during a wipe gets an empty database, or the one that was not wi
     return { kept, empty }
   })
   assert.deepEqual(result, { kept: ['pending-work', true, 'b', 2], empty: ['closed', 0, 'c', 'closed'] })
+})
+
+test('closing during a wipe: both come to their end, and nothing is left; one that is refused leaves the database to who waited for it', async () => {
+  const result = await page.evaluate(async () => {
+    const options = { name: 'wiped-and-closed', sync: { url: 'http://127.0.0.1:9', auto: false } }
+    const done = (promise) => promise.then(() => 'done', ({ code }) => code)
+    const first = await openDatabase(options)
+    await first.collection('c').insert({ id: 'a' })
+    const refused = await Promise.all([done(first.wipe()), done(first.close()), openDatabase(options)])
+    const db = refused.pop()
+    const usable = (await db.collection('c').insert({ id: 'b' })).id
+    const both = await Promise.all([done(db.wipe({ discardPending: true })), done(db.close())])
+    const left = (await indexedDB.databases()).filter(({ name }) => name.includes('wiped-and-closed')).length
+    const again = await openDatabase(options)
+    const count = again.collection('c').count()
+    await again.wipe()
+    return { refused, usable, both, left, count }
+  })
+  assert.deepEqual(result, { refused: ['pending-work', 'done'], usable: 'b', both: ['done', 'done'], left: 0, count: 0 })
 })
 
 test('the same database twice is one engine, counted; other options are refused', async () => {

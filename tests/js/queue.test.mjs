@@ -103,6 +103,58 @@ test('the server names records: same place, same list key, old ids stay valid, o
   })
 })
 
+test('old ids stay valid where nobody saw the records change them: read later, or deleted while the server named them', async () => {
+  server.answer(namingServer())
+  const result = await page.evaluate(async (url) => {
+    const options = { name: `named-${crypto.randomUUID()}`, collections: { orders: { ids: 'server', lazy: true } } }
+    let db = await openDatabase({ ...options, sync: { url, auto: false } })
+    let orders = db.collection('orders')
+    await orders.ready
+    const [old, gone] = [orders.insert({ n: 1 }).recordId, orders.insert({ n: 2 }).recordId]
+    await db.sync()
+    const [now, then] = [old, gone].map((id) => orders.get(id).id)
+    await orders.delete(gone)
+    await db.sync()
+    await db.close()
+    db = await openDatabase({ ...options, sync: { url, auto: false } })
+    orders = db.collection('orders')
+    await orders.ready
+    const look = () => [orders.get(old)?.id === now, orders.keyOf(now) === old, orders.keyOf(old) === old, orders.state(old)]
+    const updated = orders.update(old, { n: 10 })
+    const lazy = [now !== old, look(), orders.get(now).n, updated.record?.n, (await updated).id === now, look(), orders.keyOf(then) === gone, (await orders.undelete(gone)).id === then]
+    await db.wipe({ discardPending: true })
+    // The answer comes when the page has deleted the record, and has brought back another one.
+    let asked
+    let answer
+    const isAsked = new Promise((resolve) => { asked = resolve })
+    const pushed = new Promise((resolve) => { answer = resolve })
+    const post = async (request) => (await fetch(url, { method: 'POST', body: JSON.stringify(request) })).json()
+    const transport = { push: (request) => { asked(); return pushed.then(() => post(request)) }, pull: post }
+    db = await openDatabase({ ...options, name: `${options.name}-2`, collections: { orders: { ids: 'server' } }, sync: { transport, auto: false } })
+    orders = db.collection('orders')
+    const ids = [1, 2].map((n) => orders.insert({ n }).recordId)
+    const told = []
+    db.addEventListener('idremapped', ({ detail }) => told.push(detail.to))
+    const cycle = db.sync()
+    await isAsked
+    await Promise.all(ids.map((id) => orders.delete(id)))
+    const back = orders.undelete(ids[1])
+    answer()
+    await cycle
+    await back
+    const server = told.slice(0, 2)
+    const deleted = [told.length, orders.get(ids[0]) ?? null, orders.keyOf(server[0]) === ids[0], orders.get(ids[1])?.id === server[1], orders.list().length, orders.list({ includeDeleted: true }).map(({ id }) => server.indexOf(id)).sort()]
+    const undone = orders.undelete(ids[0])
+    deleted.push(undone.recordId === server[0], undone.record?.id === server[0], (await undone).id === server[0], orders.count())
+    await db.wipe({ discardPending: true })
+    return { lazy, deleted }
+  }, server.url)
+  assert.deepEqual(result, {
+    lazy: [true, [true, true, true, 'queued'], 10, 10, true, [true, true, true, 'queued'], true, true],
+    deleted: [2, null, true, true, 1, [0, 1], true, true, true, 2],
+  })
+})
+
 test('inside a batch the old id and the new one are one record', async () => {
   server.answer(namingServer())
   const result = await inPage(async (open) => {
@@ -197,23 +249,28 @@ test('a refused parent: children blocked and visible, retried in order, exported
     const out = {
       states: [orders.state(parent.recordId), lines.state(child.recordId), lines.state(free.recordId)], blocked: [status.pending, status.blocked, waiting.state],
       dependents: letter.dependents[0] === waiting.id && letter.dependents.length === 1, why: why.waitingFor === letter.id, stalled: stalled.length === 1 && stalled[0].mutationId === waiting.id,
-      file: [file.deadLetters[0].code, file.deadLetters[0].record.n],
+      file: [file.deadLetters[0].code, file.deadLetters[0].record.n], patch: db.queue.patch(letter.id).filter(({ path }) => path !== '/id'),
     }
     const retry = db.deadLetters.retry(letter.id, { n: 7 })
     await retry
     await db.sync()
+    out.gone = db.queue.patch(letter.id) === undefined
     out.retried = [(await retry.settled).status, (await child.settled).status, db.queue.list().length, lines.get(child.recordId).orderId === orders.get(parent.recordId).id]
     const again = orders.insert({ n: 2000 })
     const lost = lines.insert({ orderId: again.recordId })
     await lost
     await db.sync()
     await db.deadLetters.discard(db.deadLetters.list()[0].id, { cascade: true })
+    await orders.update(parent.recordId, { n: 3000 })
+    await db.sync()
+    out.edited = db.queue.patch(db.deadLetters.list()[0].id)
     out.discarded = [(await again.settled).status, (await lost.settled).status, orders.get(again.recordId) === undefined, lines.get(lost.recordId) === undefined, db.status.getSnapshot().pending]
     await db.wipe({ discardPending: true })
     return out
   })
   assert.deepEqual(result, {
-    states: ['failed', 'blocked', 'synced'], blocked: [1, 1, 'blocked'], dependents: true, why: true, stalled: true, file: ['validation', 1000],
+    states: ['failed', 'blocked', 'synced'], blocked: [1, 1, 'blocked'], dependents: true, why: true, stalled: true, file: ['validation', 1000], patch: [{ op: 'add', path: '/n', value: 1000 }],
+    gone: true, edited: [{ op: 'replace', path: '/n', value: 3000 }],
     retried: ['applied', 'applied', 0, true], discarded: ['rejected', 'discarded', true, true, 0],
   })
 })
@@ -272,7 +329,7 @@ test('a long queue is complete as soon as the database is open, and moves on wit
       return {
         counts: [queue.length, db.queue.explain().length, db.status.getSnapshot().pending],
         states: ['l7', 'l8', 'l9', 'm0', 'm9', 'm599', 'nobody'].map((id) => lines.state(id)),
-        confirmed: ['l7', 'l8', 'm0'].map((id) => lines.confirmed(id)?.n ?? null),
+        confirmed: ['l7', 'l8', 'l10', 'l11', 'm0'].map((id) => lines.confirmed(id)?.n ?? null),
         seven: [of('l7')?.op, of('l7')?.record.n, of('l7')?.createdAt === of('l7')?.record._updatedAt, of('l7') && db.queue.patch(of('l7').id)],
         new: of('m3') && db.queue.patch(of('m3').id),
         reasons: [...new Set(db.queue.explain().map(({ reason }) => reason))],
@@ -281,8 +338,12 @@ test('a long queue is complete as soon as the database is open, and moves on wit
     await db.close()
     db = await open()
     const opened = look()
-    await db.collection('lines').delete('l9')
-    const deleted = db.collection('lines').state('l9')
+    const lines = db.collection('lines')
+    const versions = () => ['l9', 'l10', 'l11'].map((id) => lines.confirmed(id)?.n ?? null)
+    const writes = [lines.delete('l9'), lines.update('l10', { n: 1000 }), db.batch((tx) => tx.collection('lines').update('l11', { n: 1100 }))]
+    const atOnce = versions()
+    await Promise.all(writes)
+    const edited = [atOnce, versions(), ['l9', 'l10', 'l11'].map((id) => lines.state(id))]
     await db.sync()
     const sent = look()
     await db.collection('lines').insert({ id: 'new' })
@@ -290,18 +351,18 @@ test('a long queue is complete as soon as the database is open, and moves on wit
     db = await open()
     const short = ['new', 'l9', 'm0'].map((id) => db.collection('lines').state(id))
     await db.close()
-    return { opened, deleted, sent, short }
+    return { opened, edited, sent, short }
   })
   assert.deepEqual(result.opened, {
     counts: [601, 601, 601],
     states: ['queued', 'queued', 'synced', 'queued', 'local', 'queued', 'local'],
-    confirmed: [7, 8, null],
+    confirmed: [7, 8, 10, 11, null],
     seven: ['update', 700, true, [{ op: 'replace', path: '/n', value: 700 }]],
     new: [{ op: 'add', path: '/id', value: 'm3' }, { op: 'add', path: '/n', value: 3 }],
     reasons: ['It goes with the next cycle.'],
   })
-  assert.deepEqual([result.deleted, result.short], ['queued', ['queued', 'synced', 'synced']])
-  assert.deepEqual([result.sent.counts, result.sent.states], [[0, 0, 0], ['synced', 'synced', 'synced', 'synced', 'local', 'synced', 'local']])
+  assert.deepEqual([result.edited, result.short], [[[9, 10, 11], [9, 10, 11], ['queued', 'queued', 'queued']], ['queued', 'synced', 'synced']])
+  assert.deepEqual([result.sent.counts, result.sent.confirmed.toSpliced(1, 1), result.sent.states], [[0, 0, 0], [700, 1000, 1100, 0], ['synced', 'synced', 'synced', 'synced', 'local', 'synced', 'local']])
 })
 
 test('who follows dead letters of a long queue hears of them when they are there', async () => {

@@ -105,6 +105,24 @@ test('what follows in the same breath is shown, and each write keeps the record 
   assert.deepEqual(seen, { now: 'a5,b2,c3,d4,e6', stored: 'a5,b2,c3,d4,e6', records: 'a1,b1,c1,d1,b2,c3,d4,e6' })
 })
 
+test('a write keeps the record that it made when another one under its id is refused', async () => {
+  const seen = await page.evaluate(async () => {
+    const db = await openDatabase({ name: 'duplicates' })
+    const c = db.collection('c')
+    const out = []
+    for (const again of [() => c.insert({ id: 'x', n: 2 }), () => c.insertMany([{ id: 'x', n: 2 }]), () => db.batch((tx) => tx.collection('c').insert({ id: 'x', n: 2 }))]) {
+      const first = c.insert({ id: 'x', n: 1 })
+      const refused = failure(again())
+      const third = c.update('x', { n: 3 })
+      out.push([(await first).n, (await refused).code, (await third).n, first.record.n])
+      await c.delete('x')
+    }
+    await db.wipe()
+    return out
+  })
+  assert.deepEqual(seen, Array(3).fill([1, 'duplicate-id', 3, 1]))
+})
+
 test('thousands of new records are shown at once, told once, stored as they were given, and stand in the order of the writes around them', async () => {
   const seen = await page.evaluate(async () => {
     const options = { name: 'thousands', collections: { c: {} } }

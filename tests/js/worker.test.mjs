@@ -94,6 +94,31 @@ test('a write that the worker refuses is taken back, and those who look are told
   })
 })
 
+test('a key whose write came to nothing is free: the next write under it is shown at once, as itself', async () => {
+  const result = await inWorker(async (db) => {
+    const c = db.collection('c')
+    const key = { idempotencyKey: 'form' }
+    await c.insert({ id: 'a', n: 1 })
+    const refused = (await failure(c.insert({ n: 2 }, key))).code
+    await db.queue.discard(db.queue.list()[0].id)
+    const out = []
+    const write = async () => {
+      const write = c.insert({ n: 2 }, key)
+      const [shown, id] = [c.list().map(({ n }) => n), write.recordId]
+      const again = c.insert({ n: 2 }, key)
+      out.push(shown, c.get(id)?.n, again.recordId === id, (await write).id === id, (await again).id === id, c.count())
+    }
+    await write()
+    await db.queue.discard(db.queue.list()[0].id)
+    await write()
+    // What is refused because the key is another write's leaves that one its key.
+    const other = (await failure(db.collection('d').insert({ n: 2 }, key))).code
+    return { refused, out, other, last: (await c.insert({ n: 2 }, key)).id === c.list()[0].id }
+  }, { maxQueue: 1, sync: { url: 'http://127.0.0.1:9', auto: false } })
+  const written = [[2], 2, true, true, true, 1]
+  assert.deepEqual(result, { refused: 'queue-full', out: [...written, ...written], other: 'duplicate-key', last: true })
+})
+
 test('ids are known at once: the ones the engine would have given', async () => {
   const result = await inWorker(async (db) => {
     const plain = db.collection('plain').insert({ n: 1 })
@@ -191,16 +216,63 @@ test('a worker that dies fails what waits, says so, and the database opens again
     const codes = [(await failure(lost)).code, await told, (await call).code, signal.aborted]
     const status = db.status.getSnapshot()
     const after = [(await failure(c.insert({ id: 'later' }))).code, (await failure(db.sync())).code, await lost.settled]
-    await db.close()
+    // Whether the app has closed the dead one or not.
     const again = await openDatabase({ name: 'crash', worker: true })
-    const kept = again.collection('c').list().map(({ id }) => id)
+    const kept = [again.collection('c').list().map(({ id }) => id), (await again.collection('c').insert({ id: 'again' })).id]
+    await db.close()
+    kept.push(again.status.getSnapshot().state !== 'closed', again.collection('c').count())
     await again.wipe({ discardPending: true })
     return { codes, status: [status.state, status.error.code], after, kept }
   })
   assert.deepEqual(result, {
     codes: ['engine-crashed', 'engine-crashed', 'engine-crashed', true], status: ['closed', 'engine-crashed'],
-    after: ['closed', 'closed', { status: 'cancelled', mutationId: null }], kept: ['durable'],
+    after: ['closed', 'closed', { status: 'cancelled', mutationId: null }], kept: [['durable'], 'again', true, 2],
   })
+})
+
+test('a clock or a randomness of the app that fails stops nothing', async () => {
+  const result = await page.evaluate(async () => {
+    const broken = () => { throw new Error('mine') }
+    const platforms = [{ now: broken, random: broken }, ...[NaN, Infinity, 1e300, undefined, '5', null].map((said) => ({ now: () => said, random: () => said })), ...[1, -1].map((said) => ({ random: () => said }))]
+    const out = []
+    for (const platform of platforms) {
+      const began = Date.now()
+      const db = await openDatabase({ name: `broken-${crypto.randomUUID()}`, worker: true, platform, collections: { named: { ids: 'server' } }, sync: { url: 'http://127.0.0.1:9', auto: false } })
+      const c = db.collection('named')
+      const rows = [await c.insert({ n: 1 }), ...await c.insertMany([{ n: 2 }, { n: 3 }]), await c.update(c.list()[0].id, { n: 4 })]
+      await db.queue.discard(db.queue.list().at(-1).id)
+      const soon = rows.every(({ _updatedAt }) => Date.parse(_updatedAt) >= began && Date.parse(_updatedAt) < began + 60_000)
+      out.push([soon, rows.every(({ id }) => /^optimistic_[0-9a-z]+_[0-9a-z]{8}$/.test(id)), c.count(), db.status.getSnapshot().state === 'closed'])
+      await db.wipe({ discardPending: true })
+    }
+    return out
+  })
+  assert.deepEqual(result, Array(9).fill([true, true, 2, false]))
+})
+
+test('a page that cannot go on ends its worker: nothing goes on that nobody sees', async () => {
+  const result = await page.evaluate(async () => {
+    const { terminate } = Worker.prototype
+    const { decode } = TextDecoder.prototype
+    let ended = 0
+    Worker.prototype.terminate = function () { ended++; return terminate.call(this) }
+    const transport = { push: () => new Promise(() => {}), pull: () => new Promise(() => {}) }
+    const db = await openDatabase({ name: 'gives-up', worker: true, sync: { transport, auto: false } })
+    await db.collection('c').insert({ id: 'a' })
+    const call = failure(db.sync())
+    TextDecoder.prototype.decode = () => { throw new Error('no') }
+    const refused = failure(db.collection('c').update('a', { n: 1 }))
+    TextDecoder.prototype.decode = decode
+    const codes = [(await refused).code, ['closed', 'engine-crashed'].includes((await call).code)]
+    const before = ended
+    await db.close()
+    Worker.prototype.terminate = terminate
+    const again = await openDatabase({ name: 'gives-up', worker: true })
+    const kept = again.collection('c').count()
+    await again.wipe({ discardPending: true })
+    return { codes, before, ended, kept }
+  })
+  assert.deepEqual(result, { codes: ['engine-crashed', true], before: 1, ended: 1, kept: 1 })
 })
 
 test('a policy that forbids it is named; a worker of the page\'s own works there', async () => {

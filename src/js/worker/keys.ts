@@ -17,4 +17,13 @@ export class Keys<V> {
     const [oldest] = this.#values.keys()
     if (this.#values.size > REMEMBERED && oldest !== undefined) this.#values.delete(oldest)
   }
+
+  /** Replaces what is known; null: nothing came of it, and its key is free again. */
+  review(now: (value: V) => V | null): void {
+    for (const [key, value] of this.#values) {
+      const known = now(value)
+      if (known === null) this.#values.delete(key)
+      else if (known !== value) this.#values.set(key, known)
+    }
+  }
 }

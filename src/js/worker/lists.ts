@@ -75,6 +75,12 @@ export class ToldList {
     this.#told = null
   }
 
+  /** These are in the list now, or other ones; what became of the rest is told later. */
+  more(put: readonly Listed[]): ListNews | null {
+    for (const { id, text } of put) this.#told?.set(id, text)
+    return put.length > 0 ? { anew: false, gone: [], put } : null
+  }
+
   /** What to tell of the list as it is now; null: nothing. */
   news<T>(list: readonly T[], idOf: (one: T) => string, patchOf: (one: T) => string | undefined = () => undefined): ListNews | null {
     const now = new Map(list.map((one) => [idOf(one), JSON.stringify(one)]))

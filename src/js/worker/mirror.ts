@@ -47,6 +47,11 @@ export class Mirror {
     return UTF8.decode(texts.subarray(row === 0 ? 0 : ends[row - 1], (ends[row] as number) - 1))
   }
 
+  /** Whether there is anything under that id. */
+  knows(id: string): boolean {
+    return this.#rows.has(id) || this.#piles.has(id)
+  }
+
   isLive(id: string): boolean {
     return this.#rows.has(id) && !this.#dead.has(id)
   }

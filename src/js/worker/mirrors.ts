@@ -70,15 +70,8 @@ export class Mirrors {
     const taken = this.#pieces.splice(0, pieces)
     const rows = taken.flatMap(rowsOf)
     const change: Changed = { collection, source, added: [], updated: [], removed: [] }
-    if (renamed !== undefined) {
-      for (const [from, to] of renamed) {
-        if (mirror.isLive(from)) change.removed.push(from), change.added.push(to)
-        this.alias([from, to])
-      }
-      mirror.rename(renamed)
-      change.renamed = renamed
-    }
-    const arrived = new Set(change.added)
+    const moved = this.#move(mirror, renamed)
+    const arrived = new Set(moved.map(([, to]) => to))
     if (all) {
       mirror.replace(rows)
       change.all = true
@@ -89,7 +82,20 @@ export class Mirrors {
       }
       for (const id of gone) note(change, id, mirror.receive(id, undefined))
     }
-    if (all || renamed !== undefined || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)
+    const kept = moved.filter(([, to]) => mirror.isLive(to))
+    change.removed.push(...moved.map(([from]) => from))
+    change.added.push(...kept.map(([, to]) => to))
+    if (kept.length > 0) change.renamed = kept
+    if (all || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)
+  }
+
+  /** Records take the ids that the server gave. Returns those that were shown under the old ones. */
+  #move(mirror: Mirror, pairs: RowsNews['renamed'] = []): (readonly [string, string])[] {
+    for (const pair of pairs) this.alias(pair)
+    const known = pairs.filter(([from]) => mirror.knows(from))
+    const shown = known.filter(([from]) => mirror.isLive(from))
+    if (known.length > 0) mirror.rename(known)
+    return shown
   }
 
   /** Does something with every record of a batch, and notes what became of them. */

@@ -100,6 +100,7 @@ export interface RowsNews {
   readonly pieces: number
   /** Ids of which there is no row, not even a tombstone. */
   readonly gone: readonly string[]
+  /** Old and new ids, also of records that the page knows by the new one, or not at all. */
   readonly renamed: Change['renamed']
 }
 
@@ -115,14 +116,12 @@ export interface News {
   /** Texts, where they changed. */
   readonly status?: string
   readonly metrics?: string
-  readonly deadLetters?: string
   readonly ownConflicts?: string
   readonly queue?: ListNews | WholeList
   readonly explain?: ListNews | WholeList
+  readonly deadLetters?: ListNews
   readonly conflicts?: ListNews
   readonly standings?: ListNews
-  /** Known pairs of old and new ids. */
-  readonly aliases?: readonly (readonly [string, string])[]
 }
 
 export type FromWorker =

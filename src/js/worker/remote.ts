@@ -21,6 +21,9 @@ import { ARCHIVE, type Members } from '../values.js'
 const UTF8 = new TextDecoder()
 const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
 
+/** A write under a key, and the record that it made. */
+interface Keyed extends Named { readonly seq: number }
+
 export class Remote implements Engine {
   readonly #ground: Ground
   readonly #answers: Answers
@@ -36,12 +39,13 @@ export class Remote implements Engine {
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
   readonly #written = new Map<number, readonly Named[]>()
   /** Equal keys are one write. */
-  readonly #keys = new Keys<Written['results']>()
+  readonly #keys = new Keys<Keyed>()
   readonly #queue = new MirroredList()
   readonly #explain = new MirroredList()
+  readonly #deadLetters = new MirroredList()
   readonly #conflicts = new MirroredList()
   readonly #standings = new MirroredList()
-  #texts = { status: '{}', metrics: '{}', deadLetters: '[]', ownConflicts: '[]' }
+  #texts = { status: '{}', metrics: '{}', ownConflicts: '[]' }
   #news: Omit<Drained, 'changes'> = {}
 
   constructor(ground: Ground) {
@@ -113,7 +117,8 @@ export class Remote implements Engine {
   #write(bytes: Uint8Array, batch: Batch): Written & { readonly at: number } {
     this.#pieces.finish()
     const seq = ++this.#seq
-    const known = batch.idempotencyKey === undefined ? undefined : this.#keys.get(batch.idempotencyKey)
+    const { idempotencyKey: key } = batch
+    const known = key === undefined ? undefined : this.#repeated(key)
     const { naming } = this.#ground
     const now = naming.now()
     const at = now + this.#skew()
@@ -121,12 +126,19 @@ export class Remote implements Engine {
     const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as MadeId).id
     const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined)
     if (known === undefined) {
-      if (batch.idempotencyKey !== undefined) this.#keys.set(batch.idempotencyKey, results)
+      if (key !== undefined) for (const { collection, id } of touched) this.#keys.set(key, { seq, collection, id })
       this.#written.set(seq, touched)
       this.#mirrors.touch(touched, (mirror, id, { step }) => mirror.write(id, step, at, seq))
     }
-    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: batch.idempotencyKey !== undefined })
-    return { ticket: seq, results: known ?? results, ...counts, at }
+    this.#send({ kind: 'write', seq, batch: bytes, now, at, made, keyed: key !== undefined })
+    return { ticket: seq, results: (known ?? results).map(({ ids }) => ({ ids: ids.map((id) => this.currentId(id)) })), ...counts, at }
+  }
+
+  /** What came of the write under a key. Where its record is gone, as after `queue.discard`, the next one is a new one: so the worker sees it. */
+  #repeated(key: string): Written['results'] | undefined {
+    const keyed = this.#keys.get(key)
+    const isThere = keyed !== undefined && this.#mirrors.known(keyed.collection)?.view(this.currentId(keyed.id)) !== undefined
+    return isThere ? [{ ids: [keyed.id] }] : undefined
   }
 
   writeKnown(bytes: Uint8Array): number {
@@ -206,9 +218,10 @@ export class Remote implements Engine {
   }
 
   patch(mutationId: string): string | undefined {
-    const known = this.#queue.patch(mutationId)
+    const [queue, dead] = [this.#queue, this.#deadLetters]
+    const known = queue.patch(mutationId) ?? dead.patch(mutationId)
     if (known !== undefined) return known
-    const text = this.#queue.one(mutationId)
+    const text = queue.one(mutationId) ?? dead.one(mutationId)
     return text === undefined ? undefined : asCreated(text)
   }
 
@@ -233,7 +246,7 @@ export class Remote implements Engine {
   }
 
   deadLetters(): string {
-    return this.#texts.deadLetters
+    return this.#deadLetters.text
   }
 
   conflicts(): string {
@@ -301,6 +314,10 @@ export class Remote implements Engine {
 
   free(): void {
     this.#finish(closedError('close'))
+  }
+
+  abandon(error: HomingError): void {
+    this.#finish(error)
   }
 
   /** Nothing is waited for any more, and the worker ends. */
@@ -397,7 +414,6 @@ export class Remote implements Engine {
   #takeNews(news: News): void {
     // What is told of a record comes after what made it.
     if (news.rows.some(({ all, pieces, gone, renamed }) => all || pieces + gone.length > 0 || renamed !== undefined)) this.#pieces.finish()
-    for (const pair of news.aliases ?? []) this.#mirrors.alias(pair)
     const answered = [...news.planned, ...news.refused.map(({ seq }) => ({ seq, exact: false, id: undefined }))].map(({ seq, exact, id }) => {
       const written = this.#written.get(seq) ?? []
       this.#written.delete(seq)
@@ -408,15 +424,24 @@ export class Remote implements Engine {
     for (const rows of news.rows) this.#mirrors.take(rows)
     for (const { touched } of answered) this.#mirrors.touch(touched, (mirror, id) => mirror.settle(id))
     const became = answered.flatMap(({ became }) => became)
-    const { status, metrics, deadLetters, ownConflicts } = this.#texts
-    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, deadLetters: news.deadLetters ?? deadLetters, ownConflicts: news.ownConflicts ?? ownConflicts }
+    this.#reviewKeys(became, [...news.refused.map(({ seq }) => seq), ...(news.drained.failed ?? []).map(({ ticket }) => ticket)])
+    const { status, metrics, ownConflicts } = this.#texts
+    this.#texts = { status: news.status ?? status, metrics: news.metrics ?? metrics, ownConflicts: news.ownConflicts ?? ownConflicts }
     if (news.queue !== undefined) takeList(this.#queue, news.queue)
     if (news.explain !== undefined) takeList(this.#explain, news.explain)
+    if (news.deadLetters !== undefined) this.#deadLetters.take(news.deadLetters)
     if (news.conflicts !== undefined) this.#conflicts.take(news.conflicts)
     if (news.standings !== undefined) this.#standings.take(news.standings)
     const failed = news.refused.map(({ seq, error }) => ({ ticket: seq, error }))
     this.#news = joined(this.#news, { ...news.drained, became, failed: [...news.drained.failed ?? [], ...failed] })
     this.#ground.hooks.notify()
+  }
+
+  /** Of writes that were another record's, and of those that were none. */
+  #reviewKeys(became: NonNullable<Drained['became']>, unwritten: readonly number[]): void {
+    if (became.length + unwritten.length === 0) return
+    const ids = new Map(became.map(({ ticket, id }) => [ticket, id]))
+    this.#keys.review((keyed) => (unwritten.includes(keyed.seq) ? null : { ...keyed, id: ids.get(keyed.seq) ?? keyed.id }))
   }
 
   #standing(collection: string, id: string): Standing | undefined {

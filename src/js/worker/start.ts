@@ -33,7 +33,7 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
   const { port1, port2 } = new MessageChannel()
   const { collections } = declaration
   const ended = new AbortController()
-  const naming = { now: hooks.now ?? Date.now, random: hooks.random ?? Math.random, remaps: (name: string) => collections[name]?.ids === 'server' }
+  const naming = { now: sound(hooks.now, isInstant, Date.now), random: sound(hooks.random, isShare, Math.random), remaps: (name: string) => collections[name]?.ids === 'server' }
   const remote = new Remote({
     port: port1,
     hooks,
@@ -54,8 +54,8 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     logs: hooks.log !== undefined,
     blobs: hooks.blob?.(new Uint8Array()) != null,
     remapped: Object.keys(collections).filter(naming.remaps),
-    now: hooks.now === undefined ? null : hooks.now(),
-    seed: hooks.random === undefined ? null : hooks.random(),
+    now: hooks.now === undefined ? null : naming.now(),
+    seed: hooks.random === undefined ? null : naming.random(),
     port: port2,
     alive: `homing:alive:${randomUuid()}`,
   }
@@ -78,6 +78,28 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     // The page has ended it.
   })
   return remote
+}
+
+/** What a function of the app says, where it says a number that will do: its bugs stop nothing, here as in a page (`src/platform/web.rs`). */
+function sound(given: (() => number) | undefined, willDo: (n: number) => boolean, otherwise: () => number): () => number {
+  if (given === undefined) return otherwise
+  return () => {
+    try {
+      const said: unknown = given()
+      if (typeof said === 'number' && willDo(said)) return said
+    } catch {
+      // As if it had said nothing.
+    }
+    return otherwise()
+  }
+}
+
+function isInstant(ms: number): boolean {
+  return !Number.isNaN(new Date(ms).getTime())
+}
+
+function isShare(n: number): boolean {
+  return n >= 0 && n < 1
 }
 
 function spawn(given: AnyOptions['worker'], script: (() => string) | null): Worker {

@@ -1,14 +1,14 @@
 // What the worker tells the page after something changed: rows as text, in pieces; lists and texts where they are other ones now.
 // Not here: when (`host.ts`), what the page makes of it (`remote.ts`).
 
-import { read, type HostedEngine } from '../engine.js'
+import { read, type Change, type Drained, type HostedEngine } from '../engine.js'
 import type { ErrorDetail } from '../errors.js'
-import type { Conflict, Mutation } from '../types.js'
+import type { Conflict, DeadLetter, EventMap, Mutation } from '../types.js'
 import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
 import { next } from './provisional.js'
-import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
+import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type Listed, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
 import { isDead, sameSlot } from './slot.js'
 
 const INTERVAL_MS = 250
@@ -20,7 +20,9 @@ const BULK = 50
 const UTF8 = new TextDecoder()
 const TO_UTF8 = new TextEncoder()
 
-type Text = 'status' | 'metrics' | 'deadLetters' | 'ownConflicts'
+type Text = 'status' | 'metrics' | 'ownConflicts'
+/** A standing as the engine tells it. */
+interface Stands { readonly collection: string; readonly id: string; readonly state: string; readonly confirmed: object | null }
 type Reason = { readonly mutationId: string }
 type Draft = { -readonly [K in keyof News]: News[K] }
 
@@ -37,6 +39,7 @@ export class Teller {
   readonly #told = new Map<Text, string>()
   readonly #queue = new ToldList()
   readonly #explain = new ToldList()
+  readonly #deadLetters = new ToldList()
   readonly #conflicts = new ToldList()
   readonly #standings = new ToldList()
   /** When they may be made again. */
@@ -62,20 +65,14 @@ export class Teller {
 
   /** Everything there is; before anybody looks. */
   tellAll(): void {
-    const aliases: (readonly [string, string])[] = []
     const known: RowsNews[] = []
     for (const collection of Object.keys(JSON.parse(this.#engine.collections()) as object)) {
       const rows = this.#everyRow(collection)
       this.#tellPieces(collection, rows)
-      known.push({ collection, source: 'local', all: false, pieces: 0, gone: [], renamed: undefined })
-      if (!this.#remapped.includes(collection)) continue
-      for (const [id] of rows) {
-        const first = this.#engine.firstId(id)
-        if (first !== id) aliases.push([first, id])
-      }
+      known.push({ collection, source: 'local', all: false, pieces: 0, gone: [], renamed: this.#pairs(collection, rows) })
     }
     this.#engine.drain()
-    const news: Draft = { kind: 'news', rows: known, planned: [], refused: [], drained: {}, aliases }
+    const news: Draft = { kind: 'news', rows: known, planned: [], refused: [], drained: {} }
     this.#texts(news, ['status', 'metrics'])
     this.#lists(news)
     this.#post(news)
@@ -93,19 +90,13 @@ export class Teller {
       exact.add(seq)
       for (const key of keys) shown.add(key)
     }
-    const rows = changes.map((change): RowsNews => {
-      const { collection, source, renamed, all = false } = change
-      const ids = all ? [] : [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(recordKey(collection, id)))
-      const found: [string, string][] = all ? this.#everyRow(collection) : []
-      const gone: string[] = []
-      for (const id of ids) {
-        // The engine finds a record by its old id, too.
-        const text = this.#engine.currentId(id) === id ? this.#engine.row(collection, id) : undefined
-        if (text === undefined) gone.push(id)
-        else found.push([id, text])
-      }
-      return { collection, source, all, pieces: this.#tellPieces(collection, found), gone, renamed }
-    })
+    const moved = this.#moved(changes, drained.events)
+    const rows = [...moved, ...changes.map((change): RowsNews => {
+      const { collection, source, renamed } = change
+      if (change.all === true) return this.#allOf(collection, source)
+      const ids = [...change.added, ...change.updated, ...change.removed].filter((id) => !shown.has(recordKey(collection, id)))
+      return this.#some(collection, source, ids, renamed)
+    })]
     const news: Draft = {
       kind: 'news', rows, refused: this.#refused, planned: planned.map(({ seq, id }) => ({ seq, exact: exact.has(seq), id })),
       drained: { ...drained, durable: this.#ticketed(drained.durable), failed: this.#ticketed(drained.failed) },
@@ -117,7 +108,53 @@ export class Teller {
     this.#refused = []
     if (drained.status === true || lists) this.#texts(news, ['status', 'metrics'])
     if (whole ? lists || this.#owed !== null : lists && !this.#defers()) this.#lists(news)
+    else if (this.#isLong()) this.#list(news, 'standings', this.#standings.more(changes.flatMap((change) => this.#edited(change))))
     if (lists || rows.length + news.planned.length + news.refused.length > 0 || Object.values(drained).some((list) => Array.isArray(list) && list.length > 0)) this.#post(news)
+  }
+
+  /**
+   * Records that the server has named while they were deleted: no change tells of them, but their old ids stay valid. Before what else
+   * is told of them, as the engine learns ids before everything else of an answer.
+   */
+  #moved(changes: readonly Change[], events: Drained['events'] = []): RowsNews[] {
+    const told = new Set(changes.flatMap(({ collection, renamed = [] }) => renamed.map(([from]) => recordKey(collection, from))))
+    const moved = new Map<string, [string, string][]>()
+    for (const { type, detail } of events) {
+      if (type !== 'idremapped') continue
+      const { collection, from, to } = detail as EventMap['idremapped']
+      if (told.has(recordKey(collection, from))) continue
+      const pairs = moved.get(collection)
+      if (pairs === undefined) moved.set(collection, [[from, to]])
+      else pairs.push([from, to])
+    }
+    if (moved.size === 0) return []
+    // Those of a lazy collection come with its rows.
+    const loaded = JSON.parse(this.#engine.collections()) as object
+    return [...moved].filter(([collection]) => Object.hasOwn(loaded, collection)).map(([collection, pairs]) => this.#some(collection, 'remap', pairs.map(([, to]) => to), pairs))
+  }
+
+  /** These records of a collection. */
+  #some(collection: string, source: Change['source'], ids: readonly string[], renamed: RowsNews['renamed']): RowsNews {
+    const found: [string, string][] = []
+    const gone: string[] = []
+    for (const id of ids) {
+      // The engine finds a record by its old id, too.
+      const text = this.#engine.currentId(id) === id ? this.#engine.row(collection, id) : undefined
+      if (text === undefined) gone.push(id)
+      else found.push([id, text])
+    }
+    return { collection, source, all: false, pieces: this.#tellPieces(collection, found), gone, renamed }
+  }
+
+  #allOf(collection: string, source: Change['source']): RowsNews {
+    const rows = this.#everyRow(collection)
+    return { collection, source, all: true, pieces: this.#tellPieces(collection, rows), gone: [], renamed: this.#pairs(collection, rows) }
+  }
+
+  /** The ids that records had first, where the server has given others. */
+  #pairs(collection: string, rows: readonly (readonly [string, string])[]): RowsNews['renamed'] {
+    if (!this.#remapped.includes(collection)) return undefined
+    return rows.map(([id]) => [this.#engine.firstId(id), id] as const).filter(([first, id]) => first !== id)
   }
 
   #ticketed<T extends { readonly ticket: number }>(list: readonly T[] = []): T[] {
@@ -154,16 +191,17 @@ export class Teller {
     this.#owed = null
     const began = performance.now()
     const engine = this.#engine
-    this.#texts(news, ['deadLetters', 'ownConflicts'])
+    this.#texts(news, ['ownConflicts'])
+    // What creates is all addition: the page knows its patch without being told.
+    const patchOf = ({ id, op }: Mutation): string | undefined => (op === 'create' ? undefined : engine.patch(id))
+    this.#list(news, 'deadLetters', this.#deadLetters.news(JSON.parse(engine.deadLetters()) as DeadLetter[], ({ id }) => id, patchOf))
     if (this.#isLong()) this.#tellWhole()
     else {
-      // What creates is all addition: the page knows its patch without being told.
-      this.#list(news, 'queue', this.#queue.news(JSON.parse(engine.queue()) as Mutation[], ({ id }) => id, ({ id, op }) => (op === 'create' ? undefined : engine.patch(id))))
+      this.#list(news, 'queue', this.#queue.news(JSON.parse(engine.queue()) as Mutation[], ({ id }) => id, patchOf))
       this.#list(news, 'explain', this.#explain.news(JSON.parse(engine.explain()) as Reason[], ({ mutationId }) => mutationId))
     }
     this.#list(news, 'conflicts', this.#conflicts.news(JSON.parse(engine.conflicts()) as Conflict[], ({ id }) => id, ({ id }) => engine.conflictPatch(id)))
-    const standings = JSON.parse(engine.standings(this.#isLong())) as { collection: string; id: string; state: string; confirmed: object | null }[]
-    const standing = ({ collection, id, state, confirmed }: typeof standings[number]): Standing => ({ id: recordKey(collection, id), state, confirmed: confirmed && JSON.stringify(confirmed) })
+    const standings = JSON.parse(engine.standings(this.#isLong())) as Stands[]
     this.#list(news, 'standings', this.#standings.news(standings.map(standing), ({ id }) => id))
     const { deadLetters, conflicts } = this.#late
     news.drained = { ...news.drained, ...deadLetters && { deadLetters }, ...conflicts && { conflicts } }
@@ -172,7 +210,18 @@ export class Teller {
     this.#listsAt = now + Math.max(INTERVAL_MS, SHARE * (now - began))
   }
 
-  #list(news: Draft, name: 'queue' | 'explain' | 'conflicts' | 'standings', list: ListNews | null): void {
+  /** Where records stand that the server has and that were edited here: until the lists come nobody else says which version it has. */
+  #edited({ collection, source, updated, removed }: Change): Listed[] {
+    if (source !== 'local') return []
+    return [...updated, ...removed].flatMap((id) => {
+      const text = this.#engine.confirmed(collection, id)
+      if (text === undefined || text === this.#engine.row(collection, id)) return []
+      const stands = standing({ collection, id, state: this.#engine.state(collection, id), confirmed: JSON.parse(text) as object })
+      return [{ id: stands.id, text: JSON.stringify(stands) }]
+    })
+  }
+
+  #list(news: Draft, name: 'queue' | 'explain' | 'deadLetters' | 'conflicts' | 'standings', list: ListNews | null): void {
     if (list === null) return
     const parts = inParts(list, PIECE_ROWS)
     const last = parts.pop()
@@ -233,4 +282,8 @@ export class Teller {
     }
     return count
   }
+}
+
+function standing({ collection, id, state, confirmed }: Stands): Standing {
+  return { id: recordKey(collection, id), state, confirmed: confirmed && JSON.stringify(confirmed) }
 }

@@ -42,6 +42,8 @@ test('of the writes under a key the last thousand are remembered, as in the engi
   assert.deepEqual([0, 1, keys.REMEMBERED].map((n) => remembered.get(`key${n}`)), [undefined, 1, 1000])
   remembered.set('key1', 'again')
   assert.deepEqual([remembered.get('key1'), remembered.get('key2')], ['again', 2])
+  remembered.review((value) => (value === 2 ? null : value === 3 ? 'three' : value))
+  assert.deepEqual(['key2', 'key3', 'key4'].map((key) => remembered.get(key)), [undefined, 'three', 4])
 })
 
 test('a list told as differences, or whole, is the list, whatever happens to it', () => {
