@@ -83,8 +83,8 @@ export class Mirrors {
       for (const id of gone) note(change, id, mirror.receive(id, undefined))
     }
     const kept = moved.filter(([, to]) => mirror.isLive(to))
-    change.removed.push(...moved.map(([from]) => from))
-    change.added.push(...kept.map(([, to]) => to))
+    for (const [from] of moved) change.removed.push(from)
+    for (const [, to] of kept) change.added.push(to)
     if (kept.length > 0) change.renamed = kept
     if (all || change.added.length + change.updated.length + change.removed.length > 0) this.#changes.push(change)
   }

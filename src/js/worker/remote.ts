@@ -440,8 +440,11 @@ export class Remote implements Engine {
   /** Of writes that were another record's, and of those that were none. */
   #reviewKeys(became: NonNullable<Drained['became']>, unwritten: readonly number[]): void {
     if (became.length + unwritten.length === 0) return
-    const ids = new Map(became.map(({ ticket, id }) => [ticket, id]))
-    this.#keys.review((keyed) => (unwritten.includes(keyed.seq) ? null : { ...keyed, id: ids.get(keyed.seq) ?? keyed.id }))
+    const [ids, none] = [new Map(became.map(({ ticket, id }) => [ticket, id])), new Set(unwritten)]
+    this.#keys.review((keyed) => {
+      const id = ids.get(keyed.seq)
+      return none.has(keyed.seq) ? null : id === undefined ? keyed : { ...keyed, id }
+    })
   }
 
   #standing(collection: string, id: string): Standing | undefined {
