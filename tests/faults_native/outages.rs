@@ -66,6 +66,28 @@ fn f5_offline_for_long_then_everything_goes_in_few_requests() {
 }
 
 /// Down for an hour, in one way after the other; then well again.
+/// The same on a line that the browser believes in: a network without the internet behind it. What failed then was the network, not
+/// the size of what was sent.
+#[test]
+fn an_outage_that_the_browser_does_not_see_makes_no_small_batches_afterwards() {
+    for minutes in [1, 3, 10, 60] {
+        let farm = Farm::new(55 + minutes as u64);
+        let d = farm.device(Options::default());
+        farm.pass(1_000);
+        d.wire.does(|_| Act::Fail(TransportError::Network("no route".into())));
+        d.insert(names(10_000));
+        farm.pass(minutes * 60_000);
+        d.wire.take();
+        d.wire.does(|_| Act::Pass);
+        farm.pass(120_000);
+        let seen = d.wire.take();
+        println!("10,000 mutations after {minutes} minutes: {} requests", seen.len());
+        assert_eq!((d.pending(), farm.server_rows(), d.state()), (0, 10_000, "idle"), "{} requests", seen.len());
+        assert!(seen.len() <= 60, "{} requests", seen.len());
+        farm.check_once();
+    }
+}
+
 #[test]
 fn f6_f7_a_server_that_is_down_is_not_stormed_and_the_queue_drains_by_itself() {
     let ways: [(&str, Act); 8] = [
