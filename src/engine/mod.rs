@@ -326,10 +326,15 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// `pending-work` while something is unsent and `discard_pending` is false.
     pub async fn destroy(&self, discard_pending: bool) -> Result<()> {
         self.durable().await;
-        {
-            let memory = self.inner.memory.borrow();
-            let pending = memory.replica.queue_len() + memory.replica.dead_letters().count();
-            if pending > 0 && !discard_pending {
+        if !discard_pending {
+            // Another tab was told that what it wrote is durable, and this one may not have heard of it.
+            match self.catch_up().await {
+                // Nothing of it is left to be lost, or nobody reads it here any more.
+                Err(error) if !matches!(error.code, Code::Closed | Code::StorageLost) => return Err(error),
+                _ => {}
+            }
+            let pending = self.read(Replica::unsent);
+            if pending > 0 {
                 return Err(Error::new(Code::PendingWork, format!("{pending} writes did not reach the server yet")));
             }
         }

@@ -86,6 +86,35 @@ fn wiping_with_unsent_work_is_refused_unless_told() {
     farm.world.run(Box::pin(d.engine.destroy(false))).unwrap();
 }
 
+/// What another tab wrote counts too, also where this one has not heard of it.
+#[test]
+fn wiping_with_unsent_work_of_another_tab_is_refused_unless_told() {
+    let farm = Farm::new(103);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    let tab = farm.open(&d.journal, manual(), "farm", 0);
+    tab.insert(names(1));
+    farm.world.run(Box::pin(tab.engine.durable()));
+    assert_eq!(farm.world.run(Box::pin(d.engine.destroy(false))).unwrap_err().code, Code::PendingWork);
+    assert_eq!((tab.pending(), d.pending(), d.state()), (1, 1, "idle"), "it knows now");
+    tab.sync(&farm).unwrap();
+    farm.world.run(Box::pin(d.engine.destroy(false))).unwrap();
+    // Nothing of it is left to be counted, and another tab may still ask for the same.
+    farm.world.run(Box::pin(tab.engine.destroy(false))).unwrap();
+}
+
+#[test]
+fn what_was_refused_counts_as_unsent_also_where_nobody_has_it_open() {
+    let farm = Farm::new(104);
+    let d = farm.device(manual());
+    d.wire.does(|_| Act::Reject("f0"));
+    d.insert(names(2));
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), d.engine.status().dead_letters), (0, 1));
+    assert_eq!(farm.world.run(Box::pin(homing::engine::pending(&d.journal))).unwrap(), 1);
+    assert_eq!(farm.world.run(Box::pin(d.engine.destroy(false))).unwrap_err().code, Code::PendingWork);
+}
+
 #[test]
 fn f31_another_scope_gets_nothing_and_gives_nothing() {
     let farm = Farm::new(31);
