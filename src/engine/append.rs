@@ -283,8 +283,17 @@ impl Memory {
         }
     }
 
+    /// It is in the queue no more: what this session knows of its sending says nothing any longer, of when to send least of all.
+    fn forget(&mut self, id: &MutationId) {
+        self.in_flight.remove(id);
+        self.never_sent.remove(id);
+        self.attempts.remove(id);
+        self.not_before.remove(id);
+    }
+
     fn drop_verdict(&mut self, change: &Change) {
         if let Change::Drop { id, discarded } = change {
+            self.forget(id);
             self.report.settled.push((id.clone(), if *discarded { Verdict::Discarded } else { Verdict::Cancelled }));
         }
     }
@@ -300,6 +309,7 @@ impl Memory {
             for change in changes {
                 match change {
                     Change::Drop { id, .. } if renumbered.contains_key(id) => {
+                        self.forget(id);
                         self.report.resent.extend(renumbered.get(id).map(|to| (id.clone(), to.clone())));
                     }
                     change => self.drop_verdict(change),
@@ -313,6 +323,7 @@ impl Memory {
     fn settled_elsewhere(&mut self, fresh: &crate::core::replica::Replica) {
         let gone: Vec<_> = self.replica.queue().filter(|m| fresh.pending(&m.id).is_none()).map(|m| (m.id.clone(), m.key.clone())).collect();
         for (id, key) in gone {
+            self.forget(&id);
             let verdict = match (fresh.dead_letter(&id), fresh.hold(&key)) {
                 (Some(letter), _) => Verdict::dead(letter),
                 (None, Some(hold)) => Verdict::Conflict { conflict: hold.conflict.clone() },
@@ -329,17 +340,12 @@ impl Memory {
         for output in self.replica.take_outputs() {
             match output {
                 Output::Settled(result) => {
-                    self.in_flight.remove(&result.id);
-                    self.never_sent.remove(&result.id);
-                    self.attempts.remove(&result.id);
-                    self.not_before.remove(&result.id);
+                    self.forget(&result.id);
                     let verdict = Verdict::of(&result);
                     self.report.settled.push((result.id, verdict));
                 }
                 Output::Resent { from, to } => {
-                    self.in_flight.remove(&from);
-                    self.never_sent.remove(&from);
-                    self.attempts.remove(&from);
+                    self.forget(&from);
                     self.report.resent.push((from, to));
                 }
                 Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),
