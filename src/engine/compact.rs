@@ -44,11 +44,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }));
     }
 
-    /// Folds the tail into the segments.
+    /// Folds the tail into the segments. One at a time: a snapshot takes what is to be written with it, so a second one would name
+    /// segments that the first has not written yet, and delete the rows that they hold.
     ///
     /// # Errors
     /// Those of storage; the journal is as it was then.
     pub async fn compact(&self) -> Result<()> {
+        let _alone = self.inner.compaction.lock().await;
         self.inner.memory.borrow_mut().compacting = true;
         let outcome = self.compact_once().await;
         self.inner.memory.borrow_mut().compacting = false;

@@ -189,6 +189,7 @@ struct Inner<J, T, P> {
     options: Options,
     memory: Later,
     turn: Mutex<()>,
+    compaction: Mutex<()>,
     cycle: Mutex<()>,
     cycles: Cell<u64>,
     /// How many requests have left.
@@ -256,6 +257,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             options,
             memory: Later::new(memory),
             turn: Mutex::new(()),
+            compaction: Mutex::new(()),
             cycle: Mutex::new(()),
             cycles: Cell::new(0),
             requests: Cell::new(0),
