@@ -160,7 +160,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     fn learn_offset(&self, offset: &mut Option<i64>, rtt: i64, known: Option<i64>) {
         let mut memory = self.inner.memory.borrow_mut();
         let moved = |sample: i64, best: i64| known.is_some_and(|known| (sample - known).abs() > (rtt + best) / 2 + STEADY_MS);
+        // The page was frozen meanwhile: the server looked at its clock at one end of a long time.
+        let frozen = u64::try_from(rtt).is_ok_and(|rtt| rtt > self.inner.options.timeout);
         let better = match (known, memory.best_rtt) {
+            _ if frozen => false,
             (None, _) => true,
             // The clock was set back while the server answered: such a sample says nothing.
             _ if rtt < 0 => false,
