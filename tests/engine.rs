@@ -324,3 +324,52 @@ fn what_is_closed_stays_closed() {
     assert_eq!(world.run(Box::pin(a.sync(false))).unwrap_err().code, Code::Closed);
     assert!(matches!(world.run(Box::pin(open(&world, &journal, 2).catch_up())), Ok(())));
 }
+
+/// B takes the unsent writes back and compacts: A hears of it by what is stored, which no server has ever seen.
+#[test]
+fn what_another_tab_took_back_before_it_compacted_is_not_called_applied() {
+    let world = World::new(1_700_000_000_000, 11);
+    let journal = MemoryJournal::new();
+    let (a, b) = (open(&world, &journal, 1), open(&world, &journal, 2));
+    let mutation = |request| a.write(request).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    let discarded = mutation(insert("flocks", &[("f1", "{}")]));
+    let cancelled = mutation(insert("flocks", &[("f2", "{}")]));
+    let kept = mutation(insert("flocks", &[("f3", "{}")]));
+    world.run(Box::pin(a.durable()));
+    let _ = a.drain();
+    world.run(Box::pin(b.catch_up())).unwrap();
+    b.write(one(Intent::Discard { id: discarded.clone() })).unwrap();
+    b.write(one(Intent::Delete { key: Key::new("flocks", "f2") })).unwrap();
+    world.run(Box::pin(b.durable()));
+    world.run(Box::pin(b.compact())).unwrap();
+    world.run(Box::pin(a.catch_up())).unwrap();
+    let settled = a.drain().settled;
+    assert_eq!(settled, [(discarded, Verdict::Cancelled), (cancelled, Verdict::Cancelled)]);
+    assert_eq!(a.read(|r| r.queue().map(|m| m.id.clone()).collect::<Vec<_>>()), [kept]);
+}
+
+/// The server has the record already, and had it before the edit that was taken back.
+#[test]
+fn an_edit_that_another_tab_took_back_is_not_called_applied_for_the_version_below_it() {
+    let world = World::new(1_700_000_000_000, 12);
+    let journal = MemoryJournal::new();
+    let (a, b) = (open(&world, &journal, 1), open(&world, &journal, 2));
+    let created = a.write(insert("flocks", &[("f1", "{}")])).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    world.run(Box::pin(b.catch_up())).unwrap();
+    world.run(Box::pin(a.durable()));
+    world.run(Box::pin(b.sync(false))).unwrap();
+    world.run(Box::pin(b.compact())).unwrap();
+    let _ = a.drain();
+    world.run(Box::pin(a.catch_up())).unwrap();
+    let settled = a.drain().settled;
+    assert!(matches!(settled.as_slice(), [(id, Verdict::Applied { rev: 1.., .. })] if *id == created), "{settled:?}");
+    let edit = a.write(update("flocks", "f1", "count", "1")).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    world.run(Box::pin(a.durable()));
+    let _ = a.drain();
+    world.run(Box::pin(b.catch_up())).unwrap();
+    b.write(one(Intent::Discard { id: edit.clone() })).unwrap();
+    world.run(Box::pin(b.durable()));
+    world.run(Box::pin(b.compact())).unwrap();
+    world.run(Box::pin(a.catch_up())).unwrap();
+    assert_eq!(a.drain().settled, [(edit, Verdict::Cancelled)]);
+}
