@@ -134,6 +134,8 @@ struct Memory {
     next_ticket: u64,
     flushing: bool,
     compacting: bool,
+    /// The bytes of the tail when a compaction failed last, and when that was.
+    compaction_failed: Option<(u64, Stamp)>,
     closed: bool,
     /// The database is gone.
     lost: bool,
@@ -227,6 +229,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             next_ticket: 1,
             flushing: false,
             compacting: false,
+            compaction_failed: None,
             closed: false,
             lost: false,
             state,
