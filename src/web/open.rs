@@ -12,6 +12,7 @@ use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
 use crate::storage::Journal;
 use crate::storage::indexeddb::EarlyReading;
+use crate::storage::local_storage::LocalStorageJournal;
 use crate::transport::fetch::Fetch;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
@@ -82,12 +83,26 @@ pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyRea
     let (journal, reason) = opened.map_err(|e| encode::error(&e, "open"))?;
     let left = journal.left_behind();
     let handle = open_on(o, hooks, journal, reason).await?;
-    if let Some(left) = left {
-        // Its unsent work is durable here before it is deleted there.
-        handle.engine.carry(&left).await.map_err(|e| encode::error(&e, "open"))?;
-        left.destroy().await.map_err(|e| encode::error(&e, "open"))?;
-    }
+    let moved = match left {
+        Some(left) => move_in(&handle.engine, &left).await,
+        None => Ok(()),
+    };
+    or_closed(&handle.engine, moved).await?;
     Ok(handle)
+}
+
+/// What the work that followed opening came to. Where it failed, nobody gets the engine, which would sync for ever: it ends.
+async fn or_closed(engine: &WebEngine, outcome: Result<(), Error>) -> Result<(), JsValue> {
+    if outcome.is_err() {
+        engine.close().await;
+    }
+    outcome.map_err(|e| encode::error(&e, "open"))
+}
+
+/// Unsent work is durable here before it is deleted there.
+async fn move_in(engine: &WebEngine, left: &LocalStorageJournal) -> Result<(), Error> {
+    engine.carry(left).await?;
+    left.destroy().await
 }
 
 pub(super) fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
@@ -123,7 +138,8 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
     let storage = Place { mode: journal.mode(), reason };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
     if let Some(guest) = o.adopt_stored {
-        adopt(&engine, &platform, &guest).await.map_err(|e| encode::error(&e, "open"))?;
+        let adopted = adopt(&engine, &platform, &guest).await;
+        or_closed(&engine, adopted).await?;
     }
     let client = engine.client_id();
     Ok(Handle { engine, platform, client, storage })
