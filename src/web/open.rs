@@ -84,7 +84,7 @@ pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyRea
     let left = journal.left_behind();
     let handle = open_on(o, hooks, journal, reason).await?;
     let moved = match left {
-        Some(left) => move_in(&handle.engine, &left).await,
+        Some(left) => move_in(&handle.engine, left).await,
         None => Ok(()),
     };
     or_closed(&handle.engine, moved).await?;
@@ -99,10 +99,19 @@ async fn or_closed(engine: &WebEngine, outcome: Result<(), Error>) -> Result<(),
     outcome.map_err(|e| encode::error(&e, "open"))
 }
 
-/// Unsent work is durable here before it is deleted there.
-async fn move_in(engine: &WebEngine, left: &LocalStorageJournal) -> Result<(), Error> {
-    engine.carry(left).await?;
-    left.destroy().await
+/// Unsent work is durable here before it is deleted there. Where another page moves it, that page does.
+async fn move_in(engine: &WebEngine, left: LocalStorageJournal) -> Result<(), Error> {
+    let left = match left.claimed() {
+        Err(error) if error.code == Code::StorageLost => return Ok(()),
+        left => left?,
+    };
+    match engine.carry(&left).await {
+        Err(error) if error.code == Code::StorageLost && left.is_lost() => Ok(()),
+        moved => {
+            moved?;
+            left.destroy().await
+        }
+    }
 }
 
 pub(super) fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
