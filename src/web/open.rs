@@ -156,7 +156,8 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
 
 /// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
 async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
-    if let Some(other) = WebJournal::find(stored).await? {
+    for other in WebJournal::find(stored).await? {
+        let other = other.claimed()?;
         engine.adopt(&other).await?;
         platform.spawn(Box::pin(async move { _ = other.destroy().await }));
     }
@@ -167,10 +168,13 @@ async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), E
 #[wasm_bindgen(js_name = pendingOf)]
 pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
     let look = async {
-        let Some(journal) = WebJournal::find(&stored).await? else { return Ok(None) };
-        let pending = crate::engine::pending(&journal).await;
-        journal.close().await;
-        pending.map(|n| u32::try_from(n).ok())
+        let mut all = None;
+        for journal in WebJournal::find(&stored).await? {
+            let pending = crate::engine::pending(&journal).await;
+            journal.close().await;
+            all = Some(all.unwrap_or(0) + pending?);
+        }
+        Ok(all.and_then(|n| u32::try_from(n).ok()))
     };
     look.await.map_err(|e: Error| encode::error(&e, "storage"))
 }
@@ -179,10 +183,10 @@ pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
 #[wasm_bindgen(js_name = deleteStored)]
 pub async fn delete_stored(stored: String) -> Result<(), JsValue> {
     let delete = async {
-        match WebJournal::find(&stored).await? {
-            Some(journal) => journal.destroy().await,
-            None => Ok(()),
+        for journal in WebJournal::find(&stored).await? {
+            journal.destroy().await?;
         }
+        Ok(())
     };
     delete.await.map_err(|e: Error| encode::error(&e, "close"))
 }
