@@ -324,3 +324,119 @@ fn what_is_closed_stays_closed() {
     assert_eq!(world.run(Box::pin(a.sync(false))).unwrap_err().code, Code::Closed);
     assert!(matches!(world.run(Box::pin(open(&world, &journal, 2).catch_up())), Ok(())));
 }
+
+/// B takes the unsent writes back and compacts: A hears of it by what is stored, which no server has ever seen.
+#[test]
+fn what_another_tab_took_back_before_it_compacted_is_not_called_applied() {
+    let world = World::new(1_700_000_000_000, 11);
+    let journal = MemoryJournal::new();
+    let (a, b) = (open(&world, &journal, 1), open(&world, &journal, 2));
+    let mutation = |request| a.write(request).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    let discarded = mutation(insert("flocks", &[("f1", "{}")]));
+    let cancelled = mutation(insert("flocks", &[("f2", "{}")]));
+    let kept = mutation(insert("flocks", &[("f3", "{}")]));
+    world.run(Box::pin(a.durable()));
+    let _ = a.drain();
+    world.run(Box::pin(b.catch_up())).unwrap();
+    b.write(one(Intent::Discard { id: discarded.clone() })).unwrap();
+    b.write(one(Intent::Delete { key: Key::new("flocks", "f2") })).unwrap();
+    world.run(Box::pin(b.durable()));
+    world.run(Box::pin(b.compact())).unwrap();
+    world.run(Box::pin(a.catch_up())).unwrap();
+    let settled = a.drain().settled;
+    assert_eq!(settled, [(discarded, Verdict::Cancelled), (cancelled, Verdict::Cancelled)]);
+    assert_eq!(a.read(|r| r.queue().map(|m| m.id.clone()).collect::<Vec<_>>()), [kept]);
+}
+
+/// The server has the record already, and had it before the edit that was taken back.
+#[test]
+fn an_edit_that_another_tab_took_back_is_not_called_applied_for_the_version_below_it() {
+    let world = World::new(1_700_000_000_000, 12);
+    let journal = MemoryJournal::new();
+    let (a, b) = (open(&world, &journal, 1), open(&world, &journal, 2));
+    let created = a.write(insert("flocks", &[("f1", "{}")])).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    world.run(Box::pin(b.catch_up())).unwrap();
+    world.run(Box::pin(a.durable()));
+    world.run(Box::pin(b.sync(false))).unwrap();
+    world.run(Box::pin(b.compact())).unwrap();
+    let _ = a.drain();
+    world.run(Box::pin(a.catch_up())).unwrap();
+    let settled = a.drain().settled;
+    assert!(matches!(settled.as_slice(), [(id, Verdict::Applied { rev: 1.., .. })] if *id == created), "{settled:?}");
+    let edit = a.write(update("flocks", "f1", "count", "1")).unwrap().mutations[0].as_ref().unwrap().first.clone();
+    world.run(Box::pin(a.durable()));
+    let _ = a.drain();
+    world.run(Box::pin(b.catch_up())).unwrap();
+    b.write(one(Intent::Discard { id: edit.clone() })).unwrap();
+    world.run(Box::pin(b.durable()));
+    world.run(Box::pin(b.compact())).unwrap();
+    world.run(Box::pin(a.catch_up())).unwrap();
+    assert_eq!(a.drain().settled, [(edit, Verdict::Cancelled)]);
+}
+
+/// A disk without room for a compaction, and how often one was tried.
+struct Full {
+    inner: MemoryJournal,
+    full: std::cell::Cell<bool>,
+    tried: std::cell::Cell<u32>,
+}
+
+impl Journal for Full {
+    async fn load(&self) -> homing::core::error::Result<homing::storage::Loaded> {
+        self.inner.load().await
+    }
+    async fn segments(&self, compacted: u64, names: &[String]) -> homing::core::error::Result<homing::storage::Segments> {
+        self.inner.segments(compacted, names).await
+    }
+    async fn tail(&self, after: u64) -> homing::core::error::Result<homing::storage::Tail> {
+        self.inner.tail(after).await
+    }
+    async fn append(
+        &self,
+        head: u64,
+        row: impl Into<homing::core::journal::Parts>,
+    ) -> homing::core::error::Result<homing::storage::Appended> {
+        self.inner.append(head, row).await
+    }
+    async fn compact(&self, step: homing::storage::Compaction) -> homing::core::error::Result<homing::storage::Compacted> {
+        self.tried.set(self.tried.get() + 1);
+        match self.full.get() {
+            true => Err(homing::core::error::Error::new(Code::StorageFull, "no room")),
+            false => self.inner.compact(step).await,
+        }
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+    async fn destroy(&self) -> homing::core::error::Result<()> {
+        self.inner.destroy().await
+    }
+}
+
+#[test]
+fn a_compaction_without_room_is_not_tried_again_with_every_write() {
+    let world = World::new(1_700_000_000_000, 13);
+    let journal = std::rc::Rc::new(Full { inner: MemoryJournal::new(), full: true.into(), tried: 0.into() });
+    let platform = world.device(1);
+    let transport = Loopback::new(&Network::new(&world, MemoryServer::new(schema())), &platform, "farm");
+    let options = Options { auto: false, ..Options::default() };
+    let a = world.run(Box::pin(Engine::open(journal.clone(), transport, platform, schema(), options))).unwrap();
+    let write = |range: std::ops::Range<u32>| {
+        for n in range {
+            a.write(insert("cache", &[(&format!("c{n}"), "{}")])).unwrap();
+            world.run(Box::pin(a.durable()));
+            world.settle();
+            world.advance(1);
+        }
+    };
+    write(0..1_000);
+    assert_eq!(journal.tried.get(), 1);
+    write(1_000..1_050);
+    assert_eq!(journal.tried.get(), 1, "nothing says that there is room now");
+    write(1_050..1_300);
+    assert_eq!(journal.tried.get(), 2, "a quarter more to be won");
+    world.advance(10 * 60_000);
+    journal.full.set(false);
+    write(1_300..1_301);
+    assert_eq!((journal.tried.get(), world.run(Box::pin(journal.load())).unwrap().tail.len()), (3, 0), "or some time later");
+}

@@ -8,22 +8,25 @@
 use super::Engine;
 use super::load::load;
 use crate::core::conflict::Conflict;
-use crate::core::error::Result;
+use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry};
 use crate::core::mutation::{Mutation, MutationId, Op};
-use crate::core::record::{ARCHIVE, Key};
+use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::replica::{Hold, Replica, Source};
 use crate::platform::Platform;
-use crate::storage::Journal;
+use crate::storage::{Head, Journal, Tail};
 use crate::transport::Transport;
 use std::sync::Arc;
+
+/// A tab that has the other database open may write there meanwhile: then it is read again, so many times.
+const MOST_ROUNDS: usize = 16;
 
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Makes the unsent work of the database behind `other` durable here; how many mutations. Taking it over twice (the page
     /// may end before `other` is deleted) adds nothing.
     ///
     /// # Errors
-    /// Those of storage.
+    /// Those of storage; `blocked` where another tab does not stop writing there.
     pub async fn adopt<K: Journal>(&self, other: &K) -> Result<usize> {
         self.take_over(other, newcomer).await
     }
@@ -38,16 +41,34 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 
     async fn take_over<K: Journal>(&self, other: &K, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<usize> {
-        let schema: Arc<_> = self.read(|r| r.schema().clone()).into();
         self.load_all().await?;
+        let (mut count, mut before) = (0, None);
+        for _ in 0..MOST_ROUNDS {
+            let (from, head) = self.read_over(other).await?;
+            count += self.take_over_once(&from, before.as_ref(), moved).await?;
+            // Whoever deletes it next deletes what is there then: what another tab has written meanwhile has to be here.
+            if matches!(other.tail(head).await?, Tail::Rows(rows, _) if rows.is_empty()) {
+                return Ok(count);
+            }
+            before = Some(from);
+        }
+        Err(busy())
+    }
+
+    /// What the database behind `other` holds, and how far its journal goes.
+    async fn read_over<K: Journal>(&self, other: &K) -> Result<(Replica, Head)> {
+        let schema: Arc<_> = self.read(|r| r.schema().clone()).into();
         let mut fold = load(other, &schema, &|_| true).await?;
         // Many of its last writes may not be folded yet.
         let mut unreadable = std::mem::take(&mut fold.unreadable);
         unreadable.append(&mut fold.finish());
         unreadable.iter().for_each(|error| self.log_error("storage", error));
-        let from = fold.replica;
+        Ok((fold.replica, fold.head))
+    }
+
+    async fn take_over_once(&self, from: &Replica, before: Option<&Replica>, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<usize> {
         loop {
-            let changes = self.read(|to| taken_over(&from, to, moved));
+            let changes = self.read(|to| taken_over(from, before, to, moved))?;
             let count = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
             if changes.is_empty() || self.append_entry(&Entry::Write(changes), Source::Local).await? {
                 return Ok(count);
@@ -56,23 +77,39 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     }
 }
 
-/// What moves, in the order in which it was written. Taken over again, it has the same ids.
-fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mutation) -> Vec<Change> {
+fn busy() -> Error {
+    Error::new(Code::Blocked, "another tab goes on writing to the database that is taken over: close it there")
+}
+
+/// What moves, in the order in which it was written. Taken over again, it has the same ids. `before`: what was taken over in the round
+/// before this one; what was changed there since, and not here, changes here.
+fn taken_over(from: &Replica, before: Option<&Replica>, to: &Replica, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     for name in from.collections().filter(|name| !from.schema().syncs(name)) {
-        for record in from.list(name).filter(|row| to.view(&Key::new(name.clone(), row.id().clone())).is_none()) {
-            changes.push(Change::Local { collection: name.clone(), record });
+        for record in from.list(name) {
+            let key = Key::new(name.clone(), record.id().clone());
+            let same =
+                |here: &Record| before.and_then(|before| before.view(&key)).is_some_and(|then| then.same(here) && !then.same(&record));
+            if to.view(&key).is_none_or(|here| same(&here)) {
+                changes.push(Change::Local { collection: name.clone(), record });
+            }
         }
     }
     let own = from.archive().filter(|entry| entry.rev().is_none() && to.view(&Key::new(ARCHIVE, entry.id().clone())).is_none());
     changes.extend(own.map(|record| Change::Local { collection: ARCHIVE.into(), record }));
     let refused = from.dead_letters().map(|letter| &letter.mutation);
     let held: Vec<Mutation> = from.holds().filter_map(|(key, hold)| written_in_conflict(from, key, hold)).collect();
-    let known = |id: &MutationId| to.pending(id).is_some() || to.dead_letter(id).is_some();
-    for m in refused.chain(&held).chain(from.queue()).filter(|m| !known(&m.id)) {
-        changes.push(Change::Add(moved(from, m)));
+    for m in refused.chain(&held).chain(from.queue()).filter(|m| to.dead_letter(&m.id).is_none()) {
+        let edited = before.and_then(|before| before.pending(&m.id)).is_some_and(|then| !then.record.same(&m.record));
+        match to.pending(&m.id) {
+            None => changes.push(Change::Add(moved(from, m))),
+            // What was sent stays as it was sent.
+            Some(here) if edited && here.attempted => return Err(busy()),
+            Some(_) if edited => changes.push(Change::Swap(moved(from, m))),
+            Some(_) => {}
+        }
     }
-    changes
+    Ok(changes)
 }
 
 /// A record that waits for the user, where more was written on it since than its conflict's entry says. Its id is of its content: a

@@ -4,9 +4,9 @@ use super::load::{entries_of, load};
 use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, Parts, encode_parts};
-use crate::core::mutation::MutationId;
+use crate::core::mutation::{Mutation, MutationId};
 use crate::core::record::Key;
-use crate::core::replica::{HashMap, HashSet, Output, Source};
+use crate::core::replica::{HashMap, HashSet, Output, Replica, Source};
 use crate::platform::Platform;
 use crate::storage::{Appended, Journal, Tail};
 use crate::transport::Transport;
@@ -283,8 +283,17 @@ impl Memory {
         }
     }
 
+    /// It is in the queue no more: what this session knows of its sending says nothing any longer, of when to send least of all.
+    fn forget(&mut self, id: &MutationId) {
+        self.in_flight.remove(id);
+        self.never_sent.remove(id);
+        self.attempts.remove(id);
+        self.not_before.remove(id);
+    }
+
     fn drop_verdict(&mut self, change: &Change) {
         if let Change::Drop { id, discarded } = change {
+            self.forget(id);
             self.report.settled.push((id.clone(), if *discarded { Verdict::Discarded } else { Verdict::Cancelled }));
         }
     }
@@ -300,6 +309,7 @@ impl Memory {
             for change in changes {
                 match change {
                     Change::Drop { id, .. } if renumbered.contains_key(id) => {
+                        self.forget(id);
                         self.report.resent.extend(renumbered.get(id).map(|to| (id.clone(), to.clone())));
                     }
                     change => self.drop_verdict(change),
@@ -308,19 +318,18 @@ impl Memory {
         }
     }
 
-    /// Mutations that a reload no longer finds were settled by another tab; what became of them is not
-    /// known any more, only that the server has them.
-    fn settled_elsewhere(&mut self, fresh: &crate::core::replica::Replica) {
-        let gone: Vec<_> = self.replica.queue().filter(|m| fresh.pending(&m.id).is_none()).map(|m| (m.id.clone(), m.key.clone())).collect();
-        for (id, key) in gone {
-            let verdict = match (fresh.dead_letter(&id), fresh.hold(&key)) {
-                (Some(letter), _) => Verdict::dead(letter),
-                (None, Some(hold)) => Verdict::Conflict { conflict: hold.conflict.clone() },
-                (None, None) => {
-                    Verdict::Applied { rev: fresh.confirmed(&key).and_then(crate::core::record::Record::rev).unwrap_or(0), conflict: None }
-                }
-            };
-            self.report.settled.push((id, verdict));
+    /// Mutations that a reload no longer finds were settled, taken back, or given another number by another tab. The entries that say
+    /// which are compacted: what is stored has to tell.
+    fn settled_elsewhere(&mut self, fresh: &Replica) {
+        let gone: Vec<Mutation> = self.replica.queue().filter(|m| fresh.pending(&m.id).is_none()).cloned().collect();
+        for m in gone {
+            self.forget(&m.id);
+            let same = |other: &&Mutation| other.op == m.op && other.record.same_content(&m.record);
+            let again = fresh.pending_of(&m.key).filter(same).find(|other| self.replica.pending(&other.id).is_none());
+            match again {
+                Some(again) => self.report.resent.push((m.id, again.id.clone())),
+                None => self.report.settled.push((m.id.clone(), Verdict::found(&m, fresh))),
+            }
         }
     }
 
@@ -329,17 +338,12 @@ impl Memory {
         for output in self.replica.take_outputs() {
             match output {
                 Output::Settled(result) => {
-                    self.in_flight.remove(&result.id);
-                    self.never_sent.remove(&result.id);
-                    self.attempts.remove(&result.id);
-                    self.not_before.remove(&result.id);
+                    self.forget(&result.id);
                     let verdict = Verdict::of(&result);
                     self.report.settled.push((result.id, verdict));
                 }
                 Output::Resent { from, to } => {
-                    self.in_flight.remove(&from);
-                    self.never_sent.remove(&from);
-                    self.attempts.remove(&from);
+                    self.forget(&from);
                     self.report.resent.push((from, to));
                 }
                 Output::Conflict(id) => self.report.notices.push(super::Notice::Conflict(id)),

@@ -1,11 +1,12 @@
-//! How much one request may carry: more behind one that went well, less after a 413 or a batch that fails, the usual again when it
-//! went well.
+//! How much one request may carry: more behind one that went well, less after a 413, a line that broke, or a batch that fails, the usual
+//! again when it went well.
 //!
 //! The first request of a queue is a small one: a line that carries nothing is not sent twice as much for nothing. Once one went well the
 //! next are larger, until the first of these fails, for whatever reason; then there are no more until the queue was empty.
 //!
 //! Two things can be wrong with a batch as a whole. It is *too large*: half as many next time, until one alone is
-//! refused. Or something in it is *poison*: the server, alive and well, fails on it every time; half of it next time,
+//! refused; a 413 says so for the whole queue. A line that breaks may say the same, or that it is gone, whatever the size: so what went
+//! well after it lets the next ones grow, and where growing fails again and again it is tried more rarely. Or something in it is *poison*: the server, alive and well, fails on it every time; half of it next time,
 //! until one is left that fails alone. What tells poison from an outage is a control: an empty push that the server
 //! takes right after the failure (`cycle`).
 //!
@@ -15,17 +16,26 @@ use super::Options;
 use crate::core::mutation::MutationId;
 use crate::core::replica::{HashSet, Limits};
 
+/// A line that was down for a while is at its usual size again within a few dozen requests.
+const MOST_PATIENCE: u32 = 7;
+
 /// What was learnt about batches.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// The last one went well.
     carries: bool,
+    /// One went well since the line last broke.
+    carried: bool,
     /// One with more than the app's limit failed.
     modest: bool,
-    /// Most mutations after a 413.
+    /// Most mutations after a 413, or on a line that broke.
     most: Option<usize>,
     /// Fewer than this many: so many were refused with 413 since the queue was last empty.
     refused: Option<usize>,
+    /// How many went well since `most` last changed.
+    well: u32,
+    /// How many it takes besides the first one before more is tried: twice as many each time that more broke the line.
+    patience: u32,
     /// The smallest failing batch known: what fails is in there.
     suspects: HashSet<MutationId>,
     /// How many of them to send at once.
@@ -48,22 +58,40 @@ impl Batch {
     /// The server took a batch.
     pub(super) fn went_well(&mut self, batch: &[MutationId]) {
         self.failing = None;
-        self.carries = true;
+        (self.carries, self.carried) = (true, true);
         for id in batch {
             self.suspects.remove(id);
         }
         self.part = self.part.min(self.suspects.len() / 2).max(1);
-        if let Some(most) = self.most {
+        self.well += 1;
+        if let Some(most) = self.most.filter(|_| self.well > self.patience) {
             let next = most.saturating_mul(2);
             self.most = Some(self.refused.map_or(next, |refused| next.min(refused.saturating_sub(1))).max(1));
+            self.well = 0;
         }
     }
 
     /// A batch was refused with 413.
     pub(super) fn too_large(&mut self, batch: &[MutationId]) {
+        self.refused = Some(self.halve(batch));
+    }
+
+    /// The line broke under a batch: perhaps it carries less.
+    pub(super) fn broke(&mut self, batch: &[MutationId]) {
+        // Where nothing went well meanwhile it is the same break still, and says nothing of what was tried.
+        if self.most.is_some() && self.carried {
+            self.patience = (self.patience * 2 + 1).min(MOST_PATIENCE);
+        }
+        self.carried = false;
+        self.halve(batch);
+    }
+
+    /// Half as many next time; how many it were.
+    fn halve(&mut self, batch: &[MutationId]) -> usize {
         // A batch may be longer than the limit by the rest of a group.
         let sent = self.most.map_or(batch.len(), |most| most.min(batch.len()));
-        (self.most, self.refused) = (Some((sent / 2).max(1)), Some(sent));
+        (self.most, self.well) = (Some((sent / 2).max(1)), 0);
+        sent
     }
 
     /// A batch failed, whatever the reason; how often in a row now. `over`: it was more than the app's limit.
@@ -159,6 +187,50 @@ mod tests {
         let (requests, found) = drain(ids(0..1000), |b| b.len() > 3, false);
         assert_eq!(found, [] as [u64; 0]);
         assert!((334..350).contains(&requests), "{requests}");
+    }
+
+    /// Sends `queue` over a line that breaks under more than `carries`, as `push_failed` does: a batch that breaks it once goes once
+    /// more; requests, and how many of them broke.
+    fn over_a_line(queue: usize, mut batch: Batch, carries: usize) -> (usize, usize) {
+        let (mut rest, mut requests, mut broken) = (ids(0..queue as u64), 0, 0);
+        while !rest.is_empty() {
+            requests += 1;
+            let some: Vec<_> = rest.iter().take(batch.limits(&Options::default()).mutations).cloned().collect();
+            if some.len() <= carries {
+                batch.went_well(&some);
+                rest.drain(..some.len());
+                continue;
+            }
+            broken += 1;
+            if batch.failed(&some, some.len() > Options::default().batch.mutations) > 1 {
+                batch.broke(&some);
+            }
+        }
+        (requests, broken)
+    }
+
+    #[test]
+    fn a_line_that_was_down_carries_as_much_as_before_soon() {
+        for outage in [1, 2, 3, 5, 9, 40] {
+            let mut batch = Batch::default();
+            for _ in 0..outage {
+                let some = ids(0..batch.limits(&Options::default()).mutations as u64);
+                if batch.failed(&some, false) > 1 {
+                    batch.broke(&some);
+                }
+            }
+            let (requests, broken) = over_a_line(10_000, batch, usize::MAX);
+            assert!(broken == 0 && requests <= 25, "{requests} after {outage}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_carries_little_is_seldom_asked_for_more() {
+        for carries in [1, 3, 20, 100] {
+            let (requests, broken) = over_a_line(2_000, Batch::default(), carries);
+            assert!(requests - broken <= 2 * (2_000 / carries) + 20, "{requests} at {carries}");
+            assert!(broken <= 20 + (requests - broken) / 3, "{broken} of {requests} at {carries}");
+        }
     }
 
     #[test]

@@ -15,6 +15,10 @@ const SMALL_TAIL: u64 = 256 * 1024;
 /// Reading more rows than this at the next opening costs more than compacting them now.
 const MANY_ROWS: u64 = 4000;
 
+/// One that failed is tried again this much later, or when the tail is a quarter longer: on a full disk each costs as much as one that
+/// succeeds.
+const AGAIN_MS: i64 = 5 * 60_000;
+
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Starts a compaction in the background when the tail has grown.
     pub(super) fn compact_when_due(&self) {
@@ -26,7 +30,9 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             let (tail, segments) = (memory.tail_bytes, memory.segment_bytes());
             let due = rows >= self.inner.options.compact_rows && (tail * 4 >= segments || rows >= MANY_ROWS);
             let grown = rows >= 16 && tail >= SMALL_TAIL && tail * 2 >= segments;
-            if memory.closed || memory.compacting || !(due || grown) {
+            let failed = memory.compaction_failed;
+            let hopeless = failed.is_some_and(|(before, at)| tail * 4 < before * 5 && self.steady().0 < at.0 + AGAIN_MS);
+            if memory.closed || memory.compacting || hopeless || !(due || grown) {
                 return;
             }
             memory.compacting = true;
@@ -44,14 +50,19 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }));
     }
 
-    /// Folds the tail into the segments.
+    /// Folds the tail into the segments. One at a time: a snapshot takes what is to be written with it, so a second one would name
+    /// segments that the first has not written yet, and delete the rows that they hold.
     ///
     /// # Errors
     /// Those of storage; the journal is as it was then.
     pub async fn compact(&self) -> Result<()> {
+        let _alone = self.inner.compaction.lock().await;
         self.inner.memory.borrow_mut().compacting = true;
         let outcome = self.compact_once().await;
-        self.inner.memory.borrow_mut().compacting = false;
+        let now = self.steady();
+        let mut memory = self.inner.memory.borrow_mut();
+        memory.compacting = false;
+        memory.compaction_failed = outcome.is_err().then_some((memory.tail_bytes, now));
         outcome
     }
 

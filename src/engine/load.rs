@@ -31,13 +31,13 @@ pub(super) struct Fold {
     pub(super) is_new: bool,
 }
 
-/// How many mutations a stored database has not sent; nobody need have it open.
+/// How many mutations of a stored database no server has taken; nobody need have it open.
 ///
 /// # Errors
 /// Those of storage.
 pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
     let fold = load(journal, &Arc::new(Schema::default()), &|_| true).await?;
-    Ok(fold.replica.queue_len() + fold.unfolded.iter().map(Unfolded::len).sum::<usize>())
+    Ok(fold.replica.unsent() + fold.unfolded.iter().map(Unfolded::len).sum::<usize>())
 }
 
 /// The fold of what is stored, without lazy collections that nothing `keep`s here. Another tab may compact between the reads:

@@ -134,6 +134,8 @@ struct Memory {
     next_ticket: u64,
     flushing: bool,
     compacting: bool,
+    /// The bytes of the tail when a compaction failed last, and when that was.
+    compaction_failed: Option<(u64, Stamp)>,
     closed: bool,
     /// The database is gone.
     lost: bool,
@@ -189,6 +191,7 @@ struct Inner<J, T, P> {
     options: Options,
     memory: Later,
     turn: Mutex<()>,
+    compaction: Mutex<()>,
     cycle: Mutex<()>,
     cycles: Cell<u64>,
     /// How many requests have left.
@@ -226,6 +229,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             next_ticket: 1,
             flushing: false,
             compacting: false,
+            compaction_failed: None,
             closed: false,
             lost: false,
             state,
@@ -256,6 +260,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             options,
             memory: Later::new(memory),
             turn: Mutex::new(()),
+            compaction: Mutex::new(()),
             cycle: Mutex::new(()),
             cycles: Cell::new(0),
             requests: Cell::new(0),
@@ -326,10 +331,15 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// `pending-work` while something is unsent and `discard_pending` is false.
     pub async fn destroy(&self, discard_pending: bool) -> Result<()> {
         self.durable().await;
-        {
-            let memory = self.inner.memory.borrow();
-            let pending = memory.replica.queue_len() + memory.replica.dead_letters().count();
-            if pending > 0 && !discard_pending {
+        if !discard_pending {
+            // Another tab was told that what it wrote is durable, and this one may not have heard of it.
+            match self.catch_up().await {
+                // Nothing of it is left to be lost, or nobody reads it here any more.
+                Err(error) if !matches!(error.code, Code::Closed | Code::StorageLost) => return Err(error),
+                _ => {}
+            }
+            let pending = self.read(Replica::unsent);
+            if pending > 0 {
                 return Err(Error::new(Code::PendingWork, format!("{pending} writes did not reach the server yet")));
             }
         }

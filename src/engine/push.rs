@@ -278,7 +278,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             }
             // A line that does not carry this much may carry less.
             TransportError::Timeout | TransportError::Network(_) if times > 1 && !single => {
-                self.inner.memory.borrow_mut().batch.too_large(&batch);
+                self.inner.memory.borrow_mut().batch.broke(&batch);
             }
             _ => {}
         }

@@ -3,10 +3,10 @@
 use super::Engine;
 use crate::core::error::{Code, Error};
 use crate::core::journal::{Range, Settled};
-use crate::core::mutation::MutationId;
+use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::protocol::Outcome;
-use crate::core::record::Key;
-use crate::core::replica::{Answered, CollectionChange, DeadLetter};
+use crate::core::record::{Key, Record};
+use crate::core::replica::{Answered, CollectionChange, DeadLetter, Replica};
 use crate::platform::{Log, Platform};
 use crate::storage::Journal;
 use crate::transport::Transport;
@@ -69,6 +69,29 @@ impl Verdict {
     /// The verdict on a write that was settled before it was asked for again.
     pub(super) fn answered(answered: &Answered) -> Self {
         Self::accepted(answered.status, answered.rev, answered.conflict.clone())
+    }
+
+    /// The verdict on a mutation that another tab took out of the queue, by what is stored now. Where the server has nothing later than
+    /// it was made on, it was taken back.
+    pub(super) fn found(m: &Mutation, stored: &Replica) -> Self {
+        if let Some(letter) = stored.dead_letter(&m.id) {
+            return Self::dead(letter);
+        }
+        if let Some(answered) = m.once.iter().filter_map(|once| stored.answered(&once.key)).find(|answered| answered.id == m.id) {
+            return Self::answered(answered);
+        }
+        if let Some(hold) = stored.hold(&m.key) {
+            return Verdict::Conflict { conflict: hold.conflict.clone() };
+        }
+        let row = stored.confirmed(&m.key);
+        let rev = row.and_then(Record::rev);
+        // The server forgets a deletion in time.
+        let gone = m.op == Op::Delete && m.base_rev.is_some() && row.is_none();
+        match rev > m.base_rev || gone {
+            true => Verdict::Applied { rev: rev.unwrap_or(0), conflict: None },
+            false if m.attempted => Verdict::Discarded,
+            false => Verdict::Cancelled,
+        }
     }
 
     fn accepted(status: Outcome, rev: Option<u64>, conflict: Option<Arc<str>>) -> Self {

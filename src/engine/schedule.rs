@@ -109,7 +109,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         let polls = poll > 0 && self.inner.wake.visible.get() != Some(false);
         match state {
             State::Idle if told.is_some() => told.into_iter().for_each(|at| self.inner.wake.at(at.0)),
-            State::Idle if pending => self.inner.wake.at(now.0 + self.retry_after()),
+            State::Idle if pending => self.inner.wake.at(now.0 + self.retry_after().min(if polls { poll } else { i64::MAX })),
             State::Idle | State::AuthRequired if polls => self.inner.wake.at(now.0 + poll),
             State::Backoff | State::BreakerOpen | State::Forbidden | State::Incompatible => {
                 until.into_iter().for_each(|at| self.inner.wake.at(at.0));
@@ -118,10 +118,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         }
     }
 
-    /// What a cycle left behind waits as long as the server said, or a moment.
+    /// What a cycle left behind waits as long as the server said. Where it said nothing of what could go, a moment; where nothing could,
+    /// it waits for something else that waits, and asking again soon brings nothing.
     fn retry_after(&self) -> i64 {
         let now = self.steady();
-        self.inner.memory.borrow().not_before.values().map(|at| at.0 - now.0).min().unwrap_or(0).max(SOON_MS)
+        let memory = self.inner.memory.borrow();
+        if memory.can_push(&self.inner.options, now) {
+            return SOON_MS;
+        }
+        let told = memory.not_before.values().filter(|at| **at > now).map(|at| at.0 - now.0).min();
+        told.unwrap_or(MAX_BACKOFF_MS as i64).max(SOON_MS)
     }
 
     /// Writes became durable: send them soon, compact when due.

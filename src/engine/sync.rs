@@ -161,7 +161,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     fn learn_offset(&self, offset: &mut Option<i64>, rtt: i64, known: Option<i64>) {
         let mut memory = self.inner.memory.borrow_mut();
         let moved = |sample: i64, best: i64| known.is_some_and(|known| (sample - known).abs() > (rtt + best) / 2 + STEADY_MS);
+        // The page was frozen meanwhile: the server looked at its clock at one end of a long time.
+        let frozen = u64::try_from(rtt).is_ok_and(|rtt| rtt > self.inner.options.timeout);
         let better = match (known, memory.best_rtt) {
+            _ if frozen => false,
             (None, _) => true,
             // The clock was set back while the server answered: such a sample says nothing.
             _ if rtt < 0 => false,
@@ -282,7 +285,8 @@ impl Memory {
             let types = self.replica.rules(&m.key).types;
             let root = m.on.as_ref().and_then(|on| roots.get(on).copied()).or(m.base.as_ref()).unwrap_or(&m.record);
             roots.insert(&m.id, root);
-            let own = |record: Record, other: &&str| merge::renamed(&record, root, other, &format!("{client}:{other}"), types).unwrap_or(record);
+            let own =
+                |record: Record, other: &&str| merge::renamed(&record, root, other, &format!("{client}:{other}"), types).unwrap_or(record);
             let record = others.iter().fold(m.record.clone(), own);
             // What it waits for has its new id already; what stands behind it is told of its own.
             let depends_on = m.depends_on.iter().map(|d| ids.get(d).unwrap_or(d).clone()).collect();

@@ -72,6 +72,22 @@ impl LocalStorageJournal {
         Ok(Self { items, name: name.to_owned(), incarnation: marks.incarnation, closed: Cell::new(false), reader: Cell::new(false) })
     }
 
+    /// The same database in another life: whoever has it open finds it lost, and says so, instead of writing what nobody reads again.
+    ///
+    /// # Errors
+    /// Those of `open`; `storage-lost` where somebody else has done this, or deleted it.
+    pub fn claimed(self) -> Result<Self> {
+        let marks = Marks { incarnation: uuid::Uuid::new_v4().to_string(), ..self.check()? };
+        write(&self.items, &marks_key(&self.name), &text(&marks))?;
+        Ok(Self { incarnation: marks.incarnation, ..self })
+    }
+
+    /// Whether it is gone, or somebody else's now.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.check().is_err_and(|error| error.code == Code::StorageLost)
+    }
+
     /// Whether there is a database `name`.
     #[must_use]
     pub fn exists(name: &str) -> bool {

@@ -35,7 +35,8 @@ pub struct Loaded {
     pub head: Head,
     /// Every row up to and including this key is folded into the segments.
     pub compacted: Head,
-    /// The segment index as the last compaction wrote it; empty before the first. Opaque here.
+    /// The segment index as the last compaction wrote it; empty before the first, and no index at all where it cannot be given back.
+    /// Opaque here.
     pub index: Vec<u8>,
     /// The rows after `compacted`, oldest first.
     pub tail: Vec<Row>,

@@ -19,6 +19,7 @@ const COMPRESSED: usize = 4 * 1024;
 /// From this size on a body is handed to the browser as a blob: as text or bytes it would be part of a message that is copied several
 /// times on its way, and a draining queue took a quarter longer. Below, making one costs more than it saves.
 const LARGE: usize = 64 * 1024;
+const REDIRECTS: &str = "the address redirects, and what is pushed gets lost on the way: use the one it leads to, or status 307 or 308";
 
 /// Sends requests as a page does.
 #[derive(Clone, Debug)]
@@ -107,25 +108,26 @@ impl Fetch {
         Ok((signal, Running(controller)))
     }
 
-    async fn send(&self, url: &str, body: Option<String>) -> Result<SyncResponse, TransportError> {
+    /// The answer, and whether another address gave it.
+    async fn send(&self, url: &str, body: Option<String>) -> Result<(SyncResponse, bool), TransportError> {
         let token = self.token(false).await?;
         let mut encoded = match body.as_deref() {
             Some(text) => Some(self.encode(text).await),
             None => None,
         };
-        let mut answer = self.request(url, encoded.as_ref(), token.as_deref()).await?;
+        let (mut answer, mut redirected) = self.request(url, encoded.as_ref(), token.as_deref()).await?;
         if answer.status == 415 && encoded.as_ref().is_some_and(|b| b.gzip) {
             // It changed its mind, or something in between did not understand.
             self.inner.gzip.set(false);
             encoded = body.as_deref().map(|text| self.plain(text));
-            answer = self.request(url, encoded.as_ref(), token.as_deref()).await?;
+            (answer, redirected) = self.request(url, encoded.as_ref(), token.as_deref()).await?;
         }
         if answer.status == 401 {
             *self.inner.refused.borrow_mut() = token.clone();
             *self.inner.token.borrow_mut() = None;
         }
         #[allow(clippy::disallowed_methods, reason = "an HTTP date is compared with the wall clock, not with stamps")]
-        answer.decode(js_sys::Date::now() as i64, token.as_deref())
+        Ok((answer.decode(js_sys::Date::now() as i64, token.as_deref())?, redirected))
     }
 
     async fn encode(&self, text: &str) -> Body {
@@ -146,7 +148,7 @@ impl Fetch {
         Body { value: blob.unwrap_or_else(|| text.into()), length: text.len(), gzip: false }
     }
 
-    async fn request(&self, url: &str, body: Option<&Body>, token: Option<&str>) -> Result<Answer, TransportError> {
+    async fn request(&self, url: &str, body: Option<&Body>, token: Option<&str>) -> Result<(Answer, bool), TransportError> {
         let (signal, _running) = self.signal()?;
         let init = Object::new();
         let headers = Array::new();
@@ -194,7 +196,8 @@ impl Fetch {
         if header("accept-encoding").is_some_and(|accepted| accepted.split(',').any(|one| one.trim().starts_with("gzip"))) {
             self.inner.gzip.set(true);
         }
-        Ok(Answer { status: response.status(), retry_after: header("retry-after"), date: header("date"), text })
+        let answer = Answer { status: response.status(), retry_after: header("retry-after"), date: header("date"), text };
+        Ok((answer, response.redirected()))
     }
 
     fn fetch(&self) -> Result<Function, TransportError> {
@@ -236,7 +239,15 @@ impl Transport for Fetch {
         let body = serde_json::to_string(request).map_err(|e| TransportError::BadResponse(e.to_string()))?;
         match self.inner.hooks.get("push") {
             Some(push) => self.custom(&push, body).await,
-            None => self.send(&self.inner.url, Some(body)).await,
+            None => {
+                let (answer, redirected) = self.send(&self.inner.url, Some(body)).await?;
+                // After a 301 or 302 the browser asks the other address without a body, and gets an answer to that; after a 307 or 308
+                // it pushes there, which is as good.
+                match redirected && !request.mutations.is_empty() && answer.results.is_empty() && !answer.reset {
+                    true => Err(TransportError::BadResponse(REDIRECTS.into())),
+                    false => Ok(answer),
+                }
+            }
         }
     }
 
@@ -259,7 +270,7 @@ impl Transport for Fetch {
                 url.push_str(&format!("&{name}={}", js_sys::encode_uri_component(value)));
             }
         }
-        self.send(&url, None).await
+        self.send(&url, None).await.map(|(answer, _)| answer)
     }
 
     async fn refresh_token(&self) -> bool {

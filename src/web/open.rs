@@ -12,6 +12,7 @@ use crate::platform::Platform;
 use crate::platform::web::{Hooks, Web};
 use crate::storage::Journal;
 use crate::storage::indexeddb::EarlyReading;
+use crate::storage::local_storage::LocalStorageJournal;
 use crate::transport::fetch::Fetch;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
@@ -82,12 +83,35 @@ pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyRea
     let (journal, reason) = opened.map_err(|e| encode::error(&e, "open"))?;
     let left = journal.left_behind();
     let handle = open_on(o, hooks, journal, reason).await?;
-    if let Some(left) = left {
-        // Its unsent work is durable here before it is deleted there.
-        handle.engine.carry(&left).await.map_err(|e| encode::error(&e, "open"))?;
-        left.destroy().await.map_err(|e| encode::error(&e, "open"))?;
-    }
+    let moved = match left {
+        Some(left) => move_in(&handle.engine, left).await,
+        None => Ok(()),
+    };
+    or_closed(&handle.engine, moved).await?;
     Ok(handle)
+}
+
+/// What the work that followed opening came to. Where it failed, nobody gets the engine, which would sync for ever: it ends.
+async fn or_closed(engine: &WebEngine, outcome: Result<(), Error>) -> Result<(), JsValue> {
+    if outcome.is_err() {
+        engine.close().await;
+    }
+    outcome.map_err(|e| encode::error(&e, "open"))
+}
+
+/// Unsent work is durable here before it is deleted there. Where another page moves it, that page does.
+async fn move_in(engine: &WebEngine, left: LocalStorageJournal) -> Result<(), Error> {
+    let left = match left.claimed() {
+        Err(error) if error.code == Code::StorageLost => return Ok(()),
+        left => left?,
+    };
+    match engine.carry(&left).await {
+        Err(error) if error.code == Code::StorageLost && left.is_lost() => Ok(()),
+        moved => {
+            moved?;
+            left.destroy().await
+        }
+    }
 }
 
 pub(super) fn open_options(text: &str) -> Result<OpenOptions, JsValue> {
@@ -123,7 +147,8 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
     let storage = Place { mode: journal.mode(), reason };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
     if let Some(guest) = o.adopt_stored {
-        adopt(&engine, &platform, &guest).await.map_err(|e| encode::error(&e, "open"))?;
+        let adopted = adopt(&engine, &platform, &guest).await;
+        or_closed(&engine, adopted).await?;
     }
     let client = engine.client_id();
     Ok(Handle { engine, platform, client, storage })
@@ -131,7 +156,8 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
 
 /// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
 async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
-    if let Some(other) = WebJournal::find(stored).await? {
+    for other in WebJournal::find(stored).await? {
+        let other = other.claimed()?;
         engine.adopt(&other).await?;
         platform.spawn(Box::pin(async move { _ = other.destroy().await }));
     }
@@ -142,10 +168,13 @@ async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), E
 #[wasm_bindgen(js_name = pendingOf)]
 pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
     let look = async {
-        let Some(journal) = WebJournal::find(&stored).await? else { return Ok(None) };
-        let pending = crate::engine::pending(&journal).await;
-        journal.close().await;
-        pending.map(|n| u32::try_from(n).ok())
+        let mut all = None;
+        for journal in WebJournal::find(&stored).await? {
+            let pending = crate::engine::pending(&journal).await;
+            journal.close().await;
+            all = Some(all.unwrap_or(0) + pending?);
+        }
+        Ok(all.and_then(|n| u32::try_from(n).ok()))
     };
     look.await.map_err(|e: Error| encode::error(&e, "storage"))
 }
@@ -154,10 +183,10 @@ pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
 #[wasm_bindgen(js_name = deleteStored)]
 pub async fn delete_stored(stored: String) -> Result<(), JsValue> {
     let delete = async {
-        match WebJournal::find(&stored).await? {
-            Some(journal) => journal.destroy().await,
-            None => Ok(()),
+        for journal in WebJournal::find(&stored).await? {
+            journal.destroy().await?;
         }
+        Ok(())
     };
     delete.await.map_err(|e: Error| encode::error(&e, "close"))
 }

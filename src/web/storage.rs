@@ -86,13 +86,23 @@ impl WebJournal {
         }
     }
 
-    /// The database of that stored name, where there is one.
-    pub(super) async fn find(stored: &str) -> Result<Option<Self>> {
-        match IndexedDbJournal::exists(stored).await {
-            Ok(true) => Ok(Some(Self::IndexedDb(IndexedDbJournal::open(stored, Durability::Relaxed).await?))),
+    /// The databases of that stored name: in IndexedDB, in `localStorage`, or both, where the browser had no IndexedDB for a while.
+    pub(super) async fn find(stored: &str) -> Result<Vec<Self>> {
+        let local = LocalStorageJournal::exists(stored).then(|| LocalStorageJournal::open(stored)).transpose()?;
+        let better = match IndexedDbJournal::exists(stored).await {
+            Ok(true) => Some(IndexedDbJournal::open(stored, Durability::Relaxed).await?),
+            Err(error) if local.is_none() => return Err(error),
             // Also where the browser has no IndexedDB for us.
-            _ if LocalStorageJournal::exists(stored) => Ok(Some(Self::LocalStorage(LocalStorageJournal::open(stored)?))),
-            absent => absent.map(|_| None),
+            _ => None,
+        };
+        Ok(better.map(Self::IndexedDb).into_iter().chain(local.map(Self::LocalStorage)).collect())
+    }
+
+    /// Where others would not hear that it is deleted, they are told before it is read.
+    pub(super) fn claimed(self) -> Result<Self> {
+        match self {
+            Self::LocalStorage(journal) => journal.claimed().map(Self::LocalStorage),
+            other => Ok(other),
         }
     }
 }

@@ -173,3 +173,18 @@ test('results for mutations that were never sent change nothing', { timeout: 60_
 test('none of this made a page complain', () => {
   assert.deepEqual(browser.problems, [])
 })
+
+test('an address that redirects is named where the push gets lost on the way, and used where it does not', { timeout: 60_000 }, async () => {
+  for (const [status, code] of [[301, 'bad-response'], [302, 'bad-response'], [307, undefined], [308, undefined]]) {
+    const location = `${server.url}/elsewhere`
+    server.answer((asked) => asked.path !== '/elsewhere' && asked.method === 'POST' ? { status, body: '', headers: { location } } : answerPage({ asked }))
+    const tab = await openPage(`redirects-${status}`)
+    await tab.evaluate(sync)
+    await tab.evaluate(() => window.rows.insert({ id: 'mine' }))
+    const outcome = await tab.evaluate(sync)
+    assert.equal(outcome.code, code, JSON.stringify(outcome))
+    if (code !== undefined) assert.match(outcome.message, /redirects/)
+    assert.equal(await tab.evaluate(() => window.db.status.getSnapshot().pending), code === undefined ? 0 : 1)
+    await tab.close()
+  }
+})

@@ -142,6 +142,62 @@ test('it moves, too, for an engine in a worker, which has no localStorage; nothi
   assert.deepEqual(seen, { there: true, queue: ['guests', 'unsent'], left: 0, mode: 'indexeddb', lost: [], pending: 0, wiped: 0 })
 }))
 
+test('a tab that still writes to localStorage when the work moves is refused, and what it wrote before has moved', { timeout: 180_000 }, () => withBrowser('moving', async (open) => {
+  const local = await open(['indexedDB'])
+  await local.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'early' })
+  })
+  const page = await open([])
+  assert.deepEqual(await page.evaluate(async () => {
+    await window.reopen()
+    return window.ids()
+  }), ['early'])
+  // Not "durable" where nobody will read it.
+  assert.equal(await local.evaluate(() => window.codeOf(window.facts.insert({ id: 'late' }))), 'storage-lost')
+  assert.equal(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('homing:moving|')).length), 0)
+}))
+
+test('a copy in localStorage beside the one in IndexedDB is counted, taken over, and deleted with it', { timeout: 180_000 }, () => withBrowser('both', async (open) => {
+  const page = await open([])
+  await page.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'in-indexeddb' })
+    await window.db.close()
+  })
+  const write = async () => {
+    const local = await open(['indexedDB'])
+    await local.evaluate(async () => {
+      await window.reopen()
+      await window.facts.insert({ id: 'in-localstorage' })
+      await window.db.close()
+    })
+    await local.close()
+  }
+  await write()
+  const seen = await page.evaluate(async () => {
+    const left = () => Object.keys(localStorage).filter((key) => key.startsWith('homing:both|')).length
+    const listed = async () => (await window.homing.listDatabases()).filter(({ name, scope }) => name === 'both' && scope === '').map(({ pending }) => pending)
+    const before = await listed()
+    await window.reopen({ scope: 'user', adoptScope: '' })
+    const ids = window.ids().sort()
+    while ((await listed()).length > 0) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    await window.db.wipe({ discardPending: true })
+    return { before, ids, left: left() }
+  })
+  assert.deepEqual(seen, { before: [2], ids: ['in-indexeddb', 'in-localstorage'], left: 0 })
+  await page.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'in-indexeddb' })
+    await window.db.close()
+  })
+  await write()
+  assert.deepEqual(await page.evaluate(async () => {
+    await window.homing.deleteDatabase({ name: 'both', scope: '', discardPending: true })
+    return [await window.homing.listDatabases(), Object.keys(localStorage).filter((key) => key.startsWith('homing:both|'))]
+  }), [[], []])
+}))
+
 test('without both there is memory: it works, and says that it will not last', { timeout: 180_000 }, () => withBrowser('memory', async (open) => {
   const page = await open(['indexedDB', 'localStorage'])
   assert.deepEqual(await page.evaluate(async () => {

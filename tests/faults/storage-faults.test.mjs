@@ -276,6 +276,39 @@ test('F25: somebody wrote nonsense into a row: the rest is there, the queue drai
   assert.deepEqual(seen, { code: 'storage-lost', lost: false, kept: true, after: ['kept', 'sent'], pending: 0, renamed: true, again: [] })
 }))
 
+// As where the file of a large value has vanished. Stubbed: no page can make a browser lose one.
+test('F25: an index that the browser cannot give back costs what it names, not the database', { timeout: 180_000 }, () => withDatabase('f25-index', async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    await window.facts.insert({ id: 'sent' })
+    await window.db.sync()
+    await window.facts.insert({ id: 'kept' })
+    await window.db.close()
+    const { get } = IDBObjectStore.prototype
+    IDBObjectStore.prototype.get = function (key) {
+      const real = get.call(this, key)
+      if (key !== 'index') return real
+      const lost = { readyState: 'pending', onsuccess: null, onerror: null, error: null, result: undefined }
+      real.onsuccess = () => {
+        Object.assign(lost, { readyState: 'done', error: new DOMException('its file is gone', 'NotFoundError') })
+        lost.onerror?.({ type: 'error', preventDefault() {} })
+      }
+      return lost
+    }
+    const opened = await window.codeOf(window.reopen())
+    IDBObjectStore.prototype.get = get
+    if (opened !== 'resolved') return { opened }
+    const [{ code }] = await window.hears('error')
+    const kept = window.facts.get('kept') !== undefined
+    await window.db.sync()
+    const { pending } = window.db.status.getSnapshot()
+    const after = window.facts.list().map(({ id }) => id).sort()
+    await window.db.close()
+    await window.reopen()
+    return { opened, code, kept, pending, after, again: window.facts.count() }
+  })
+  assert.deepEqual(seen, { opened: 'resolved', code: 'storage-lost', kept: true, pending: 0, after: ['kept', 'sent'], again: 2 })
+}))
+
 // Chromium reports 10 GiB more than what is used, whatever there is (against fingerprinting): what it says is made up here.
 test('room that gets scarce is told before it is gone, and that it is there again', { timeout: 60_000 }, () => withDatabase('room', async ({ page }) => {
   const told = (usage) => page.evaluate(async (usage) => {

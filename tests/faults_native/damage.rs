@@ -258,3 +258,10 @@ fn f33_after_a_power_cut_what_was_flushed_is_there_and_everything_takes_effect_o
         assert_eq!(twice, 0);
     }
 }
+
+/// What `storage` answers for an index that the browser cannot give back.
+#[test]
+fn f25_bytes_that_no_index_has_are_told_from_none() {
+    assert_eq!(homing::core::replica::Replica::stored(&[0]).unwrap_err().code, Code::StorageLost);
+    assert_eq!(homing::core::replica::Replica::stored(&[]).unwrap(), Vec::<String>::new());
+}

@@ -2,8 +2,9 @@
 
 use crate::wire::*;
 use homing::core::error::Code;
+use homing::core::plan::Intent;
 use homing::core::protocol::Outcome;
-use homing::engine::Options;
+use homing::engine::{Options, Request};
 use homing::transport::TransportError;
 use std::cell::Cell;
 
@@ -63,6 +64,28 @@ fn f5_offline_for_long_then_everything_goes_in_few_requests() {
     assert!(seen.len() <= 25, "{} requests", seen.len());
     assert!(seen.iter().all(|s| s.records.len() <= 1000 && s.bytes <= 2 * 1024 * 1024));
     farm.check_once();
+}
+
+/// The same on a line that the browser believes in: a network without the internet behind it. What failed then was the network, not
+/// the size of what was sent.
+#[test]
+fn an_outage_that_the_browser_does_not_see_makes_no_small_batches_afterwards() {
+    for minutes in [1, 3, 10, 60] {
+        let farm = Farm::new(55 + minutes as u64);
+        let d = farm.device(Options::default());
+        farm.pass(1_000);
+        d.wire.does(|_| Act::Fail(TransportError::Network("no route".into())));
+        d.insert(names(10_000));
+        farm.pass(minutes * 60_000);
+        d.wire.take();
+        d.wire.does(|_| Act::Pass);
+        farm.pass(120_000);
+        let seen = d.wire.take();
+        println!("10,000 mutations after {minutes} minutes: {} requests", seen.len());
+        assert_eq!((d.pending(), farm.server_rows(), d.state()), (0, 10_000, "idle"), "{} requests", seen.len());
+        assert!(seen.len() <= 60, "{} requests", seen.len());
+        farm.check_once();
+    }
 }
 
 /// Down for an hour, in one way after the other; then well again.
@@ -292,4 +315,34 @@ fn a_retry_without_end_is_tried_again_within_a_day() {
     farm.pass(24 * 60 * 60 * 1000);
     d.sync(&farm).unwrap();
     assert_eq!((d.pending(), farm.server_rows()), (0, 1));
+}
+
+/// One waits for an hour, and another one for it: nobody is asked every second meanwhile.
+#[test]
+fn a_long_wait_is_not_asked_about_every_second_by_what_waits_for_it() {
+    let farm = Farm::new(77);
+    let d = farm.device(Options::default());
+    farm.pass(1_000);
+    d.wire.does(|_| {
+        Act::Twisted(|answer| {
+            for (at, result) in answer.results.iter_mut().enumerate() {
+                (result.status, result.rev) = (if at == 0 { Outcome::Retry } else { Outcome::Blocked }, None);
+                result.retry_after_ms = (at == 0).then_some(3_600_000);
+            }
+            answer.changes.clear();
+        })
+    });
+    let parent = d.insert(["parent".to_owned()]).mutations[0].as_ref().unwrap().first.clone();
+    let records = vec![("child".into(), "{}".into())];
+    let intents = vec![Intent::Insert { collection: "flocks".into(), records }];
+    d.engine.write(Request { intents, depends_on: vec![parent], ..Request::default() }).unwrap();
+    farm.pass(5_000);
+    assert_eq!((d.pending(), d.state()), (2, "idle"));
+    d.wire.does(|_| Act::Pass);
+    d.wire.take();
+    farm.pass(10 * 60_000);
+    let seen = d.wire.take();
+    assert!((9..30).contains(&seen.len()), "once a minute others are heard: {} requests", seen.len());
+    farm.pass(HOUR);
+    assert_eq!((d.pending(), farm.server_rows()), (0, 2), "when it said");
 }

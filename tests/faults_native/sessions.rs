@@ -86,6 +86,35 @@ fn wiping_with_unsent_work_is_refused_unless_told() {
     farm.world.run(Box::pin(d.engine.destroy(false))).unwrap();
 }
 
+/// What another tab wrote counts too, also where this one has not heard of it.
+#[test]
+fn wiping_with_unsent_work_of_another_tab_is_refused_unless_told() {
+    let farm = Farm::new(103);
+    let d = farm.device(manual());
+    d.sync(&farm).unwrap();
+    let tab = farm.open(&d.journal, manual(), "farm", 0);
+    tab.insert(names(1));
+    farm.world.run(Box::pin(tab.engine.durable()));
+    assert_eq!(farm.world.run(Box::pin(d.engine.destroy(false))).unwrap_err().code, Code::PendingWork);
+    assert_eq!((tab.pending(), d.pending(), d.state()), (1, 1, "idle"), "it knows now");
+    tab.sync(&farm).unwrap();
+    farm.world.run(Box::pin(d.engine.destroy(false))).unwrap();
+    // Nothing of it is left to be counted, and another tab may still ask for the same.
+    farm.world.run(Box::pin(tab.engine.destroy(false))).unwrap();
+}
+
+#[test]
+fn what_was_refused_counts_as_unsent_also_where_nobody_has_it_open() {
+    let farm = Farm::new(104);
+    let d = farm.device(manual());
+    d.wire.does(|_| Act::Reject("f0"));
+    d.insert(names(2));
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), d.engine.status().dead_letters), (0, 1));
+    assert_eq!(farm.world.run(Box::pin(homing::engine::pending(&d.journal))).unwrap(), 1);
+    assert_eq!(farm.world.run(Box::pin(d.engine.destroy(false))).unwrap_err().code, Code::PendingWork);
+}
+
 #[test]
 fn f31_another_scope_gets_nothing_and_gives_nothing() {
     let farm = Farm::new(31);
@@ -377,4 +406,66 @@ fn a_segment_that_a_failed_compaction_wanted_to_delete_is_deleted_by_the_next() 
     let memory = d.engine.read(Replica::digest);
     farm.world.run(Box::pin(d.engine.close()));
     assert_eq!(farm.open(&d.journal, manual(), "farm", 0).engine.read(Replica::digest), memory);
+}
+
+/// A guest's database that another tab still has open: it writes while the database is taken over.
+struct Busy {
+    inner: MemoryJournal,
+    tab: Device,
+    left: Cell<usize>,
+}
+
+impl Journal for Busy {
+    async fn load(&self) -> homing::core::error::Result<homing::storage::Loaded> {
+        let loaded = self.inner.load().await;
+        if let Some(left) = self.left.get().checked_sub(1) {
+            self.left.set(left);
+            self.tab.insert([format!("late-{left}")]);
+            // Not sent yet: it stays the same mutation.
+            self.tab.update("f1", &format!("edited {left}"));
+            self.tab.engine.durable().await;
+        }
+        loaded
+    }
+    async fn segments(&self, compacted: u64, names: &[String]) -> homing::core::error::Result<homing::storage::Segments> {
+        self.inner.segments(compacted, names).await
+    }
+    async fn tail(&self, after: u64) -> homing::core::error::Result<homing::storage::Tail> {
+        self.inner.tail(after).await
+    }
+    async fn append(
+        &self,
+        head: u64,
+        row: impl Into<homing::core::journal::Parts>,
+    ) -> homing::core::error::Result<homing::storage::Appended> {
+        self.inner.append(head, row).await
+    }
+    async fn compact(&self, step: homing::storage::Compaction) -> homing::core::error::Result<homing::storage::Compacted> {
+        self.inner.compact(step).await
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+    async fn destroy(&self) -> homing::core::error::Result<()> {
+        self.inner.destroy().await
+    }
+}
+
+#[test]
+fn what_another_tab_writes_while_its_database_is_taken_over_moves_too() {
+    let farm = Farm::new(117);
+    let guest = farm.device(manual());
+    guest.insert(names(3));
+    farm.world.run(Box::pin(guest.engine.durable()));
+    let busy = Busy { inner: guest.journal.clone(), tab: farm.open(&guest.journal, manual(), "farm", 0), left: 2.into() };
+    let d = farm.device(manual());
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&busy))).unwrap(), 5);
+    let rows = d.engine.read(|r| r.list("flocks").map(|row| row.id().to_string()).collect::<Vec<_>>());
+    assert_eq!(rows, ["f0", "f1", "f2", "late-1", "late-0"]);
+    assert!(d.engine.read(|r| r.view(&Key::new("flocks", "f1"))).unwrap().text().contains("edited 0"));
+    d.sync(&farm).unwrap();
+    assert_eq!((d.pending(), farm.server_rows()), (0, 5));
+    // One that never stops keeps its database: it is not deleted with what nobody has read.
+    busy.left.set(1_000);
+    assert_eq!(farm.world.run(Box::pin(d.engine.adopt(&busy))).unwrap_err().code, Code::Blocked);
 }

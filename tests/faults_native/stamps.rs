@@ -141,6 +141,34 @@ fn the_offset_is_the_midpoint_of_the_best_round_trip_and_follows_a_clock_that_wa
     assert!(Stamp(stamp(&d, "f0")) > Stamp(T0));
 }
 
+/// A page was frozen while its request was under way: half of two hours is no offset.
+#[test]
+fn an_answer_handed_over_hours_later_says_nothing_of_the_clock() {
+    let farm = Farm::new(205);
+    let freeze = |d: &Device| {
+        let platform = d.platform.clone();
+        d.wire.does(move |_| {
+            platform.set_skew(2 * HOUR);
+            Act::Pass
+        });
+        d.sync(&farm).unwrap();
+        // The two hours that passed.
+        d.platform.set_skew(0);
+        farm.pass(2 * HOUR);
+        d.wire.does(|_| Act::Pass);
+    };
+    let offset = |d: &Device| d.engine.read(|r| r.standing().offset);
+    let new = farm.device(manual());
+    freeze(&new);
+    assert_eq!(offset(&new), None);
+    new.insert(names(1));
+    new.sync(&farm).unwrap();
+    assert!(offset(&new).unwrap().abs() <= 50 && (stamp(&new, "f0") - farm.world.now()).abs() < 1_000);
+    let again = farm.open(&new.journal, manual(), "farm", 0);
+    freeze(&again);
+    assert!(offset(&again).unwrap().abs() <= 50, "nor where one is known: {:?}", offset(&again));
+}
+
 /// What an entry meant when it was folded was decided once: a compaction does not ask again without the offset.
 #[test]
 fn a_stamp_that_was_not_raw_does_not_become_raw_by_a_compaction() {

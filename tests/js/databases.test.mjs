@@ -57,3 +57,34 @@ test('a guest who logs in keeps what was written, under its ids', async () => {
   })
   assert.deepEqual(result, { blocked: 'blocked', rows: ['North', 'South'], pin: '1234', same: true, client: true })
 })
+
+test('an open that fails while it takes over a guest\'s work leaves nothing behind that syncs', async () => {
+  const result = await page.evaluate(async () => {
+    const guest = await openDatabase({ name: 'full', collections: { pins: { sync: false } } })
+    await guest.collection('flocks').insert({ id: 'f1' })
+    await guest.close()
+    let asked = 0
+    const { fetch: real } = window
+    window.fetch = async () => { asked++; throw new TypeError('no network') }
+    const { add } = IDBObjectStore.prototype
+    let adds = 0
+    IDBObjectStore.prototype.add = function (...given) {
+      // The first names the new database, the second is what the guest wrote.
+      if (this.name === 'journal' && ++adds === 2) throw new DOMException('full', 'QuotaExceededError')
+      return add.apply(this, given)
+    }
+    // In the page: only there the stub is met.
+    const options = { name: 'full', scope: 'user-1', adoptScope: '', collections: { pins: { sync: false } }, worker: false, sync: { url: 'http://127.0.0.1:9', pollInterval: 50 } }
+    const code = (await failure(openDatabase(options))).code
+    IDBObjectStore.prototype.add = add
+    const before = asked
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    const later = asked - before
+    window.fetch = real
+    const db = await openDatabase({ ...options, sync: { ...options.sync, auto: false } })
+    const rows = db.collection('flocks').list().map(({ id }) => id)
+    await db.wipe({ discardPending: true })
+    return { code, later, rows }
+  })
+  assert.deepEqual(result, { code: 'storage-full', later: 0, rows: ['f1'] })
+})

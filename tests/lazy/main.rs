@@ -128,6 +128,27 @@ fn a_compaction_loses_nothing_that_it_did_not_read() {
     farm.check(&again, &disk);
 }
 
+/// The second one names what the first one has not written yet.
+#[test]
+fn two_compactions_at_once_lose_nothing() {
+    let farm = Farm::new();
+    let disk = MemoryJournal::new();
+    let device = farm.open(&disk);
+    farm.insert(&device, "flocks", &[("one", "{}".into()), ("two", "{}".into())]);
+    let (go, gate) = oneshot::channel();
+    *device.journal().gate.borrow_mut() = Some(gate);
+    let clock = farm.world.device(99);
+    let later = async {
+        clock.sleep(100).await;
+        go.send(()).unwrap();
+    };
+    let ((first, second), ()) = farm.run(join(join(device.compact(), device.compact()), later));
+    first.unwrap();
+    second.unwrap();
+    assert_eq!((count(&device, "flocks"), farm.whole(&disk).list("flocks").count()), (2, 2));
+    farm.check(&device, &disk);
+}
+
 #[test]
 fn a_snapshot_is_refused_while_rows_wait() {
     let farm = Farm::new();

@@ -241,5 +241,8 @@ fn a_number_is_the_same_however_it_is_written() {
     assert_eq!((merged.archived, merged.paths), (vec![], vec![]));
     // Numbers that JavaScript cannot tell apart stay as they are.
     let large = record(1, json!({"w": 1e300, "x": 9_007_199_254_740_993.0}));
-    assert_eq!(values_at(Some(&large), &["/w".into(), "/x".into()]), *json!({"/w": 1e300, "/x": 9_007_199_254_740_992.0}).as_object().unwrap());
+    assert_eq!(
+        values_at(Some(&large), &["/w".into(), "/x".into()]),
+        *json!({"/w": 1e300, "/x": 9_007_199_254_740_992.0}).as_object().unwrap()
+    );
 }

@@ -272,6 +272,11 @@ impl Replica {
     pub fn queue_len(&self) -> usize {
         self.queue.len()
     }
+    /// How many mutations no server has taken: pending, or refused.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.queue.len() + self.dead.len()
+    }
     /// One pending mutation.
     #[must_use]
     pub fn pending(&self, id: &MutationId) -> Option<&Mutation> {

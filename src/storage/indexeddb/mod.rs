@@ -25,14 +25,17 @@ use connection::Connection;
 pub use connection::Gone;
 use early::Early;
 pub use early::EarlyReading;
-use futures_util::future::Either;
+use futures_util::future::{Either, join};
 use js_sys::{Array, JsString, Object, Reflect};
 use rows::{bytes, key, one_by_one, read_rows, value_of};
 use schema::{COMPACTED, INDEX, JOURNAL, KEYS, META, SEGMENTS};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use transaction::{Answer, Mode, Verdict, write};
+use transaction::{Answer, Mode, Read as Found, Verdict, write};
 use wasm_bindgen::{JsThreadLocal, JsValue};
+
+/// An index that is there and cannot be given back: bytes that no index has. Like rows and segments it may lie in a file of its own.
+const UNREADABLE: &[u8] = &[0];
 
 /// What "durable" promises against a power cut. A killed browser loses nothing in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,10 +135,15 @@ impl Journal for IndexedDbJournal {
         }
         open::run(async move {
             let transaction = call.begin(&stores(&[&META, &JOURNAL]), Mode::Read).await?;
-            let meta = transaction.store(&META)?;
+            let (meta, journal) = (transaction.store(&META)?, transaction.store(&JOURNAL)?);
             let index = Answer::to(meta.get(&INDEX.into()))?;
-            let read = read_rows(&meta, &transaction.store(&JOURNAL)?, None).await?;
-            let index = bytes(&index.value().await?);
+            // Listened to from the first: a failed request that nobody listens to ends the transaction.
+            let (index, read) = join(index.read(), read_rows(&meta, &journal, None)).await;
+            let read = read?;
+            let index = match index? {
+                Found::Value(value) => bytes(&value),
+                Found::Unreadable => UNREADABLE.to_vec(),
+            };
             Ok(Loaded { head: read.head, compacted: read.compacted, index, tail: read.rows })
         })
         .await
