@@ -54,9 +54,9 @@ pub(super) fn plain(value: &Value) -> Value {
     }
 }
 
-/// The integer that a number with a fraction of zero is. Beyond 2^53 it may not be the one that was meant.
+/// The integer that a number with a fraction of zero is. Beyond 2^53-1 it may not be the one that was meant.
 fn whole(number: &Number) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
+    const EXACT: f64 = 9_007_199_254_740_991.0;
     number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0 && n.abs() <= EXACT).map(|n| n as i64)
 }
 
