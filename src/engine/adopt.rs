@@ -11,8 +11,9 @@ use crate::core::conflict::Conflict;
 use crate::core::error::Result;
 use crate::core::journal::{Change, Entry};
 use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::own;
 use crate::core::record::{ARCHIVE, Key};
-use crate::core::replica::{Hold, Replica, Source};
+use crate::core::replica::{HashSet, Hold, Replica, Source};
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::Transport;
@@ -25,7 +26,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// # Errors
     /// Those of storage.
     pub async fn adopt<K: Journal>(&self, other: &K) -> Result<usize> {
-        self.take_over(other, newcomer).await
+        self.take_over(other, newcomer, false).await
     }
 
     /// The same where `other` is this very database in another store: its mutations move as they are, also those that were sent
@@ -34,10 +35,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// # Errors
     /// Those of storage.
     pub async fn carry<K: Journal>(&self, other: &K) -> Result<usize> {
-        self.take_over(other, |_, m| m.clone()).await
+        self.take_over(other, |_, m| m.clone(), true).await
     }
 
-    async fn take_over<K: Journal>(&self, other: &K, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<usize> {
+    /// `same`: `other` is this very database.
+    async fn take_over<K: Journal>(&self, other: &K, moved: fn(&Replica, &Mutation) -> Mutation, same: bool) -> Result<usize> {
         let schema: Arc<_> = self.read(|r| r.schema().clone()).into();
         self.load_all().await?;
         let mut fold = load(other, &schema, &|_| true).await?;
@@ -47,7 +49,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         unreadable.iter().for_each(|error| self.log_error("storage", error));
         let from = fold.replica;
         loop {
-            let changes = self.read(|to| taken_over(&from, to, moved));
+            let changes = self.read(|to| taken_over(&from, to, moved, same));
             let count = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
             if changes.is_empty() || self.append_entry(&Entry::Write(changes), Source::Local).await? {
                 return Ok(count);
@@ -57,7 +59,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
 }
 
 /// What moves, in the order in which it was written. Taken over again, it has the same ids.
-fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mutation) -> Vec<Change> {
+fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mutation, same: bool) -> Vec<Change> {
     let mut changes = Vec::new();
     for name in from.collections().filter(|name| !from.schema().syncs(name)) {
         for record in from.list(name).filter(|row| to.view(&Key::new(name.clone(), row.id().clone())).is_none()) {
@@ -69,8 +71,21 @@ fn taken_over(from: &Replica, to: &Replica, moved: fn(&Replica, &Mutation) -> Mu
     let refused = from.dead_letters().map(|letter| &letter.mutation);
     let held: Vec<Mutation> = from.holds().filter_map(|(key, hold)| written_in_conflict(from, key, hold)).collect();
     let known = |id: &MutationId| to.pending(id).is_some() || to.dead_letter(id).is_some();
-    for m in refused.chain(&held).chain(from.queue()).filter(|m| !known(&m.id)) {
-        changes.push(Change::Add(moved(from, m)));
+    let mut records: HashSet<&Key> = HashSet::default();
+    for m in refused.chain(&held).chain(from.queue()) {
+        records.insert(&m.key);
+        if !known(&m.id) {
+            changes.push(Change::Add(moved(from, m)));
+        }
+    }
+    // What lies beside a record goes where the record goes. In the same database it comes again, by the same id.
+    for name in from.collections() {
+        for own in from.owned(name) {
+            let key = Key { collection: name.clone(), id: own.id().clone() };
+            if (same || records.contains(&key)) && to.own(&key).is_none() {
+                changes.push(Change::Local { collection: own::table(name), record: own.clone() });
+            }
+        }
     }
     changes
 }

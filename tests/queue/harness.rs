@@ -29,6 +29,8 @@ const SCHEMA: &str = r#"{"collections":{
     "facts":{"merge":"append-only","references":{"flockId":"flocks"}},
     "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"},
     "bills":{"merge":"fww","ordinal":{"field":"no","parent":"flockId"}}, "rings":{"unique":[["ring"]]},
+    "users":{"localFields":["pin","cache"]}, "profile":{"singleton":true,"localFields":["pin"]}, "visits":{"merge":"append-only","localFields":["pin"]},
+    "locks":{"merge":"fww","localFields":["pin"]}, "cards":{"ids":"server","localFields":["pin"]},
     "first":{"merge":"fww"}, "theirs":{"merge":"server-wins"}, "mine":{"merge":"client-wins"}, "asked":{"merge":"manual"}}}"#;
 
 /// Says why a mutation is refused, if it is.
@@ -40,6 +42,8 @@ pub(crate) struct Ruled {
     inner: Loopback,
     pub(crate) rule: Rule,
     pub(crate) sent: Rc<RefCell<Vec<Vec<String>>>>,
+    /// Every request as it leaves, whatever becomes of it.
+    pub(crate) bodies: Rc<RefCell<Vec<String>>>,
     pub(crate) lose_answers: Rc<RefCell<u32>>,
     /// Mutations about which nothing is answered, once.
     pub(crate) swallow: Rc<RefCell<Vec<String>>>,
@@ -67,6 +71,7 @@ async fn happens(slot: &Happening) {
 impl Transport for Ruled {
     async fn push(&self, request: &PushRequest) -> Result<SyncResponse, TransportError> {
         self.sent.borrow_mut().push(request.mutations.iter().map(|m| format!("{:?} {}", m.op, m.record_id).to_lowercase()).collect());
+        self.bodies.borrow_mut().push(serde_json::to_string(request).unwrap());
         let mut passed = request.clone();
         let mut refused = Vec::new();
         let rule = |m: &WireMutation| self.rule.borrow().as_ref().and_then(|rule| rule(m));
@@ -97,6 +102,7 @@ impl Transport for Ruled {
         Ok(answer)
     }
     async fn pull(&self, request: &PullRequest) -> Result<SyncResponse, TransportError> {
+        self.bodies.borrow_mut().push(serde_json::to_string(request).unwrap());
         let answer = self.inner.pull(request).await;
         happens(&self.meanwhile).await;
         answer
@@ -154,6 +160,7 @@ impl Farm {
             inner: loopback,
             rule,
             sent: Rc::default(),
+            bodies: Rc::default(),
             lose_answers: Rc::default(),
             swallow: Rc::default(),
             meanwhile: Rc::default(),
@@ -247,6 +254,11 @@ impl Farm {
     /// What each device has sent since the last call, request by request.
     pub(crate) fn sent(&self, d: usize) -> Vec<Vec<String>> {
         self.devices[d].way.sent.borrow_mut().drain(..).filter(|r| !r.is_empty()).collect()
+    }
+
+    /// The bytes of every request of a device since it was opened.
+    pub(crate) fn bodies(&self, d: usize) -> Vec<String> {
+        self.devices[d].way.bodies.borrow().clone()
     }
 
     pub(crate) fn queue(&self, d: usize) -> Vec<String> {

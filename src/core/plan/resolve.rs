@@ -31,7 +31,7 @@ pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> 
     if !lost.is_deleted() {
         return put(replica, &key, &Arc::from(lost.text()), Seen::default(), context);
     }
-    match replica.view(&key).filter(|r| !r.is_deleted()) {
+    match replica.shared_view(&key).filter(|r| !r.is_deleted()) {
         Some(_) => plan(replica, &Intent::Delete { key }, context),
         None => Ok(Plan { ids: vec![key.id], ..Plan::default() }),
     }

@@ -10,6 +10,7 @@ mod archive;
 mod fold;
 mod later;
 mod overrule;
+mod own;
 mod ready;
 mod refusals;
 mod remap;
@@ -325,7 +326,7 @@ impl Replica {
     }
     /// Names of all collections that ever had a record, but for absent ones.
     pub fn collections(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.tables.keys()
+        self.tables.keys().filter(|name| !crate::core::own::is_table(name))
     }
     /// The newest version the server is known to have.
     #[must_use]

@@ -41,7 +41,10 @@ impl Replica {
         let key = conflict.about();
         let Some(hold) = self.slot(&key).and_then(|s| s.hold.clone()).filter(|h| h.conflict.as_ref() == row.id().as_ref()) else { return };
         self.set_hold(&key, None);
-        let Some(m) = hold.written_since(&conflict, key, MutationId::new(self.client.clone(), self.seq + 1)) else { return };
+        let Some(m) = hold.written_since(&conflict, key.clone(), MutationId::new(self.client.clone(), self.seq + 1)) else {
+            self.forget_own(&key);
+            return;
+        };
         self.seq += 1;
         self.place += 1;
         self.queue_put(self.place, m);

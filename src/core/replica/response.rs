@@ -68,7 +68,7 @@ impl Replica {
                 continue;
             }
             for row in &page.rows {
-                let row = self.translated(row);
+                let row = self.incoming(&page.collection, row);
                 self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
             }
         }
@@ -117,6 +117,7 @@ impl Replica {
                 continue;
             }
             self.set_confirmed(&key, None);
+            self.forget_own(&key);
             if sweep.epoch && !old.is_deleted() {
                 self.keep_taken(&key, &old, None, response.at);
             }
@@ -135,6 +136,7 @@ impl Replica {
             return;
         }
         self.set_confirmed(&key, Some(row.clone()));
+        self.forget_own(&key);
         if key.collection.as_ref() == ARCHIVE {
             self.conflict_arrived(row);
         }
@@ -156,6 +158,14 @@ impl Replica {
     }
 
     pub(super) fn settle(&mut self, result: &Settled, at: Stamp) {
+        let key = self.pending(&result.id).map(|m| m.key.clone());
+        self.judge(result, at);
+        if let Some(key) = key {
+            self.forget_own(&key);
+        }
+    }
+
+    fn judge(&mut self, result: &Settled, at: Stamp) {
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }
@@ -181,8 +191,8 @@ impl Replica {
         if !again {
             self.remember(&m, result);
         }
-        let row = result.record.as_ref().map(|row| self.translated(row)).or_else(|| match (result.status, result.rev) {
-            (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
+        let row = result.record.as_ref().map(|row| self.incoming(&key.collection, row)).or_else(|| match (result.status, result.rev) {
+            (Outcome::Applied | Outcome::Merged, Some(rev)) => self.shared(&key.collection, &m.record).with_rev(rev).ok(),
             _ => None,
         });
         match &row {
@@ -267,7 +277,7 @@ impl Replica {
 
     /// Whether the server's row has the content of a mutation, but for a number that the server gave.
     fn is_what_was_sent(&self, row: &Record, m: &Mutation) -> bool {
-        row.same_content(&self.numbered_as(row, m))
+        row.same_content(&self.shared(&m.key.collection, &self.numbered_as(row, m)))
     }
 
     /// The version of a mutation with the number that the server gave its record.
