@@ -166,7 +166,7 @@ impl Replica {
         }
         for row in absent.rows {
             let row = self.incoming(collection, &row);
-            self.adopt(Key { collection: collection.clone(), id: row.id().clone() }, &row, Stamp(0));
+            _ = self.adopt(Key { collection: collection.clone(), id: row.id().clone() }, &row, Stamp(0));
         }
         self.mark_shown(collection);
         self.touched = told;

@@ -63,14 +63,19 @@ impl Replica {
             self.begin_sweep(new_epoch, response.asked.is_none() && !response.reset && !new_epoch, response.at);
         }
         self.standing.epoch = Some(response.epoch.clone());
+        let mut let_go = Vec::new();
         for page in &response.changes {
             if self.wait_for(page) {
                 continue;
             }
             for row in &page.rows {
                 let row = self.incoming(&page.collection, row);
-                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
+                let_go.extend(self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at));
             }
+        }
+        // Only now: the version that was decided for may be in the same answer, behind the decision (seed 2252).
+        for key in let_go {
+            self.forget_own(&key);
         }
         self.quarantined.extend(response.quarantined.iter().cloned());
         self.standing.cursor = Some(response.cursor.clone());
@@ -124,7 +129,8 @@ impl Replica {
         }
     }
 
-    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
+    /// Takes in the server's version of a record. Of an archive entry: the record that it lets go of.
+    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) -> Option<Key> {
         let old = self.slot(&key).and_then(|s| s.confirmed.clone());
         let listed = self.standing.sweep.as_mut().is_some_and(|s| s.remaining.remove(&key));
         if listed {
@@ -133,13 +139,11 @@ impl Replica {
                 self.keep_taken(&key, &old, Some(row), at);
             }
         } else if old.is_some_and(|old| old.rev() >= row.rev()) {
-            return;
+            return None;
         }
         self.set_confirmed(&key, Some(row.clone()));
         self.forget_own(&key);
-        if key.collection.as_ref() == ARCHIVE {
-            self.conflict_arrived(row);
-        }
+        (key.collection.as_ref() == ARCHIVE).then(|| self.conflict_arrived(row)).flatten()
     }
 
     /// A confirmed version that a new epoch takes away goes to the local archive: no server judged it. What is in the
