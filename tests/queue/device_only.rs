@@ -1,6 +1,6 @@
 //! Fields that never leave the device (`localFields`): no request names them, and whatever the server says, the row shown still has them.
 
-use crate::harness::{Farm, SCOPE, archived, body, insert, one, update};
+use crate::harness::{Farm, SCOPE, archived, body, insert, one, schema, update};
 use homing::core::conflict::Status;
 use homing::core::mutation::Op;
 use homing::core::plan::{Choice, Intent, Seen};
@@ -469,4 +469,92 @@ fn they_are_checked_as_any_member() {
     farm.write(0, keyed("1"));
     assert_eq!(farm.tab(0).write(keyed("2")).unwrap_err().code.as_str(), "duplicate-key");
     assert_eq!(farm.queue(0).len(), 2);
+}
+
+/// An older version of the app did not declare them: what it left in the journal is not sent, and what was sent before is settled.
+#[test]
+fn what_an_older_version_wrote_is_not_sent() {
+    let mut farm = Farm::new(38, 2);
+    let mut older = schema();
+    older.collections.values_mut().for_each(|declared| declared.local_fields.clear());
+    farm.reload_as(0, older.clone());
+    farm.insert(0, "users", "sent", &json!({"name": "Ada", "pin": "was sent"}));
+    farm.insert(0, "profile", "$singleton", &json!({"a": 1, "pin": "was sent"}));
+    farm.sync(0);
+    farm.update(0, "users", "sent", &json!({"name": "Eva"}));
+    farm.update(0, "profile", "$singleton", &json!({"a": 2, "pin": SECRET}));
+    farm.insert(0, "users", "unsent", &json!({"name": "Ida", "pin": SECRET}));
+    farm.durable(0);
+    farm.reload(0);
+    farm.update(0, "users", "unsent", &json!({"name": "Uta", "pin": SECRET}));
+    farm.sync(0);
+    farm.update(0, "profile", "$singleton", &json!({"a": 3}));
+    farm.sync(0);
+    farm.sync(0);
+    farm.sent_nothing();
+    assert_eq!((farm.queue(0), farm.letters(0), farm.archive(0).len()), (vec![], vec![], 0));
+    assert_eq!(farm.server()["users/sent"], json!({"name": "Eva"}));
+    assert_eq!(farm.get(0, "users", "unsent"), Some(json!({"name": "Uta", "pin": SECRET})));
+    assert_eq!(farm.get(0, "profile", "$singleton"), Some(json!({"a": 3})));
+    farm.check_fold(0);
+}
+
+impl Farm {
+    /// Since it was opened last; under `fields` the server keeps what nobody says anything of.
+    fn sent_nothing(&self) {
+        for sent in self.bodies(0) {
+            for told in [SECRET, "was sent", "\"pin\"", "/pin"] {
+                assert!(!sent.contains(told), "{told}: {sent}");
+            }
+        }
+    }
+}
+
+/// A guest logs in, or the browser has its better store again.
+#[test]
+fn what_moves_with_unsent_work_moves_with_them() {
+    for carries in [false, true] {
+        let mut farm = Farm::new(39, 2);
+        farm.insert(0, "users", "known", &json!({"name": "Ada", "pin": SECRET}));
+        farm.sync(0);
+        farm.sync(1);
+        farm.insert(0, "users", "own", &json!({"name": "Eva", "pin": SECRET}));
+        farm.durable(0);
+        let journal = farm.devices[0].journal.clone();
+        for _ in 0..2 {
+            let moved = match carries {
+                true => farm.world.run(Box::pin(farm.tab(1).carry(&journal))),
+                false => farm.world.run(Box::pin(farm.tab(1).adopt(&journal))),
+            };
+            moved.unwrap();
+        }
+        assert_eq!(farm.get(1, "users", "own"), Some(json!({"name": "Eva", "pin": SECRET})));
+        // Of the same database the server's rows come again; another scope has its own.
+        let known = if carries { json!({"name": "Ada", "pin": SECRET}) } else { json!({"name": "Ada"}) };
+        assert_eq!(farm.get(1, "users", "known"), Some(known), "carries: {carries}");
+        farm.devices.swap(0, 1);
+        farm.devices.pop();
+        farm.sync(0);
+        farm.keeps(0, "users", "own", &json!({"name": "Eva", "pin": SECRET}));
+    }
+}
+
+/// Opening shows the last rows of a journal before it folds them.
+#[test]
+fn many_new_records_have_them_at_once() {
+    let mut farm = Farm::new(40, 1);
+    let many = |from: usize, row: &str| {
+        let records = (from..from + 300).map(|n| (format!("u{n}").into(), row.into())).collect();
+        one(Intent::Insert { collection: "users".into(), records })
+    };
+    farm.write(0, many(0, &format!(r#"{{"n":1,"pin":"{SECRET}"}}"#)));
+    farm.durable(0);
+    farm.write(0, many(300, r#"{"n":1}"#));
+    farm.reload(0);
+    let rows: Vec<Value> = farm.tab(0).read(|r| r.list("users").map(|row| body(row.text())).collect());
+    assert_eq!(rows.iter().filter(|row| **row == json!({"n": 1, "pin": SECRET})).count(), 300);
+    assert_eq!(rows.len(), 600);
+    farm.sync(0);
+    farm.nothing_left();
+    farm.check_fold(0);
 }

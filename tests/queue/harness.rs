@@ -146,13 +146,13 @@ impl Farm {
         for _ in 0..devices {
             let journal = MemoryJournal::new();
             let options = Options { auto: false, compact_rows: 20, ..options.clone() };
-            let device = farm.open(journal, Rc::default(), options);
+            let device = farm.open(journal, Rc::default(), options, schema());
             farm.devices.push(device);
         }
         farm
     }
 
-    fn open(&mut self, journal: MemoryJournal, rule: Rule, options: Options) -> Device {
+    fn open(&mut self, journal: MemoryJournal, rule: Rule, options: Options, schema: Schema) -> Device {
         self.owners += 1;
         let platform = self.world.device(self.owners);
         let loopback = Loopback::new(&self.network, &platform, SCOPE);
@@ -166,24 +166,29 @@ impl Farm {
             meanwhile: Rc::default(),
             before_answer: Rc::default(),
         };
-        let opened = Engine::open(journal.clone(), way.clone(), platform, schema(), options.clone());
+        let opened = Engine::open(journal.clone(), way.clone(), platform, schema, options.clone());
         let tab = self.world.run(Box::pin(opened)).unwrap();
         Device { tab, journal, way, options }
     }
 
     /// Closes a device's tab and opens it again: only what is stored is left.
     pub(crate) fn reload(&mut self, d: usize) {
+        self.reload_as(d, schema());
+    }
+
+    /// The same with another version of the app.
+    pub(crate) fn reload_as(&mut self, d: usize, schema: Schema) {
         let world = self.world.clone();
         world.run(Box::pin(self.devices[d].tab.close()));
         let (journal, rule) = (self.devices[d].journal.clone(), self.devices[d].way.rule.clone());
         let options = self.devices[d].options.clone();
-        self.devices[d] = self.open(journal, rule, options);
+        self.devices[d] = self.open(journal, rule, options, schema);
     }
 
     /// Another tab of a device, or a copy of its profile; its number.
     fn beside(&mut self, d: usize, journal: MemoryJournal) -> usize {
         let (rule, options) = (self.devices[d].way.rule.clone(), self.devices[d].options.clone());
-        let device = self.open(journal, rule, options);
+        let device = self.open(journal, rule, options, schema());
         self.devices.push(device);
         self.devices.len() - 1
     }
