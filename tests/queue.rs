@@ -21,6 +21,8 @@ mod contracts;
 mod deletes;
 #[path = "queue/dependencies.rs"]
 mod dependencies;
+#[path = "queue/device_only.rs"]
+mod device_only;
 #[path = "queue/harness.rs"]
 mod harness;
 #[path = "queue/ids.rs"]

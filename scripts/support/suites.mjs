@@ -20,7 +20,7 @@ const BY_HTTP = ['sync', 'refusals', 'security', 'golden', 'process', 'claims', 
 const MOST_MS = 20 * 60_000
 
 /** Tests of the shell that run once more with every database in a worker. */
-const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed', 'lazy', 'shown'].map((name) => `tests/js/${name}.test.mjs`)
+const IN_WORKER = ['collections', 'documents', 'queue', 'conflicts', 'sync', 'typed', 'lazy', 'shown', 'local-fields'].map((name) => `tests/js/${name}.test.mjs`)
 
 /** @type {readonly Suite[]} */
 export const SUITES = [

@@ -9,6 +9,7 @@ pub mod merge;
 pub mod metrics;
 pub mod mutation;
 pub mod ordinal;
+pub mod own;
 pub mod patch;
 pub mod plan;
 pub mod protocol;

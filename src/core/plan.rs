@@ -11,6 +11,7 @@ mod import;
 mod insert;
 mod letters;
 mod once;
+mod own;
 mod resolve;
 
 pub use once::once;
@@ -200,13 +201,22 @@ pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Pla
     }
     let current = aliases::current(replica, intent);
     current.collection().map_or(Ok(()), |collection| replica.require(collection))?;
-    match current.as_ref() {
-        Intent::Insert { collection, records } => {
-            let mut plan = insert::insert(replica, collection, records, context)?;
-            // Ids that the server has replaced were replaced in it.
-            plan.as_given = plan.as_given.filter(|_| matches!(current, Cow::Borrowed(_)));
-            Ok(plan)
-        }
+    // Ids that the server has replaced were replaced in it.
+    let as_given = matches!(current, Cow::Borrowed(_));
+    let (shared, own) = own::apart(replica, current)?;
+    let mut plan = match own.as_ref().and_then(|own| own.only.as_ref()) {
+        Some(key) => live(replica, key).map(|_| Plan { ids: vec![key.id.clone()], ..Plan::default() })?,
+        None => planned(replica, &shared, context)?,
+    };
+    plan.as_given = plan.as_given.filter(|_| as_given);
+    own.map_or(Ok(()), |own| own.keep(replica, &mut plan, context))?;
+    Ok(plan)
+}
+
+/// The plan of what everybody may know.
+fn planned(replica: &Replica, intent: &Intent, context: &Context) -> Result<Plan> {
+    match intent {
+        Intent::Insert { collection, records } => insert::insert(replica, collection, records, context),
         Intent::Import { collection, records } => import::import(replica, collection, records, context),
         Intent::Update { key, set, unset } => {
             let view = live(replica, key)?;
@@ -224,7 +234,7 @@ pub fn plan(replica: &Replica, intent: &Intent, context: &Context) -> Result<Pla
             enqueue::enqueue(replica, Op::Delete, key, view.with(at, Some(at), None)?, &view, context)
         }
         Intent::Undelete { key } => {
-            let view = replica.view(key).filter(Record::is_deleted).ok_or_else(|| not_found(key))?;
+            let view = replica.shared_view(key).filter(Record::is_deleted).ok_or_else(|| not_found(key))?;
             let at = Stamp::next(context.now, Some(view.updated_at()));
             enqueue::enqueue(replica, Op::Undelete, key, view.with(at, None, None)?, &view, context)
         }
@@ -241,7 +251,7 @@ fn not_found(key: &Key) -> Error {
 }
 
 fn live(replica: &Replica, key: &Key) -> Result<Record> {
-    replica.view(key).filter(|r| !r.is_deleted()).ok_or_else(|| not_found(key))
+    replica.shared_view(key).filter(|r| !r.is_deleted()).ok_or_else(|| not_found(key))
 }
 
 fn refuse_append_only(replica: &Replica, key: &Key) -> Result<()> {
@@ -334,7 +344,7 @@ fn patched(view: &Record, set: &[(String, Box<RawValue>)], unset: &[String], now
 fn put(replica: &Replica, key: &Key, text: &Arc<str>, seen: Seen, context: &Context) -> Result<Plan> {
     check_key(&key.collection, &key.id)?;
     check(text)?;
-    let Some(view) = replica.view(key) else {
+    let Some(view) = replica.shared_view(key) else {
         return insert::insert(replica, &key.collection, &[(key.id.clone(), Text::from(&**text))], context);
     };
     if replica.policy(key) == Policy::AppendOnly {

@@ -189,6 +189,9 @@ impl Schema {
             if let Some(field) = named.clone().find(|field| RESERVED.contains(&field.as_str())) {
                 return refuse("/fields", format!("{field} is Homing's own"));
             }
+            if let Err((at, why)) = declared.check_local() {
+                return refuse(at, why);
+            }
             let mut once = std::collections::HashSet::new();
             if let Some(field) = declared.groups.iter().flatten().find(|field| !once.insert(*field) || declared.fields.contains_key(*field))
             {
@@ -254,6 +257,12 @@ impl Schema {
         self.collection(collection).is_none_or(|c| c.sync != Some(false))
     }
 
+    /// The members of its records that stay on the device. Where none of them leave it, none are special.
+    #[must_use]
+    pub fn local_fields(&self, collection: &str) -> &[String] {
+        self.collection(collection).filter(|c| c.sync != Some(false)).map_or(&[], |c| &c.local_fields)
+    }
+
     /// Hash of what client and server must agree on, per declared collection that syncs.
     #[must_use]
     pub fn hashes(&self) -> BTreeMap<String, String> {
@@ -262,6 +271,24 @@ impl Schema {
 }
 
 impl Collection {
+    /// Whether no rule that reaches the server is about a field that does not.
+    fn check_local(&self) -> Result<(), (&'static str, String)> {
+        let mut once = std::collections::HashSet::new();
+        let own = |field: &&String| field.is_empty() || RESERVED.contains(&field.as_str());
+        if let Some(field) = self.local_fields.iter().find(|field| own(field) || !once.insert(*field)) {
+            return Err(("/localFields", format!("{field:?} is empty, Homing's own, or named twice")));
+        }
+        let named = [
+            ("/fields", self.fields.keys().find(|field| self.local_fields.contains(field))),
+            ("/groups", self.groups.iter().flatten().find(|field| self.local_fields.contains(field))),
+            ("/references", self.references.keys().find(|field| self.local_fields.contains(field))),
+        ];
+        match named.into_iter().find_map(|(at, field)| Some((at, field?))) {
+            Some((at, field)) => Err((at, format!("{field:?} never leaves the device (localFields)"))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether every ordinal and every constraint is about whole values of plain fields that reach the server.
     fn check_claims(&self) -> Result<(), (&'static str, String)> {
         let plain = |field: &String| {
@@ -405,6 +432,30 @@ mod tests {
         let schema =
             parse(r#"{"unique":[["a","b"],["c"]],"merge":"fields","groups":[["b","a","z"]],"ordinal":{"field":"n","parent":"a"}}"#);
         assert_eq!(schema.unwrap().ordinal("x").unwrap().parent.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn no_rule_of_the_server_is_about_a_field_that_never_leaves() {
+        let parse = |declared: &str| Schema::parse(&format!(r#"{{"collections":{{"x":{declared}}}}}"#));
+        for (declared, at) in [
+            (r#""fields":{"pin":"counter"}"#, "/fields"),
+            (r#""merge":"fields","groups":[["a","pin"]]"#, "/groups"),
+            (r#""references":{"pin":"y"}"#, "/references"),
+            (r#""ordinal":{"field":"pin"}"#, "/ordinal"),
+            (r#""ordinal":{"field":"n","parent":"pin"}"#, "/ordinal"),
+            (r#""unique":[["pin"]]"#, "/unique"),
+        ] {
+            let error = parse(&format!(r#"{{"localFields":["cache","pin"],{declared}}}"#)).unwrap_err();
+            assert_eq!((error.code, error.path), (Code::InvalidRecord, Some(format!("/collections/x{at}"))), "{declared}");
+            assert!(error.message.contains("\"pin\""), "{}", error.message);
+        }
+        for bad in [r#"[""]"#, r#"["_rev"]"#, r#"["id"]"#, r#"["pin","pin"]"#] {
+            assert_eq!(parse(&format!(r#"{{"localFields":{bad}}}"#)).unwrap_err().path.unwrap(), "/collections/x/localFields", "{bad}");
+        }
+        let schema = parse(r#"{"localFields":["pin"]}"#).unwrap();
+        assert_eq!((schema.local_fields("x"), schema.local_fields("y")), (&["pin".to_owned()][..], &[][..]));
+        assert_eq!(parse(r#"{"localFields":["pin"],"sync":false}"#).unwrap().local_fields("x"), [""; 0]);
+        assert_eq!(schema.hashes(), parse("{}").unwrap().hashes(), "the server need not know");
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::core::conflict::Conflict;
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry};
 use crate::core::mutation::{Mutation, MutationId, Op};
+use crate::core::own;
 use crate::core::record::{ARCHIVE, Key, Record};
-use crate::core::replica::{Hold, Replica, Source};
+use crate::core::replica::{HashSet, Hold, Replica, Source};
 use crate::platform::Platform;
 use crate::storage::{Head, Journal, Tail};
 use crate::transport::Transport;
@@ -28,7 +29,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// # Errors
     /// Those of storage; `blocked` where another tab does not stop writing there.
     pub async fn adopt<K: Journal>(&self, other: &K) -> Result<usize> {
-        self.take_over(other, newcomer).await
+        self.take_over(other, newcomer, false).await
     }
 
     /// The same where `other` is this very database in another store: its mutations move as they are, also those that were sent
@@ -37,15 +38,16 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// # Errors
     /// Those of storage.
     pub async fn carry<K: Journal>(&self, other: &K) -> Result<usize> {
-        self.take_over(other, |_, m| m.clone()).await
+        self.take_over(other, |_, m| m.clone(), true).await
     }
 
-    async fn take_over<K: Journal>(&self, other: &K, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<usize> {
+    /// `same`: `other` is this very database.
+    async fn take_over<K: Journal>(&self, other: &K, moved: fn(&Replica, &Mutation) -> Mutation, same: bool) -> Result<usize> {
         self.load_all().await?;
         let (mut count, mut before) = (0, None);
         for _ in 0..MOST_ROUNDS {
             let (from, head) = self.read_over(other).await?;
-            count += self.take_over_once(&from, before.as_ref(), moved).await?;
+            count += self.take_over_once(&from, before.as_ref(), moved, same).await?;
             // Whoever deletes it next deletes what is there then: what another tab has written meanwhile has to be here.
             if matches!(other.tail(head).await?, Tail::Rows(rows, _) if rows.is_empty()) {
                 return Ok(count);
@@ -66,9 +68,15 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         Ok((fold.replica, fold.head))
     }
 
-    async fn take_over_once(&self, from: &Replica, before: Option<&Replica>, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<usize> {
+    async fn take_over_once(
+        &self,
+        from: &Replica,
+        before: Option<&Replica>,
+        moved: fn(&Replica, &Mutation) -> Mutation,
+        same: bool,
+    ) -> Result<usize> {
         loop {
-            let changes = self.read(|to| taken_over(from, before, to, moved))?;
+            let changes = self.read(|to| taken_over(from, before, to, moved, same))?;
             let count = changes.iter().filter(|change| matches!(change, Change::Add(_))).count();
             if changes.is_empty() || self.append_entry(&Entry::Write(changes), Source::Local).await? {
                 return Ok(count);
@@ -83,7 +91,13 @@ fn busy() -> Error {
 
 /// What moves, in the order in which it was written. Taken over again, it has the same ids. `before`: what was taken over in the round
 /// before this one; what was changed there since, and not here, changes here.
-fn taken_over(from: &Replica, before: Option<&Replica>, to: &Replica, moved: fn(&Replica, &Mutation) -> Mutation) -> Result<Vec<Change>> {
+fn taken_over(
+    from: &Replica,
+    before: Option<&Replica>,
+    to: &Replica,
+    moved: fn(&Replica, &Mutation) -> Mutation,
+    same: bool,
+) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     for name in from.collections().filter(|name| !from.schema().syncs(name)) {
         for record in from.list(name) {
@@ -99,7 +113,12 @@ fn taken_over(from: &Replica, before: Option<&Replica>, to: &Replica, moved: fn(
     changes.extend(own.map(|record| Change::Local { collection: ARCHIVE.into(), record }));
     let refused = from.dead_letters().map(|letter| &letter.mutation);
     let held: Vec<Mutation> = from.holds().filter_map(|(key, hold)| written_in_conflict(from, key, hold)).collect();
-    for m in refused.chain(&held).chain(from.queue()).filter(|m| to.dead_letter(&m.id).is_none()) {
+    let mut records: HashSet<&Key> = HashSet::default();
+    for m in refused.chain(&held).chain(from.queue()) {
+        records.insert(&m.key);
+        if to.dead_letter(&m.id).is_some() {
+            continue;
+        }
         let edited = before.and_then(|before| before.pending(&m.id)).is_some_and(|then| !then.record.same(&m.record));
         match to.pending(&m.id) {
             None => changes.push(Change::Add(moved(from, m))),
@@ -107,6 +126,16 @@ fn taken_over(from: &Replica, before: Option<&Replica>, to: &Replica, moved: fn(
             Some(here) if edited && here.attempted => return Err(busy()),
             Some(_) if edited => changes.push(Change::Swap(moved(from, m))),
             Some(_) => {}
+        }
+    }
+    // What lies beside a record goes where the record goes. In the same database it comes again, by the same id.
+    for name in from.collections() {
+        for own in from.owned(name) {
+            let key = Key { collection: name.clone(), id: own.id().clone() };
+            let edited = |here: &Record| before.and_then(|before| before.own(&key)).is_some_and(|then| then.same(here) && !then.same(own));
+            if (same || records.contains(&key)) && to.own(&key).is_none_or(edited) {
+                changes.push(Change::Local { collection: own::table(name), record: own.clone() });
+            }
         }
     }
     Ok(changes)

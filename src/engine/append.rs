@@ -5,6 +5,7 @@ use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
 use crate::core::journal::{Change, Entry, FORMAT, Parts, encode_parts};
 use crate::core::mutation::{Mutation, MutationId};
+use crate::core::own;
 use crate::core::record::Key;
 use crate::core::replica::{HashMap, HashSet, Output, Replica, Source};
 use crate::platform::Platform;
@@ -242,7 +243,7 @@ impl super::Speculation {
                 }
                 Change::Add(m) | Change::Swap(m) | Change::DeadEdit(m) => keys.push(m.key.clone()),
                 Change::Mine { key, .. } | Change::Unhold { key } => keys.push(key.clone()),
-                Change::Local { collection, record } => keys.push(Key { collection: collection.clone(), id: record.id().clone() }),
+                Change::Local { collection, record } => keys.push(Key::new(own::collection(collection), record.id().clone())),
                 Change::Drop { .. } | Change::Undead { .. } | Change::Redepend { .. } => {}
             }
         }

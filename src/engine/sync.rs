@@ -9,6 +9,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, Quarantined, Response};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId};
+use crate::core::own;
 use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
 use crate::core::record::{OPTIMISTIC_PREFIX, Record};
 use crate::core::replica::{HashMap, HashSet, Limits, Replica, Source};
@@ -236,7 +237,7 @@ impl Memory {
     pub(super) fn push_request(&self, batch: &[MutationId], options: &super::Options, request_id: String) -> Result<PushRequest> {
         let mut mutations = Vec::with_capacity(batch.len());
         for m in batch.iter().filter_map(|id| self.replica.pending(id)) {
-            mutations.push(wire(m)?);
+            mutations.push(wire(m, self.replica.schema().local_fields(&m.key.collection))?);
         }
         // Only the collections it touches: all of them would outweigh a push of one record.
         let mut schemas = self.replica.schema().hashes();
@@ -314,8 +315,11 @@ fn set_aside_strangers(replica: &Replica, response: &mut Response) {
     }
 }
 
-fn wire(m: &Mutation) -> Result<WireMutation> {
-    let sent = m.sent.as_ref().unwrap_or(&m.record);
+/// `local` is on no request, whatever made the mutation; of what was sent it is a function of schema and mutation, so that goes again as it was.
+fn wire(m: &Mutation, local: &[String]) -> Result<WireMutation> {
+    let sent = own::shared(m.sent.as_ref().unwrap_or(&m.record), local);
+    let changed: Vec<String> = m.changed.iter().filter(|pointer| !own::leads_to(pointer, local)).cloned().collect();
+    let was = was(m, &changed, local);
     let raw = RawValue::from_string(sent.text().to_string()).map_err(|e| Error::new(Code::InvalidRecord, e.to_string()))?;
     Ok(WireMutation {
         id: m.id.to_string(),
@@ -324,8 +328,8 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
         record_id: sent.id().to_string(),
         base_rev: m.base_rev,
         record: Some(raw),
-        changed: (!m.changed.is_empty()).then(|| m.changed.clone()),
-        was: was(m),
+        changed: (!changed.is_empty()).then_some(changed),
+        was,
         updated_at: m.record.updated_at().to_string(),
         depends_on: m.depends_on.iter().map(ToString::to_string).collect(),
         imported: m.imported,
@@ -337,9 +341,19 @@ fn wire(m: &Mutation) -> Result<WireMutation> {
 
 /// What the base had at each changed pointer: overwriting that loses nothing its author did not see. Of typed texts that he
 /// changed, what he saw, be it pending itself; so it is there, if empty, wherever there are texts.
-fn was(m: &Mutation) -> Option<serde_json::Map<String, serde_json::Value>> {
-    let base = m.base.as_ref().filter(|_| !m.changed.is_empty()).and_then(|base| base.value().ok()).map(serde_json::Value::Object);
+fn was(m: &Mutation, changed: &[String], local: &[String]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let base = m
+        .base
+        .as_ref()
+        .filter(|_| !changed.is_empty())
+        .and_then(|base| own::shared(base, local).value().ok())
+        .map(serde_json::Value::Object);
     let seen = |pointer: &String| base.as_ref()?.pointer(pointer).map(|value| (pointer.clone(), value.clone()));
-    let texts = m.texts.iter().flatten().map(|(pointer, text)| (pointer.clone(), text.as_deref().into()));
-    (base.is_some() || m.texts.is_some()).then(|| m.changed.iter().filter_map(seen).chain(texts).collect())
+    let texts = m
+        .texts
+        .iter()
+        .flatten()
+        .filter(|(pointer, _)| !own::leads_to(pointer, local))
+        .map(|(pointer, text)| (pointer.clone(), text.as_deref().into()));
+    (base.is_some() || m.texts.is_some()).then(|| changed.iter().filter_map(seen).chain(texts).collect())
 }

@@ -252,13 +252,13 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   }
 
   verdictOf(collection: string, spans: Spans): Awaited {
-    const local = this.#keeps(collection)
+    const local = this.#keeps(collection) || stayed(spans)
     return this.#verdicts.of(local ? [] : spans, local ? LOCAL : NOTHING_TO_SEND)
   }
 
   watch(collection: string, spans: Spans, done: (verdicts: readonly Verdict[]) => void): void {
-    const local = this.#keeps(collection)
-    this.#verdicts.watch(local ? spans.flatMap((span) => new Array<null>(span?.count ?? 1).fill(null)) : spans, local ? LOCAL : NOTHING_TO_SEND, done)
+    const local = this.#keeps(collection) || stayed(spans)
+    this.#verdicts.watch(local ? spans.flatMap((span) => new Array<null>(span?.count || 1).fill(null)) : spans, local ? LOCAL : NOTHING_TO_SEND, done)
   }
 
   /** Whether its rows stay here: without a server nobody would ever answer. */
@@ -469,4 +469,9 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.#tell(() => this.status.changed())
     this.ended.abort()
   }
+}
+
+/** Whether a write changed only what stays on this device: a run of no mutations. */
+function stayed([span]: Spans): boolean {
+  return span?.count === 0
 }

@@ -76,7 +76,7 @@ export interface Changes<T> {
  */
 export interface Write<R, V = Verdict> extends Promise<R> { readonly recordId: string; readonly record: R; readonly settled: Promise<V> }
 /**
- * How a write ended. `local`: no sync for it · `cancelled`: nothing was left to send (deleted before it was sent, no change,
+ * How a write ended. `local`: no sync for it, or for all it changed (`localFields`) · `cancelled`: nothing was left to send (deleted before it was sent, no change,
  * or the write itself failed) · `closed`: the database was closed first; it is still queued.
  */
 export type Verdict =
@@ -170,6 +170,12 @@ export interface CollectionOptions<T> {
   unique?: readonly (readonly Key<T>[])[]
   /** `false`: never leaves the device. */
   sync?: boolean
+  /**
+   * Fields that never leave the device: caches, PINs, passwords of a broker. No request names them, so they are in no archive, in no
+   * conflict and on no other device, and gone with the storage of this one. Rows show them; what arrives leaves them as they are. Writing
+   * nothing else is settled at once, `local`, and the stamp stays. Declare them before they are first written. @example ['pin']
+   */
+  localFields?: readonly Key<T>[]
   /** Read when asked for (`ready`, or whoever follows it): before, reads and writes are `not-loaded`. */
   lazy?: boolean
   /** A JSON Schema that the server holds every version against; what does not fit is a dead letter, `validation`. Not looked at here. */

@@ -308,7 +308,7 @@ struct Standing<'a> {
     collection: &'a str,
     id: &'a str,
     state: &'static str,
-    confirmed: Option<&'a RawValue>,
+    confirmed: Option<Box<RawValue>>,
 }
 
 /// Where records stand that are not just as the server has them. `few`: but for those that are there, are new and wait for nothing
@@ -326,8 +326,8 @@ pub(super) fn standings(engine: &WebEngine, few: bool) -> String {
                 RecordState::Local | RecordState::Queued => few && confirmed.is_none() && r.view(key).is_some_and(|row| !row.is_deleted()),
                 _ => false,
             };
-            let confirmed = confirmed.and_then(|row| serde_json::from_str(row.text()).ok());
-            (!is_left_out).then(|| Standing { collection: &key.collection, id: &key.id, state: state.as_str(), confirmed })
+            let confirmed = || r.confirmed_view(key).and_then(|row| RawValue::from_string(row.text().to_owned()).ok());
+            (!is_left_out).then(|| Standing { collection: &key.collection, id: &key.id, state: state.as_str(), confirmed: confirmed() })
         };
         text(&keys.iter().filter_map(standing).collect::<Vec<_>>())
     })

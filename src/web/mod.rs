@@ -23,6 +23,7 @@ use crate::platform::web::Web;
 use crate::transport::fetch::Fetch;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use storage::WebJournal;
 use wasm_bindgen::prelude::*;
@@ -126,7 +127,12 @@ impl Handle {
 
     /// The visible rows of a collection: a JSON array, then pieces of one JSON object per line.
     pub fn rows(&self, collection: &str) -> Vec<JsValue> {
-        self.engine.read_texts(|r, later| encode::live_rows(collection, r, later))
+        let own = self.engine.read_texts(|r, _| !r.schema().local_fields(collection).is_empty());
+        match own {
+            // Texts alone are not what is shown.
+            true => self.engine.read(|r| encode::live_rows(collection, r, &VecDeque::new())),
+            false => self.engine.read_texts(|r, later| encode::live_rows(collection, r, later)),
+        }
     }
 
     /// The tombstones of a collection, a JSON array.
@@ -169,7 +175,7 @@ impl Handle {
 
     /// The version the server confirmed.
     pub fn confirmed(&self, collection: &str, id: &str) -> Option<String> {
-        self.engine.read(|r| r.confirmed(&key(collection, id)).map(|row| row.text().to_string()))
+        self.engine.read(|r| r.confirmed_view(&key(collection, id)).map(|row| row.text().to_string()))
     }
 
     /// Where syncing stands.

@@ -30,6 +30,8 @@ const SCHEMA: &str = r#"{"collections":{
     "orders":{"ids":"server"}, "lines":{"ids":"server","references":{"orderId":"orders"}}, "people":{"ids":"server"},
     "teams":{"fields":{"members":"set","wins":"counter"}},
     "bills":{"merge":"fww","ordinal":{"field":"no","parent":"flockId"}}, "rings":{"unique":[["ring"]]},
+    "users":{"localFields":["pin","cache"]}, "profile":{"singleton":true,"localFields":["pin"]}, "visits":{"merge":"append-only","localFields":["pin"]},
+    "locks":{"merge":"fww","localFields":["pin"]}, "cards":{"ids":"server","localFields":["pin"]},
     "first":{"merge":"fww"}, "theirs":{"merge":"server-wins"}, "mine":{"merge":"client-wins"}, "asked":{"merge":"manual"}}}"#;
 
 /// Says why a mutation is refused, if it is.
@@ -41,6 +43,8 @@ pub(crate) struct Ruled {
     inner: Loopback,
     pub(crate) rule: Rule,
     pub(crate) sent: Rc<RefCell<Vec<Vec<String>>>>,
+    /// Every request as it leaves, whatever becomes of it.
+    pub(crate) bodies: Rc<RefCell<Vec<String>>>,
     pub(crate) lose_answers: Rc<RefCell<u32>>,
     /// Mutations about which nothing is answered, once.
     pub(crate) swallow: Rc<RefCell<Vec<String>>>,
@@ -68,6 +72,7 @@ async fn happens(slot: &Happening) {
 impl Transport for Ruled {
     async fn push(&self, request: &PushRequest) -> Result<SyncResponse, TransportError> {
         self.sent.borrow_mut().push(request.mutations.iter().map(|m| format!("{:?} {}", m.op, m.record_id).to_lowercase()).collect());
+        self.bodies.borrow_mut().push(serde_json::to_string(request).unwrap());
         let mut passed = request.clone();
         let mut refused = Vec::new();
         let rule = |m: &WireMutation| self.rule.borrow().as_ref().and_then(|rule| rule(m));
@@ -98,6 +103,7 @@ impl Transport for Ruled {
         Ok(answer)
     }
     async fn pull(&self, request: &PullRequest) -> Result<SyncResponse, TransportError> {
+        self.bodies.borrow_mut().push(serde_json::to_string(request).unwrap());
         let answer = self.inner.pull(request).await;
         happens(&self.meanwhile).await;
         answer
@@ -141,13 +147,13 @@ impl Farm {
         for _ in 0..devices {
             let journal = MemoryJournal::new();
             let options = Options { auto: false, compact_rows: 20, ..options.clone() };
-            let device = farm.open(journal, Rc::default(), options);
+            let device = farm.open(journal, Rc::default(), options, schema());
             farm.devices.push(device);
         }
         farm
     }
 
-    fn open(&mut self, journal: MemoryJournal, rule: Rule, options: Options) -> Device {
+    fn open(&mut self, journal: MemoryJournal, rule: Rule, options: Options, schema: Schema) -> Device {
         self.owners += 1;
         let platform = self.world.device(self.owners);
         let loopback = Loopback::new(&self.network, &platform, SCOPE);
@@ -155,29 +161,35 @@ impl Farm {
             inner: loopback,
             rule,
             sent: Rc::default(),
+            bodies: Rc::default(),
             lose_answers: Rc::default(),
             swallow: Rc::default(),
             meanwhile: Rc::default(),
             before_answer: Rc::default(),
         };
-        let opened = Engine::open(journal.clone(), way.clone(), platform, schema(), options.clone());
+        let opened = Engine::open(journal.clone(), way.clone(), platform, schema, options.clone());
         let tab = self.world.run(Box::pin(opened)).unwrap();
         Device { tab, journal, way, options }
     }
 
     /// Closes a device's tab and opens it again: only what is stored is left.
     pub(crate) fn reload(&mut self, d: usize) {
+        self.reload_as(d, schema());
+    }
+
+    /// The same with another version of the app.
+    pub(crate) fn reload_as(&mut self, d: usize, schema: Schema) {
         let world = self.world.clone();
         world.run(Box::pin(self.devices[d].tab.close()));
         let (journal, rule) = (self.devices[d].journal.clone(), self.devices[d].way.rule.clone());
         let options = self.devices[d].options.clone();
-        self.devices[d] = self.open(journal, rule, options);
+        self.devices[d] = self.open(journal, rule, options, schema);
     }
 
     /// Another tab of a device, or a copy of its profile; its number.
     fn beside(&mut self, d: usize, journal: MemoryJournal) -> usize {
         let (rule, options) = (self.devices[d].way.rule.clone(), self.devices[d].options.clone());
-        let device = self.open(journal, rule, options);
+        let device = self.open(journal, rule, options, schema());
         self.devices.push(device);
         self.devices.len() - 1
     }
@@ -248,6 +260,11 @@ impl Farm {
     /// What each device has sent since the last call, request by request.
     pub(crate) fn sent(&self, d: usize) -> Vec<Vec<String>> {
         self.devices[d].way.sent.borrow_mut().drain(..).filter(|r| !r.is_empty()).collect()
+    }
+
+    /// The bytes of every request of a device since it was opened.
+    pub(crate) fn bodies(&self, d: usize) -> Vec<String> {
+        self.devices[d].way.bodies.borrow().clone()
     }
 
     pub(crate) fn queue(&self, d: usize) -> Vec<String> {

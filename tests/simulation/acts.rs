@@ -4,7 +4,7 @@
 
 use crate::device::Form;
 use crate::oracle::{needle, number};
-use crate::world::{History, Mode};
+use crate::world::{History, LOCAL, Mode};
 use homing::core::conflict::Conflict;
 use homing::core::error::Code;
 use homing::core::mutation::Mutation;
@@ -25,6 +25,11 @@ fn raw(text: &str) -> Box<RawValue> {
 /// What an app has of a row: everything that is not Homing's.
 fn own(record: &Record) -> Map<String, Value> {
     record.value().unwrap().into_iter().filter(|(name, _)| !name.starts_with('_') && name != "id").collect()
+}
+
+fn edit(key: &Key, set: Vec<(String, Value)>, atoms: Vec<u64>) -> (Intent, Vec<u64>) {
+    let set = set.into_iter().map(|(name, value)| (name, raw(&value.to_string()))).collect();
+    (Intent::Update { key: key.clone(), set, unset: vec![] }, atoms)
 }
 
 impl History {
@@ -109,10 +114,12 @@ impl History {
         match &shown {
             None => {
                 let atom = self.atom(format!("insert {name}"));
-                let text = Value::Object(self.change(key, atom, None).into_iter().collect()).to_string();
+                let mut members = self.change(key, atom, None);
+                members.extend(self.local(d, atom));
+                let text = Value::Object(members.into_iter().collect()).to_string();
                 Some((Intent::Insert { collection: key.collection.clone(), records: vec![(key.id.clone(), text.into())] }, vec![atom]))
             }
-            Some(_) if facts => None,
+            Some(_) if facts => self.local(d, self.oracle.borrow().atoms.len() as u64).map(|own| edit(key, vec![own], vec![])),
             Some(row) if row.is_deleted() && what < 6 => None,
             Some(row) if row.is_deleted() => Some((Intent::Undelete { key: key.clone() }, vec![])),
             Some(_) if what < if self.mode == Mode::Purge { 6 } else { 2 } && key.collection.as_ref() != "settings" => {
@@ -120,10 +127,22 @@ impl History {
             }
             Some(row) => {
                 let atom = self.atom(format!("update {name}"));
-                let set = self.change(key, atom, Some(row)).into_iter().map(|(n, v)| (n, raw(&v.to_string()))).collect();
-                Some((Intent::Update { key: key.clone(), set, unset: vec![] }, vec![atom]))
+                let (set, local) = (self.change(key, atom, Some(row)), self.local(d, atom));
+                match local.filter(|_| atom % 4 == 0) {
+                    Some(own) => {
+                        self.count("local edits");
+                        Some(edit(key, vec![own], vec![]))
+                    }
+                    None => Some(edit(key, set.into_iter().chain(self.local(d, atom)).collect(), vec![atom])),
+                }
             }
         }
+    }
+
+    /// What only this device may know of a record, now and then. Drawn without the world's randomness.
+    fn local(&self, d: usize, n: u64) -> Option<(String, Value)> {
+        let declared = self.devices[d].schema.collections.values().any(|declared| !declared.local_fields.is_empty());
+        (declared && n % 3 > 0).then(|| (LOCAL.to_owned(), format!("{}#{n}", self.devices[d].owner).into()))
     }
 
     fn atom(&mut self, what: String) -> u64 {
@@ -204,6 +223,7 @@ impl History {
         fields.remove("bad");
         fields.extend(row.value().unwrap().remove_entry("_crdt"));
         fields.extend(self.change(&key, atom, Some(&row)));
+        fields.extend(self.local(d, atom));
         let counted = fields.get("visits").and_then(Value::as_i64).unwrap_or(0) - number(Some(&row), "visits");
         self.oracle.borrow_mut().put(atom, &row, counted);
         let text = Value::Object(fields).to_string();
@@ -226,7 +246,8 @@ impl History {
                 _ if collection == "log" => format!("\"id\":\"i{}\",", self.world.pick(3)),
                 _ => format!("\"id\":\"f{}\",", self.world.pick(4)),
             };
-            records.push(format!("{{{id}\"a\":{}}}", needle(atom)).into());
+            let own = self.local(d, atom).map_or_else(String::new, |(name, value)| format!(",\"{name}\":{value}"));
+            records.push(format!("{{{id}\"a\":{}{own}}}", needle(atom)).into());
             all.push(atom);
         }
         self.send(

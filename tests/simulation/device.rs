@@ -4,9 +4,12 @@
 //! done on a device (`acts`).
 
 use crate::oracle::Oracle;
+use crate::world::LOCAL;
 use futures_util::FutureExt;
 use homing::core::error::{Code, Result};
 use homing::core::journal::{Entry, Parts, decode};
+use homing::core::own;
+use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
 use homing::engine::Engine;
@@ -14,8 +17,9 @@ use homing::platform::manual::{Manual, World};
 use homing::storage::memory::MemoryJournal;
 use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
 use homing::transport::loopback::Loopback;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash};
 use std::rc::Rc;
@@ -56,7 +60,13 @@ impl Reference {
                         self.replica.fold(&entry).unwrap();
                         self.oracle.borrow_mut().wrote(&self.replica, changes, &before);
                     }
-                    _ => self.replica.fold(&entry).unwrap(),
+                    _ => {
+                        let before = beside(&self.replica);
+                        self.replica.fold(&entry).unwrap();
+                        let after = beside(&self.replica);
+                        let lost = before.iter().find(|(key, own)| after.get(*key).is_some_and(|now| now != *own));
+                        assert!(lost.is_none(), "what this device alone has changed with what came in: {lost:?} {entry:?}");
+                    }
                 }
                 self.replica.take_outputs();
                 self.replica.take_touched();
@@ -71,13 +81,24 @@ impl Reference {
         }
         &self.digest.as_ref().unwrap().1
     }
+}
 
-    /// The same less the rows of collections that are not in memory.
-    fn digest_without(&mut self, absent: &[Arc<str>]) -> String {
-        let rows: Vec<String> = absent.iter().map(|name| format!("row {name}/")).collect();
-        let here = |line: &&str| !rows.iter().any(|row| line.starts_with(row));
-        self.digest().lines().filter(here).collect::<Vec<_>>().join("\n")
-    }
+/// A digest less the rows of collections that are not in memory, and what lies beside these.
+fn digest_without(digest: &str, absent: &[Arc<str>]) -> String {
+    let rows: Vec<String> = absent.iter().flat_map(|name| [format!("row {name}/"), format!("row {}/", own::table(name))]).collect();
+    let here = |line: &&str| !rows.iter().any(|row| line.starts_with(row));
+    digest.lines().filter(here).collect::<Vec<_>>().join("\n")
+}
+
+/// What this device alone has of the live rows that it shows.
+fn beside(replica: &Replica) -> BTreeMap<Key, Option<Value>> {
+    let rows = |name: &Arc<str>| replica.list(name).map(|row| (Key::new(name.clone(), row.id().clone()), local(&row))).collect::<Vec<_>>();
+    replica.collections().filter(|name| name.as_ref() != ARCHIVE).flat_map(rows).collect()
+}
+
+/// What only a device knows of a row.
+pub(crate) fn local(row: &Record) -> Option<Value> {
+    row.text().contains(LOCAL).then(|| row.value().unwrap().remove(LOCAL)).flatten()
 }
 
 /// When a tab dies: after so many more calls, its write landed or not.
@@ -197,7 +218,7 @@ impl Tab {
         }
         self.checked = at;
         let (memory, absent) = self.engine.read(|r| (r.digest(), r.absent().cloned().collect::<Vec<_>>()));
-        let stored = reference.digest_without(&absent);
+        let (memory, stored) = (digest_without(&memory, &absent), digest_without(reference.digest(), &absent));
         assert!(memory == stored, "fold(journal) != memory: {what}\n--- journal\n{stored}\n--- memory\n{memory}");
     }
 }
@@ -207,22 +228,24 @@ pub(crate) struct Device {
     pub(crate) reference: Rc<RefCell<Reference>>,
     pub(crate) tabs: Vec<Option<Tab>>,
     pub(crate) skew: i64,
+    /// Who wrote first what this device alone has: with a copied profile the data is copied, too.
+    pub(crate) owner: usize,
     /// As this device declares it: what is lazy is its own affair.
     pub(crate) schema: Schema,
 }
 
 impl Device {
-    pub(crate) fn new(schema: &Schema, oracle: &Rc<RefCell<Oracle>>, tabs: usize, skew: i64) -> Self {
+    pub(crate) fn new(schema: &Schema, oracle: &Rc<RefCell<Oracle>>, tabs: usize, skew: i64, owner: usize) -> Self {
         let reference = Rc::new(RefCell::new(Reference::new(schema, oracle)));
         let schema = schema.clone();
-        Self { journal: MemoryJournal::new(), reference, tabs: (0..tabs).map(|_| None).collect(), skew, schema }
+        Self { journal: MemoryJournal::new(), reference, tabs: (0..tabs).map(|_| None).collect(), skew, owner, schema }
     }
 
     /// A copied profile.
     pub(crate) fn fork(&self) -> Self {
         self.reference.borrow_mut().follow(&self.journal);
         let reference = Rc::new(RefCell::new(self.reference.borrow().fork()));
-        Self { journal: self.journal.fork(), reference, tabs: vec![None], skew: self.skew, schema: self.schema.clone() }
+        Self { journal: self.journal.fork(), reference, tabs: vec![None], skew: self.skew, owner: self.owner, schema: self.schema.clone() }
     }
 
     /// The next append or compaction here fails.

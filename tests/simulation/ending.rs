@@ -2,12 +2,14 @@
 //!
 //! Not here: what must have become of every value (`oracle`).
 
+use crate::device::local;
 use crate::oracle::number;
-use crate::world::{History, ILLEGAL, Mode, SCOPE};
+use crate::world::{History, ILLEGAL, LOCAL, Mode, SCOPE};
 use homing::core::record::{ARCHIVE, Key, Record, SINGLETON};
 use homing::core::replica::Replica;
 use homing::engine::State;
 use homing::transport::loopback::PerFault;
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
@@ -93,7 +95,7 @@ impl History {
     pub(crate) fn check(&mut self) {
         let rows: BTreeMap<Key, Record> = self.network.server.borrow().rows(SCOPE).into_iter().map(|(k, r)| (k, r.record)).collect();
         let live = |rows: &BTreeMap<Key, Record>| -> BTreeMap<String, String> {
-            rows.iter().filter(|(_, r)| !r.is_deleted()).map(|(k, r)| (k.to_string(), r.text().to_string())).collect()
+            rows.iter().filter(|(_, r)| !r.is_deleted()).map(|(k, r)| (k.to_string(), everybodys(r))).collect()
         };
         let mut archives: Vec<Record> = rows.iter().filter(|(k, _)| k.collection.as_ref() == ARCHIVE).map(|(_, r)| r.clone()).collect();
         if self.told {
@@ -110,9 +112,15 @@ impl History {
                 assert_eq!(engine.read(|r| r.dead_letters().count()), 0, "device {d}: dead letters");
                 assert_eq!(engine.read(|r| r.quarantined().len()), 0, "device {d}: quarantined");
                 assert!(engine.unresolved().is_empty(), "device {d}: unresolved");
-                let mut mine = BTreeMap::new();
+                let (mut mine, owner) = (BTreeMap::new(), format!("{}#", device.owner));
                 for name in engine.read(|r| r.collections().cloned().collect::<Vec<_>>()) {
                     for row in engine.read(|r| r.list(&name).chain(r.deleted(&name)).collect::<Vec<_>>()) {
+                        let own = local(&row);
+                        assert!(
+                            own.as_ref().is_none_or(|own| own.as_str().is_some_and(|own| own.starts_with(&owner))),
+                            "not of device {d}: {own:?}"
+                        );
+                        *self.counts.entry("members of this device alone").or_default() += u64::from(own.is_some());
                         if row.rev().is_some() {
                             mine.insert(Key::new(name.clone(), row.id().clone()), row);
                         } else {
@@ -170,6 +178,13 @@ impl History {
         (self.world.now(), &self.counts).hash(&mut hash);
         hash.finish()
     }
+}
+
+/// The text of a row without what only its device knows.
+fn everybodys(row: &Record) -> String {
+    let mut members = row.value().unwrap();
+    members.shift_remove(LOCAL);
+    Value::Object(members).to_string()
 }
 
 /// What the server numbers has a number, and no other record of its collection has the same.

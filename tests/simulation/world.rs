@@ -24,6 +24,8 @@ const SCHEMA: &str = r#"{"collections":{
     "offers":{"merge":"client-wins","fields":{"a":"text"}},"houses":{"fields":{"tags":"set","eggs":"counter","a":"text"}}}}"#;
 const T0: i64 = 1_700_000_000_000;
 pub(crate) const SCOPE: &str = "farm";
+/// A member that no device sends; the server does not know of it.
+pub(crate) const LOCAL: &str = "pin";
 /// Counted: events that the state table of a session had no place for.
 pub(crate) const ILLEGAL: &str = "illegal state events";
 const SKEWS: [i64; 6] = [0, 0, -600_000, 86_400_000, 120_000, -86_400_000];
@@ -100,6 +102,8 @@ impl History {
                     )
                 });
             }
+            let sent = serde_json::to_string(request).unwrap();
+            assert!(!sent.contains(LOCAL), "told: {sent}");
             watching.borrow_mut().committed(request, server, SCOPE, told);
         }));
         let mode = MODES[world.pick(MODES.len() as u64) as usize];
@@ -124,8 +128,12 @@ impl History {
             let mut schema = history.schema.clone();
             // Drawn without the world's randomness: what once failed stays the history it was.
             let lazy = !KEPT.contains(&seed) && (seed + history.devices.len() as u64).is_multiple_of(2);
-            schema.collections.values_mut().for_each(|declared| declared.lazy = lazy);
-            history.devices.push(Device::new(&schema, &history.oracle, tabs, skew));
+            schema.collections.values_mut().for_each(|declared| {
+                declared.lazy = lazy;
+                declared.local_fields = if KEPT.contains(&seed) { vec![] } else { vec![LOCAL.into()] };
+            });
+            let owner = history.devices.len();
+            history.devices.push(Device::new(&schema, &history.oracle, tabs, skew, owner));
         }
         let rough = 30 + history.world.pick(4) * 40;
         let faults = Fault::ALL.iter().fold(PerFault::default(), |all, fault| {

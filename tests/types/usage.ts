@@ -12,7 +12,7 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 function is<T extends true>(): T | void {}
 
 export async function rightUses(): Promise<void> {
-  const db = await openDatabase<Farm>({ name: 'farm', collections: { flocks: { merge: 'lww', label: 'name', title: 'Flock', ordinal: { field: 'count', parent: 'name' }, unique: [['name', 'housed']] }, settings: { singleton: true }, 'feed.purchases': { lazy: true } }, sync: { url: 'https://example.org', getToken: async ({ refresh }) => (refresh ? null : 'x') } })
+  const db = await openDatabase<Farm>({ name: 'farm', collections: { flocks: { merge: 'lww', label: 'name', title: 'Flock', ordinal: { field: 'count', parent: 'name' }, unique: [['name', 'housed']] }, settings: { singleton: true }, 'feed.purchases': { lazy: true, localFields: ['cost'] } }, sync: { url: 'https://example.org', getToken: async ({ refresh }) => (refresh ? null : 'x') } })
   is<Same<typeof db, Database<Farm>>>()
   const flocks = db.collection('flocks')
   const write = flocks.insert({ name: 'A', count: 1, tags: [], housed: null })

@@ -24,7 +24,7 @@ pub(super) fn import(replica: &Replica, collection: &Arc<str>, records: &[Text],
         let key = Key { collection: collection.clone(), id: id.clone() };
         plan.ids.push(id);
         let record = first(replica, &key, &text, context.now).map_err(place)?;
-        match replica.view(&key) {
+        match replica.shared_view(&key) {
             None => built.push(record),
             // A tombstone keeps the last content: a document that has just that says nothing new.
             Some(view) if record.with(Stamp(0), view.deleted_at(), None)?.same_content(&view) => plan.unchanged += 1,

@@ -21,7 +21,7 @@ pub(super) fn insert(replica: &Replica, collection: &Arc<str>, records: &[(Arc<s
         let key = Key { collection: collection.clone(), id: id.clone() };
         let place = |e: Error| Error { path: Some(format!("/{at}{}", e.path.unwrap_or_default())), ..e };
         check_key(collection, id).map_err(place)?;
-        let view = replica.view(&key);
+        let view = replica.shared_view(&key);
         if !given.insert(id) || view.as_ref().is_some_and(|v| !v.is_deleted()) {
             return Err(Error::at(Code::DuplicateId, format!("/{at}/id"), format!("{collection} already has a record '{id}'")));
         }

@@ -32,7 +32,7 @@ pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> 
     if !lost.is_deleted() {
         return counted(replica, &key, lost, context);
     }
-    match replica.view(&key).filter(|r| !r.is_deleted()) {
+    match replica.shared_view(&key).filter(|r| !r.is_deleted()) {
         Some(_) => plan(replica, &Intent::Delete { key }, context),
         None => Ok(Plan { ids: vec![key.id], ..Plan::default() }),
     }

@@ -9,6 +9,7 @@ use super::{HashSet, Replica, Table};
 use crate::core::conflict::Conflict;
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Entry, Page};
+use crate::core::own;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::stamp::Stamp;
 use serde::{Deserialize, Serialize};
@@ -95,7 +96,10 @@ impl Replica {
         let mut wanted: HashSet<Arc<str>> = HashSet::default();
         for entry in entries {
             match entry {
-                Entry::Write(changes) => wanted.extend(changes.iter().filter_map(Change::collection).cloned()),
+                // Also for what lies beside its rows: they say whether it still does.
+                Entry::Write(changes) => {
+                    wanted.extend(changes.iter().filter_map(Change::collection).map(|name| own::collection(name).into()))
+                }
                 // A replacement sync takes away what it does not list.
                 Entry::Response(response) if response.reset || response.asked.is_none() => return self.absent().cloned().collect(),
                 Entry::Response(response) => wanted.extend(response.changes.iter().flat_map(disputed)),
@@ -161,8 +165,8 @@ impl Replica {
             self.replace_row_ids(collection);
         }
         for row in absent.rows {
-            let row = self.translated(&row);
-            self.adopt(Key { collection: collection.clone(), id: row.id().clone() }, &row, Stamp(0));
+            let row = self.incoming(collection, &row);
+            _ = self.adopt(Key { collection: collection.clone(), id: row.id().clone() }, &row, Stamp(0));
         }
         self.mark_shown(collection);
         self.touched = told;

@@ -7,6 +7,7 @@ use crate::core::error::{Code, Error};
 use crate::core::journal::{Change, Entry, FORMAT};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Once, Op};
+use crate::core::own;
 use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
@@ -69,10 +70,25 @@ impl Replica {
     /// Folds a local write and says how to take it back.
     pub fn write(&mut self, changes: &[Change]) -> Undo {
         let mut undo = Undo { steps: vec![Step::Counters { seq: self.seq, place: self.place }] };
+        let leaving: Vec<Key> = changes.iter().filter_map(|change| self.takes_away(change)).collect();
         for change in changes {
             self.change(change, &mut undo.steps);
         }
+        // Only now: what leaves the queue may come in again under another number.
+        for key in leaving {
+            undo.steps.extend(self.forget_own(&key).map(|(key, old)| Step::Confirmed { key, old }));
+        }
         undo
+    }
+
+    /// The record that a change may leave nothing of.
+    fn takes_away(&self, change: &Change) -> Option<Key> {
+        match change {
+            Change::Drop { id, .. } => Some(self.pending(id)?.key.clone()),
+            Change::Undead { id } => Some(self.dead_letter(id)?.mutation.key.clone()),
+            Change::Unhold { key } => Some(key.clone()),
+            _ => None,
+        }
     }
 
     fn change(&mut self, change: &Change, undo: &mut Vec<Step>) {
@@ -136,7 +152,9 @@ impl Replica {
             Change::Local { collection, record } => {
                 let key = Key { collection: collection.clone(), id: record.id().clone() };
                 if !self.archived(&key) {
-                    let old = self.set_confirmed(&key, Some(record.clone()));
+                    // Beside a record nothing is kept of what is gone.
+                    let row = Some(record).filter(|row| !(own::is_table(collection) && row.is_deleted()));
+                    let old = self.set_confirmed(&key, row.cloned());
                     undo.push(Step::Confirmed { key, old });
                 }
             }

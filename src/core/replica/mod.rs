@@ -11,6 +11,7 @@ mod became;
 mod fold;
 mod later;
 mod overrule;
+mod own;
 mod ready;
 mod refusals;
 mod remap;
@@ -333,7 +334,7 @@ impl Replica {
     }
     /// Names of all collections that ever had a record, but for absent ones.
     pub fn collections(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.tables.keys()
+        self.tables.keys().filter(|name| !crate::core::own::is_table(name))
     }
     /// The newest version the server is known to have.
     #[must_use]

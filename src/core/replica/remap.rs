@@ -77,6 +77,7 @@ impl Replica {
             learned = true;
             self.ids.insert(from.collection.clone(), from.id.clone(), to.clone());
             self.rename(&from, to);
+            self.rename_own(&from, to);
             self.outputs.push(Output::Renamed { from, to: to.clone() });
         }
         if learned {

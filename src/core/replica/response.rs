@@ -63,14 +63,19 @@ impl Replica {
             self.begin_sweep(new_epoch, response.asked.is_none() && !response.reset && !new_epoch, response.at);
         }
         self.standing.epoch = Some(response.epoch.clone());
+        let mut let_go = Vec::new();
         for page in &response.changes {
             if self.wait_for(page) {
                 continue;
             }
             for row in &page.rows {
-                let row = self.translated(row);
-                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
+                let row = self.incoming(&page.collection, row);
+                let_go.extend(self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at));
             }
+        }
+        // Only now: the version that was decided for may be in the same answer, behind the decision (seed 2252).
+        for key in let_go {
+            self.forget_own(&key);
         }
         self.quarantined.extend(response.quarantined.iter().cloned());
         self.standing.cursor = Some(response.cursor.clone());
@@ -117,18 +122,20 @@ impl Replica {
                 continue;
             }
             self.set_confirmed(&key, None);
+            self.forget_own(&key);
             if sweep.epoch && !old.is_deleted() {
                 self.keep_taken(&key, &old, None, response.at);
             }
         }
     }
 
-    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
+    /// Takes in the server's version of a record. Of an archive entry: the record that it lets go of.
+    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) -> Option<Key> {
         let old = self.slot(&key).and_then(|s| s.confirmed.clone());
         // Written while its collection was of this device alone, as it still is or was until the declaration changed.
         if let Some(own) = old.as_ref().filter(|old| old.rev().is_none() && key.collection.as_ref() != ARCHIVE) {
             if !self.schema.syncs(&key.collection) {
-                return;
+                return None;
             }
             if !own.same_content(row) {
                 self.keep_taken(&key, own, Some(row), at);
@@ -141,12 +148,11 @@ impl Replica {
                 self.keep_taken(&key, &old, Some(row), at);
             }
         } else if old.is_some_and(|old| old.rev() >= row.rev()) {
-            return;
+            return None;
         }
         self.set_confirmed(&key, Some(row.clone()));
-        if key.collection.as_ref() == ARCHIVE {
-            self.conflict_arrived(row);
-        }
+        self.forget_own(&key);
+        (key.collection.as_ref() == ARCHIVE).then(|| self.conflict_arrived(row)).flatten()
     }
 
     /// A confirmed version that a new epoch takes away goes to the local archive: no server judged it. What is in the
@@ -165,6 +171,14 @@ impl Replica {
     }
 
     pub(super) fn settle(&mut self, result: &Settled, at: Stamp) {
+        let key = self.pending(&result.id).map(|m| m.key.clone());
+        self.judge(result, at);
+        if let Some(key) = key {
+            self.forget_own(&key);
+        }
+    }
+
+    fn judge(&mut self, result: &Settled, at: Stamp) {
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }
@@ -190,8 +204,8 @@ impl Replica {
         if !again {
             self.remember(&m, result);
         }
-        let row = result.record.as_ref().map(|row| self.translated(row)).or_else(|| match (result.status, result.rev) {
-            (Outcome::Applied | Outcome::Merged, Some(rev)) => m.record.with_rev(rev).ok(),
+        let row = result.record.as_ref().map(|row| self.incoming(&key.collection, row)).or_else(|| match (result.status, result.rev) {
+            (Outcome::Applied | Outcome::Merged, Some(rev)) => self.shared(&key.collection, &m.record).with_rev(rev).ok(),
             _ => None,
         });
         let as_sent = || result.record.is_none() || row.as_ref().is_some_and(|row| row.same_content(&m.record));
@@ -280,7 +294,7 @@ impl Replica {
 
     /// Whether the server's row has the content of a mutation, but for a number that the server gave.
     fn is_what_was_sent(&self, row: &Record, m: &Mutation) -> bool {
-        row.same_content(&self.numbered_as(row, m))
+        row.same_content(&self.shared(&m.key.collection, &self.numbered_as(row, m)))
     }
 
     /// The version of a mutation with the number that the server gave its record.

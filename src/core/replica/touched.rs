@@ -1,6 +1,7 @@
 //! What changed since somebody last looked: per collection, which records.
 
 use super::{IndexMap, IndexSet, Replica};
+use crate::core::own;
 use crate::core::record::Key;
 use serde::Serialize;
 use std::sync::Arc;
@@ -89,7 +90,10 @@ impl Touched {
 
 impl Replica {
     pub(crate) fn touch(&mut self, key: &Key) {
-        self.touched.record(key);
+        match own::is_table(&key.collection) {
+            true => self.touched.record(&Key::new(own::collection(&key.collection), key.id.clone())),
+            false => self.touched.record(key),
+        }
     }
     pub(crate) fn touch_queue(&mut self) {
         self.touched.queue = true;

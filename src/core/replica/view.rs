@@ -15,7 +15,20 @@ impl Replica {
     /// included.
     #[must_use]
     pub fn view(&self, key: &Key) -> Option<Record> {
-        self.view_slot(&key.collection, &key.id, self.slot(key)?).map(Cow::into_owned)
+        let row = self.view_slot(&key.collection, &key.id, self.slot(key)?)?;
+        Some(self.with_own(&key.collection)(row).into_owned())
+    }
+
+    /// The same as everybody may know it: without what this device has beside it.
+    pub(crate) fn shared_view(&self, key: &Key) -> Option<Record> {
+        let row = self.view_slot(&key.collection, &key.id, self.slot(key)?)?;
+        Some(self.shared(&key.collection, &row).into_owned())
+    }
+
+    /// The newest version the server is known to have, as this device shows it.
+    #[must_use]
+    pub fn confirmed_view(&self, key: &Key) -> Option<Record> {
+        Some(self.with_own(&key.collection)(Cow::Borrowed(self.confirmed(key)?)).into_owned())
     }
 
     pub(super) fn view_slot<'a>(&'a self, collection: &str, id: &str, slot: &'a Slot) -> Option<Cow<'a, Record>> {
@@ -40,7 +53,7 @@ impl Replica {
     /// What the app sees of every record of a collection, in order of arrival, tombstones included.
     pub fn views<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = Cow<'a, Record>> {
         let slots = self.tables.get(collection).into_iter().flat_map(|t| t.slots.iter());
-        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot))
+        slots.filter_map(move |(id, slot)| self.view_slot(collection, id, slot)).map(self.with_own(collection))
     }
 
     /// The visible (not deleted) records of a collection, in order.

@@ -4,7 +4,7 @@
 import type { ImportCounts, OpResult } from '../engine.js'
 import type { Members } from '../values.js'
 import { rowId } from './digest.js'
-import type { Step } from './provisional.js'
+import { NOTHING_LOCAL, apart, type Local, type LocalOf, type Step } from './provisional.js'
 
 /** An operation as `operations.ts` writes it, its records with it. */
 interface Operation {
@@ -47,8 +47,9 @@ export interface Understood extends ImportCounts {
 /**
  * @param newId the id of a new record that came without one, in their order; null: of a row that has none of its own
  * @param isKnown whether there is such a record, or its tombstone
+ * @param localOf the members of a collection that never leave the device
  */
-export function understand(batch: Batch, newId: (collection: string | null) => string, isKnown: (collection: string, id: string) => boolean): Understood {
+export function understand(batch: Batch, newId: (collection: string | null) => string, isKnown: (collection: string, id: string) => boolean, localOf: LocalOf = () => NOTHING_LOCAL): Understood {
   const touched: Touched[] = []
   const results: OpResult[] = []
   const counts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
@@ -63,7 +64,7 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
         touched.push({ collection, id: name, step: { op, record: one } })
       }
     } else if (op === 'import') {
-      const named = importedIds(collection, records)
+      const named = importedIds(collection, records, localOf(collection))
       counts.duplicateIds += named.filter(({ again }) => again).length
       for (const { id: name, record: one } of named) {
         ids.push(name)
@@ -82,13 +83,13 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
   return { touched, results, ...counts, isNew: batch.ops.every(({ op }) => op === 'insert' || op === 'import') }
 }
 
-/** The ids of an import: as given, with a mark where one comes again, of the content where there is none. */
-function importedIds(collection: string, records: readonly Members[]): { readonly id: string; readonly record: Members; readonly again: boolean }[] {
+/** The ids of an import: as given, with a mark where one comes again, of the content that everybody may know where there is none. */
+function importedIds(collection: string, records: readonly Members[], local: Local): { readonly id: string; readonly record: Members; readonly again: boolean }[] {
   const contents = new Map<string, number>()
   const times = new Map<string, number>()
   return records.map((record) => {
     const given = record['id']
-    if (typeof given !== 'string') return { id: rowId(collection, record, contents), record, again: false }
+    if (typeof given !== 'string') return { id: rowId(collection, apart(record, local)[0], contents), record, again: false }
     const n = (times.get(given) ?? 0) + 1
     times.set(given, n)
     return n === 1 ? { id: given, record, again: false } : { id: `$dup_${n}_${given}`, record: { _sourceId: given, ...record }, again: true }

@@ -43,7 +43,7 @@ class Host {
       await loadWasm(() => typeof wasm === 'string' ? decodeBase64(wasm) : wasm)
       const engine = await openEngine(text, this.#hooks(), early ?? undefined) as HostedEngine
       this.#engine = engine
-      this.#teller = new Teller(engine, this.#opening.remapped, (message, transfer) => this.#post(message, transfer))
+      this.#teller = new Teller(engine, this.#opening, (message, transfer) => this.#post(message, transfer))
       this.#teller.tellAll()
       await hold(alive)
       this.#post({ kind: 'opened', clientId: engine.clientId(), isNew: engine.isNew(), storage: engine.storage() })

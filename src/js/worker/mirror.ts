@@ -2,7 +2,7 @@
 // Not here: what a write makes of a row (`provisional.ts`), who is told (`session.ts`).
 
 import { PIECE_ROWS, type Piece } from './protocol.js'
-import { next, type Step } from './provisional.js'
+import { NOTHING_LOCAL, next, type Local, type Step } from './provisional.js'
 import { isDead, looksSame, textOf, type Slot } from './slot.js'
 import type { Members } from '../values.js'
 
@@ -30,6 +30,12 @@ export class Mirror {
   readonly #piles = new Map<string, Pile>()
   /** Records that are nothing but new: a pile of one step, made when something else happens to them. */
   readonly #fresh = new Map<string, Insertion>()
+  readonly #local: Local
+
+  /** @param local its members that never leave the device */
+  constructor(local: Local = NOTHING_LOCAL) {
+    this.#local = local
+  }
 
   get count(): number {
     return this.#rows.size - this.#dead.size
@@ -103,7 +109,7 @@ export class Mirror {
     let pile = this.#pileOf(id)
     if (pile === undefined) this.#piles.set(id, pile = { below: this.view(id), steps: [] })
     pile.steps.push({ seq, step, at })
-    return this.#show(id, next(step, id, this.view(id), at))
+    return this.#show(id, next(step, id, this.view(id), at, this.#local))
   }
 
   /**
@@ -116,7 +122,7 @@ export class Mirror {
     const pile = this.#pileOf(id)
     if (pile === undefined) return true
     const steps = pile.steps.filter((one) => one.seq !== seq)
-    if (exact) pile.below = steps.length === 0 ? this.view(id) : onTop({ ...pile, steps: pile.steps.filter((one) => one.seq === seq) }, id)
+    if (exact) pile.below = steps.length === 0 ? this.view(id) : this.#onTop({ ...pile, steps: pile.steps.filter((one) => one.seq === seq) }, id)
     pile.steps = steps
     return false
   }
@@ -126,7 +132,7 @@ export class Mirror {
     const pile = this.#pileOf(id)
     if (pile === undefined) return null
     if (pile.steps.length === 0) this.#piles.delete(id)
-    return this.#show(id, onTop(pile, id))
+    return this.#show(id, this.#onTop(pile, id))
   }
 
   /** The worker's version of a record. */
@@ -134,7 +140,7 @@ export class Mirror {
     const pile = this.#pileOf(id)
     if (pile === undefined) return this.#show(id, slot)
     pile.below = slot
-    return this.#show(id, onTop(pile, id))
+    return this.#show(id, this.#onTop(pile, id))
   }
 
   /** Rows of the first reading: nobody looks yet. */
@@ -157,7 +163,7 @@ export class Mirror {
     }
     for (const [id, pile] of this.#piles) {
       pile.below = this.view(id)
-      this.#show(id, onTop(pile, id))
+      this.#show(id, this.#onTop(pile, id))
     }
   }
 
@@ -181,6 +187,10 @@ export class Mirror {
     }
   }
 
+  #onTop({ below, steps }: Pile, id: string): Slot | undefined {
+    return steps.reduce((slot, { step, at }) => next(step, id, slot, at, this.#local), below)
+  }
+
   #show(id: string, slot: Slot | undefined): Kind {
     const before = this.view(id)
     if (before === slot) return null
@@ -198,10 +208,6 @@ export class Mirror {
     const is = this.isLive(id)
     return was ? is ? 'updated' : 'removed' : is ? 'added' : null
   }
-}
-
-function onTop({ below, steps }: Pile, id: string): Slot | undefined {
-  return steps.reduce((slot, { step, at }) => next(step, id, slot, at), below)
 }
 
 /** The texts of a piece. */

@@ -4,6 +4,7 @@
 import type { Change } from '../engine.js'
 import { Mirror, linesOf, type Kind } from './mirror.js'
 import type { Piece, RowsNews } from './protocol.js'
+import type { LocalOf } from './provisional.js'
 
 /** One record of a collection. */
 export interface Named { readonly collection: string; readonly id: string }
@@ -16,6 +17,11 @@ export class Mirrors {
   readonly #now = new Map<string, string>()
   readonly #first = new Map<string, string>()
   #changes: Changed[] = []
+  readonly #localOf: LocalOf
+
+  constructor(localOf: LocalOf) {
+    this.#localOf = localOf
+  }
 
   /** The mirror of a collection that something was said of. */
   known(collection: string): Mirror | undefined {
@@ -25,7 +31,7 @@ export class Mirrors {
   /** The mirror of a collection, made where there is none. */
   of(collection: string): Mirror {
     let mirror = this.#mirrors.get(collection)
-    if (mirror === undefined) this.#mirrors.set(collection, mirror = new Mirror())
+    if (mirror === undefined) this.#mirrors.set(collection, mirror = new Mirror(this.#localOf(collection)))
     return mirror
   }
 

@@ -21,6 +21,8 @@ export interface Opening {
   readonly blobs: boolean
   /** Collections whose ids the server gives. */
   readonly remapped: readonly string[]
+  /** Collections with members that never leave the device, and these. */
+  readonly local: readonly (readonly [string, readonly string[]])[]
   /** What the app's clock says, and a number of its randomness, where it brought its own. */
   readonly now: number | null
   readonly seed: number | null

@@ -1,5 +1,5 @@
 // What the page shows of a write before the worker has planned it: the same rules as `src/core/plan.rs` as far as a row can show
-// them. What may be refused is shown as nothing; the worker decides. Pure. Not here: keeping versions (`mirror.ts`).
+// them. What may be refused is shown as nothing; the worker decides. `local` are members that never leave the device. Pure. Not here: keeping versions (`mirror.ts`).
 
 import { isDead, isReserved, valueOf, type Slot } from './slot.js'
 import { sameContent, sameValue, type Members } from '../values.js'
@@ -10,12 +10,17 @@ export type Step =
   | { readonly op: 'update'; readonly set: Members; readonly unset: readonly string[] }
   | { readonly op: 'delete' | 'undelete' }
 
+/** What of a collection never leaves the device, mostly nothing. */
+export type Local = readonly string[]
+export const NOTHING_LOCAL: Local = []
+export type LocalOf = (collection: string) => Local
+
 /**
  * The version after a step; the one before where nothing changes, or where the worker will refuse.
  *
  * @param at what the clock says
  */
-export function next(step: Step, id: string, before: Slot | undefined, at: number): Slot | undefined {
+export function next(step: Step, id: string, before: Slot | undefined, at: number, local: Local = NOTHING_LOCAL): Slot | undefined {
   switch (step.op) {
     case 'insert':
       return before === undefined || isDead(before) ? built(id, step.record, stampAfter(before, at), false) : before
@@ -23,32 +28,53 @@ export function next(step: Step, id: string, before: Slot | undefined, at: numbe
       return before ?? built(id, step.record, stampAfter(before, at), false)
     case 'put': {
       const replaces = before === undefined || isDead(before) || !sameContent(step.record, valueOf(before))
+      if (replaces && local.length > 0 && before !== undefined && !isDead(before)) {
+        const [shared, own] = apart(step.record, local)
+        const [row] = apart(valueOf(before), local)
+        // Nobody else hears of it: it is the same version.
+        if (sameContent(shared, row)) return { ...row, ...own }
+      }
       return replaces ? built(id, step.record, stampAfter(before, at), false) : before
     }
     case 'update':
-      return before === undefined || isDead(before) ? before : updated(id, before, step, at)
+      return before === undefined || isDead(before) ? before : updated(id, before, step, at, local)
     case 'delete':
-      return before === undefined || isDead(before) ? before : built(id, valueOf(before), stampAfter(before, at), true, true)
+      return before === undefined || isDead(before) ? before : built(id, apart(valueOf(before), local)[0], stampAfter(before, at), true, true)
     case 'undelete':
       return before === undefined || !isDead(before) ? before : built(id, valueOf(before), stampAfter(before, at), false, true)
   }
 }
 
-function updated(id: string, before: Slot, { set, unset }: { readonly set: Members; readonly unset: readonly string[] }, at: number): Slot {
+function updated(id: string, before: Slot, { set, unset }: { readonly set: Members; readonly unset: readonly string[] }, at: number, local: Local): Slot {
   const fields = { ...valueOf(before) }
-  let changed = false
+  let [changed, shared] = [false, false]
   for (const name of unset) {
     if (name in fields && !isReserved(name)) {
       delete fields[name]
       changed = true
+      shared ||= !local.includes(name)
     }
   }
   for (const name of Object.keys(set)) {
     if (isReserved(name) || sameValue(fields[name], set[name])) continue
     fields[name] = set[name]
     changed = true
+    shared ||= !local.includes(name)
   }
+  if (changed && !shared) return fields
   return changed ? built(id, fields, stampAfter(before, at), false, true) : before
+}
+
+/** A record without what never leaves the device, and that. */
+export function apart(record: Members, local: Local): readonly [Members, Members] {
+  if (local.length === 0) return [record, {}]
+  const shared = { ...record }
+  const own: Members = {}
+  for (const name of local) {
+    if (shared[name] !== undefined) own[name] = shared[name]
+    delete shared[name]
+  }
+  return [shared, own]
 }
 
 /** A row in the order in which the engine writes its members: local versions have no `_rev`. */

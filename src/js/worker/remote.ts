@@ -34,7 +34,7 @@ export class Remote implements Engine {
   #buffers: ArrayBuffer[] = []
   #over: HomingError | null = null
   #crashed: HomingError | null = null
-  readonly #mirrors = new Mirrors()
+  readonly #mirrors: Mirrors
   readonly #pieces: Pieces
   #opened: { resolve(): void; reject(error: HomingError): void } | null = null
   readonly #written = new Map<number, readonly Named[]>()
@@ -50,6 +50,7 @@ export class Remote implements Engine {
 
   constructor(ground: Ground) {
     this.#ground = ground
+    this.#mirrors = new Mirrors(ground.localOf)
     this.#answers = new Answers(ground.hooks, (message) => this.#post(message))
     this.#pieces = new Pieces({ mirrors: this.#mirrors, post: (message, ...buffers) => this.#post(message, ...buffers), notify: () => ground.hooks.notify(), refuse: (seq, error) => this.#refuse(seq, error) })
     ground.port.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data)
@@ -124,7 +125,7 @@ export class Remote implements Engine {
     const at = now + this.#skew()
     const made: MadeId[] = []
     const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as MadeId).id
-    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined)
+    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined, this.#ground.localOf)
     if (known === undefined) {
       if (key !== undefined) for (const { collection, id } of touched) this.#keys.set(key, { seq, collection, id })
       this.#written.set(seq, touched)

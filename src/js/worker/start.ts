@@ -21,6 +21,8 @@ export interface Ground {
   readonly hooks: Hooks
   /** Whether there is a server for a collection. */
   syncs(collection: string): boolean
+  /** The members of a collection that never leave the device. */
+  localOf(collection: string): readonly string[]
   readonly naming: Naming
   /** Ends the worker. */
   end(): void
@@ -34,10 +36,12 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
   const { collections } = declaration
   const ended = new AbortController()
   const naming = { now: sound(hooks.now, isInstant, Date.now), random: sound(hooks.random, isShare, Math.random), remaps: (name: string) => collections[name]?.ids === 'server' }
+  const localOf = (name: string): readonly string[] => collections[name]?.sync === false ? [] : collections[name]?.localFields ?? []
   const remote = new Remote({
     port: port1,
     hooks,
     naming,
+    localOf,
     syncs: (name) => declaration.syncs && collections[name]?.sync !== false,
     end: () => {
       ended.abort()
@@ -54,6 +58,7 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     logs: hooks.log !== undefined,
     blobs: hooks.blob?.(new Uint8Array()) != null,
     remapped: Object.keys(collections).filter(naming.remaps),
+    local: Object.keys(collections).map((name) => [name, localOf(name)] as const).filter(([, local]) => local.length > 0),
     now: hooks.now === undefined ? null : naming.now(),
     seed: hooks.random === undefined ? null : naming.random(),
     port: port2,

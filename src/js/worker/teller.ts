@@ -7,8 +7,8 @@ import type { Conflict, DeadLetter, EventMap, Mutation } from '../types.js'
 import type { Members } from '../values.js'
 import { parseBatch, understand } from './batch.js'
 import { ToldList, inParts } from './lists.js'
-import { next } from './provisional.js'
-import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type Listed, type ListNews, type News, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
+import { NOTHING_LOCAL, next, type Local } from './provisional.js'
+import { MANY, PIECE_BYTES, PIECE_ROWS, recordKey, type FromWorker, type Listed, type ListNews, type News, type Opening, type Piece, type RowsNews, type Standing, type Write } from './protocol.js'
 import { isDead, sameSlot } from './slot.js'
 
 const INTERVAL_MS = 250
@@ -31,6 +31,7 @@ const NOTHING: News = { kind: 'news', rows: [], planned: [], refused: [], draine
 export class Teller {
   readonly #engine: HostedEngine
   readonly #remapped: readonly string[]
+  readonly #local: ReadonlyMap<string, Local>
   readonly #post: (message: FromWorker, transfer?: Transferable[]) => void
   /** Tickets of the engine -> those of the page. */
   readonly #tickets = new Map<number, number>()
@@ -48,9 +49,10 @@ export class Teller {
   /** What is to be told with the lists: before them nobody would see it. */
   #late = { deadLetters: false, conflicts: false }
 
-  constructor(engine: HostedEngine, remapped: readonly string[], post: (message: FromWorker, transfer?: Transferable[]) => void) {
+  constructor(engine: HostedEngine, { remapped, local }: Pick<Opening, 'remapped' | 'local'>, post: (message: FromWorker, transfer?: Transferable[]) => void) {
     this.#engine = engine
     this.#remapped = remapped
+    this.#local = new Map(local)
     this.#post = post
   }
 
@@ -245,7 +247,7 @@ export class Teller {
   /** The records of a bulk write, where their rows are what the page shows: then they need not cross back. */
   #asShown({ batch, made, at }: Write): string[] | null {
     let used = 0
-    const { touched, isNew } = understand(parseBatch(UTF8.decode(batch)), () => made[used++]?.id ?? '', () => false)
+    const { touched, isNew } = understand(parseBatch(UTF8.decode(batch)), () => made[used++]?.id ?? '', () => false, (name) => this.#local.get(name) ?? NOTHING_LOCAL)
     if (!isNew || touched.length < BULK) return null
     const same = touched.every(({ collection, id, step }) => sameSlot(this.#engine.row(collection, id), next(step, id, undefined, at)))
     return same ? touched.map(({ collection, id }) => recordKey(collection, id)) : null

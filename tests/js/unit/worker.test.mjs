@@ -197,12 +197,34 @@ test('records that come without an id get one each, in their order; rows of a do
   assert.deepEqual([inserted, unchanged, duplicateIds, isNew], [3, 1, 1, false])
 })
 
+test('what never leaves the device is shown as the worker plans it', () => {
+  const { next } = modules.provisional
+  const row = JSON.stringify({ id: 'u', name: 'Ada', _updatedAt: new Date(9).toISOString(), _deletedAt: null, _rev: 7, pin: 1 })
+  const shown = (step, before = row) => slot.valueOf(next(step, 'u', before, 20, ['pin', 'cache']))
+  const [same, later] = [{ id: 'u', _updatedAt: new Date(9).toISOString(), _deletedAt: null, _rev: 7 }, { id: 'u', _updatedAt: new Date(20).toISOString(), _deletedAt: null }]
+  for (const [step, want] of [
+    [{ op: 'update', set: { pin: 2 }, unset: [] }, { ...same, name: 'Ada', pin: 2 }],
+    [{ op: 'update', set: { cache: [] }, unset: ['pin'] }, { ...same, name: 'Ada', cache: [] }],
+    [{ op: 'update', set: { pin: 2, name: 'Eva' }, unset: [] }, { ...later, name: 'Eva', pin: 2 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2 } }, { ...same, name: 'Ada', pin: 2 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada' } }, { ...same, name: 'Ada' }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva' } }, { ...later, name: 'Eva' }],
+    [{ op: 'delete' }, { ...later, name: 'Ada', _deletedAt: new Date(20).toISOString() }],
+  ]) assert.deepEqual(shown(step), want, JSON.stringify(step))
+  assert.equal(next({ op: 'update', set: { pin: 1 }, unset: ['cache'] }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
+  const importing = (pin) => batch.parseBatch(`{"ops":[{"op":"import","collection":"users","lines":1}]}\n{"name":"Ada","pin":${pin}}`)
+  const named = (pin) => batch.understand(importing(pin), () => '', () => false, () => ['pin']).results[0].ids[0]
+  assert.equal(named(1), named(2), 'a name tells nobody a PIN')
+  assert.notEqual(batch.understand(importing(1), () => '', () => false).results[0].ids[0], named(1))
+  assert.deepEqual(batch.understand(importing(1), () => '', () => false, () => ['pin']).touched[0].step.record, { name: 'Ada', pin: 1 })
+})
+
 test('a large insert is told before what happens to its records, and all of it before what is written next', async (t) => {
   const sent = []
   let firstPiece
   const begun = new Promise((resolve) => { firstPiece = resolve })
   const port = { close() {}, postMessage: (messages) => { sent.push(...messages); firstPiece() } }
-  const engine = new remote.Remote({ port, hooks: { notify() {} }, syncs: () => false, naming: { now: () => 5, random: () => 0.5, remaps: () => false }, end() {} })
+  const engine = new remote.Remote({ port, hooks: { notify() {} }, syncs: () => false, localOf: () => [], naming: { now: () => 5, random: () => 0.5, remaps: () => false }, end() {} })
   t.after(() => engine.free())
   const hear = (message) => port.onmessage({ data: message })
   engine.whenOpen()

@@ -1,0 +1,79 @@
+//! What this device has beside the rows of a collection (`localFields`): a table of its own, kept in step with its records.
+//!
+//! Invariants: rows come and go there by local writes alone, but for those whose record is gone for everybody: a tombstone that nothing
+//! here disputes keeps none. Not here: what a version is without them (`core::own`).
+
+use super::{Replica, Touched};
+use crate::core::own;
+use crate::core::record::{Key, Record};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+impl Replica {
+    /// The table beside a collection, and the members that lie there; `None` where there are none.
+    fn beside<'s>(&'s self, collection: &str) -> Option<(&'s [String], Option<&'s super::Table>)> {
+        let local = self.schema.local_fields(collection);
+        (!local.is_empty()).then(|| (local, self.tables.get(&own::table(collection))))
+    }
+
+    /// What this device has beside a record.
+    pub(crate) fn own(&self, key: &Key) -> Option<&Record> {
+        let key = Key { collection: own::table(&key.collection), id: key.id.clone() };
+        self.slot(&key)?.confirmed.as_ref()
+    }
+
+    /// Every record of a collection that something lies beside, and what.
+    pub(crate) fn owned<'a>(&'a self, collection: &str) -> impl Iterator<Item = &'a Record> + use<'a> {
+        let table = self.beside(collection).and_then(|(_, table)| table);
+        table.into_iter().flat_map(|table| table.slots.values()).filter_map(|slot| slot.confirmed.as_ref())
+    }
+
+    /// Rows as this device shows them, with what lies beside each.
+    pub(crate) fn with_own<'a>(&'a self, collection: &str) -> impl Fn(Cow<'a, Record>) -> Cow<'a, Record> + use<'a> {
+        let beside = self.beside(collection);
+        move |row| {
+            let Some((local, table)) = &beside else { return row };
+            let own = table.and_then(|table| table.slots.get(row.id())?.confirmed.as_ref());
+            own::shown(row, own, local)
+        }
+    }
+
+    /// A row that comes in, under the ids known now. Under the name of a local field nobody else has anything to say.
+    pub(super) fn incoming(&self, collection: &str, row: &Record) -> Record {
+        let row = self.translated(row);
+        self.shared(collection, &row).into_owned()
+    }
+
+    pub(super) fn shared<'r>(&self, collection: &str, row: &'r Record) -> Cow<'r, Record> {
+        own::shared(row, self.schema.local_fields(collection))
+    }
+
+    /// Lets go of what lies beside a record that is gone, unless something here may bring it back; what was there.
+    pub(super) fn forget_own(&mut self, key: &Key) -> Option<(Key, Option<Record>)> {
+        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() {
+            return None;
+        }
+        let kept = |slot: &super::Slot| {
+            let disputed = !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
+            disputed || slot.known().is_some_and(|row| !row.is_deleted())
+        };
+        if self.slot(key).is_some_and(kept) {
+            return None;
+        }
+        let beside = Key { collection: own::table(&key.collection), id: self.current_id(&key.id).clone() };
+        let old = self.set_confirmed(&beside, None);
+        Some((beside, old))
+    }
+
+    /// The record has another id now; those who show it are told of that anyway.
+    pub(super) fn rename_own(&mut self, from: &Key, to: &Arc<str>) {
+        let beside = |id: &Arc<str>| Key { collection: own::table(&from.collection), id: id.clone() };
+        let row = self.tables.get(&own::table(&from.collection)).and_then(|table| table.slots.get(&from.id)?.confirmed.clone());
+        let Some(row) = row else { return };
+        let told = std::mem::replace(&mut self.touched, Touched { muted: true, ..Touched::default() });
+        let row = self.translated(&row);
+        self.set_confirmed(&beside(&from.id), None);
+        self.set_confirmed(&beside(to), Some(row));
+        self.touched = told;
+    }
+}

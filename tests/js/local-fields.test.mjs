@@ -1,0 +1,105 @@
+// Fields that never leave the device, in the shell: rows, documents, verdicts, and what is sent. What becomes of them under whatever a
+// server answers is the business of tests/queue/device_only.rs.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { answerPage, startFakeServer } from '../support/fake-server.mjs'
+import { openSite } from './page.mjs'
+
+const SECRET = '4711-secret'
+
+let server
+let site
+let page
+
+before(async () => {
+  server = await startFakeServer()
+  let rev = 100
+  server.answer((asked) => {
+    const results = asked.mutations.map(({ id }) => ({ id, status: 'applied', rev: ++rev }))
+    const changes = asked.mutations.map(({ collection, record }, at) => ({ collection, records: [{ ...record, _rev: results[at].rev }] }))
+    return JSON.stringify({ ...JSON.parse(answerPage({ asked })), rev, cursor: `c1.${rev}..e1`, results, changes })
+  })
+  site = await openSite()
+  page = await site.open()
+})
+after(async () => {
+  await site.close()
+  await server.close()
+})
+
+function withUsers(steps, arg) {
+  return page.evaluate(async ({ source, url, arg }) => {
+    const steps = new Function(`return (${source})`)()
+    const options = { name: `local-${crypto.randomUUID()}`, collections: { users: { localFields: ['pin', 'cache'] } }, sync: { url, auto: false, getToken: async () => 'token' } }
+    const opened = { db: await openDatabase(options), async again() { await this.db.close(); return (this.db = await openDatabase(options)) } }
+    try {
+      return await steps(opened, arg)
+    } finally {
+      await opened.db.wipe({ discardPending: true })
+    }
+  }, { source: steps.toString(), url: server.url, arg })
+}
+
+test('they are shown, kept and never sent; a write of nothing else is settled at once', async () => {
+  const result = await withUsers(async (opened, secret) => {
+    const { db } = opened
+    const users = db.collection('users')
+    const created = users.insert({ id: 'u', pin: secret, name: 'Ada' })
+    const shown = [created.record.pin]
+    await created
+    await db.sync()
+    const before = users.get('u')
+    const own = users.update('u', { pin: `${secret}2`, cache: [1] })
+    const put = users.put({ id: 'u', name: 'Ada', pin: secret, cache: [2] })
+    shown.push(own.record.pin, put.record.cache[0])
+    await Promise.all([own, put])
+    const verdicts = [(await created.settled).status, (await own.settled).status, (await put.settled).status, (await users.update('u', { pin: secret }).settled).status]
+    const batch = db.batch((tx) => { tx.collection('users').update('u', { cache: [3] }); tx.collection('users').update('u', { name: 'Eva' }) })
+    await batch
+    await db.sync()
+    verdicts.push(...(await batch.settled).map(({ status }) => status))
+    const after = users.get('u')
+    const confirmed = users.confirmed('u')
+    const many = users.insertMany(Array.from({ length: 600 }, (_, n) => ({ id: `m${n}`, pin: secret, n })))
+    const imported = await (await many, db.importDocument({ users: [{ name: 'Uta', pin: secret }] }))
+    while (db.status.getSnapshot().pending > 0) await db.sync()
+    const again = (await opened.again()).collection('users')
+    return {
+      shown, verdicts, stamps: [before._updatedAt === own.record._updatedAt, before._rev === own.record._rev],
+      after: { ...after }, confirmed: confirmed.pin, imported: imported.collections.users.inserted,
+      reopened: [again.get('u').pin, again.get('m599').pin, again.list({ where: { pin: secret } }).length, again.list().length],
+      state: again.state('u'),
+    }
+  }, SECRET)
+  assert.deepEqual(result.shown, [SECRET, `${SECRET}2`, 2])
+  assert.deepEqual(result.verdicts, ['applied', 'local', 'local', 'cancelled', 'local', 'applied'])
+  assert.deepEqual(result.stamps, [true, true], 'it is the same version')
+  assert.deepEqual([result.after.name, result.after.pin, result.after.cache, result.confirmed, result.imported], ['Eva', SECRET, [3], SECRET, 1])
+  assert.deepEqual(result.reopened, [SECRET, SECRET, 602, 602])
+  assert.equal(result.state, 'synced')
+  assert.ok(server.requests.some(({ mutations }) => mutations.some(({ record }) => record.name === 'Eva')))
+  const sent = JSON.stringify(server.requests)
+  for (const told of [SECRET, '"pin"', '/pin', '"cache"']) assert.ok(!sent.includes(told), told)
+})
+
+test('a document has them like any member', async () => {
+  const result = await withUsers(async ({ db }, secret) => {
+    await db.saveDocument({ users: [{ id: 'u', name: 'Ada', pin: secret }] })
+    const tree = await db.exportDocument()
+    tree.users[0].pin = `${secret}2`
+    const saved = await db.saveDocument(tree)
+    const verdicts = (await saved.settled).map(({ status }) => status)
+    tree.users[0].name = 'Eva'
+    await db.saveDocument(tree)
+    await db.sync()
+    return { saved: [saved.inserted, saved.updated], verdicts, tree: await db.exportDocument(), queue: db.queue.list().length }
+  }, SECRET)
+  assert.deepEqual(result, { saved: [0, 1], verdicts: ['local'], tree: { users: [{ id: 'u', name: 'Eva', pin: `${SECRET}2` }] }, queue: 0 })
+  assert.ok(!JSON.stringify(server.requests).includes(SECRET))
+})
+
+test('a declaration that cannot be kept is refused by its place', async () => {
+  const refused = await page.evaluate((declared) => failure(openDatabase({ name: `local-${crypto.randomUUID()}`, collections: { users: declared } })), { localFields: ['pin'], references: { pin: 'others' } })
+  assert.deepEqual([refused.homing, refused.code, refused.path], [true, 'invalid-record', '/collections/users/references'])
+})
