@@ -128,7 +128,7 @@ impl History {
             Some(row) => {
                 let atom = self.atom(format!("update {name}"));
                 let (set, local) = (self.change(key, atom, Some(row)), self.local(d, atom));
-                match local.filter(|_| atom % 4 == 0) {
+                match local.filter(|_| atom.is_multiple_of(4)) {
                     Some(own) => {
                         self.count("local edits");
                         Some(edit(key, vec![own], vec![]))
@@ -142,7 +142,7 @@ impl History {
     /// What only this device may know of a record, now and then. Drawn without the world's randomness.
     fn local(&self, d: usize, n: u64) -> Option<(String, Value)> {
         let declared = self.devices[d].schema.collections.values().any(|declared| !declared.local_fields.is_empty());
-        (declared && n % 3 > 0).then(|| (LOCAL.to_owned(), format!("{}#{n}", self.devices[d].owner).into()))
+        (declared && !n.is_multiple_of(3)).then(|| (LOCAL.to_owned(), format!("{}#{n}", self.devices[d].owner).into()))
     }
 
     fn atom(&mut self, what: String) -> u64 {
