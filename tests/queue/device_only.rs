@@ -239,6 +239,9 @@ fn what_comes_from_elsewhere_under_that_name_is_ignored() {
     farm.sync(1);
     assert_eq!(farm.get(0, "users", "u"), Some(json!({"name": "Eva", "pin": SECRET})));
     assert_eq!(farm.get(1, "users", "u"), Some(json!({"name": "Eva"})));
+    for d in 0..2 {
+        assert!(!farm.tab(d).read(Replica::digest).contains(r#""foreign""#), "device {d} keeps it");
+    }
     farm.update(1, "users", "u", &json!({"name": "Ida"}));
     farm.update(1, "users", "u", &json!({"pin": "own"}));
     farm.sync(1);
