@@ -22,6 +22,13 @@ pub(crate) struct Atom {
     replaced_by: HashSet<u64>,
 }
 
+/// One of a group: its record, and whether it deletes it.
+#[derive(Debug)]
+struct Member {
+    key: Key,
+    deletes: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Oracle {
     pub(crate) atoms: BTreeMap<u64, Atom>,
@@ -37,7 +44,7 @@ pub(crate) struct Oracle {
     /// What somebody deleted who knew of no version but those made there: another device's record of that id is another record.
     deleted_own: HashMap<Key, HashSet<u64>>,
     /// The mutations of each group as they were written; nothing where they got new numbers.
-    groups: HashMap<Arc<str>, HashMap<String, Key>>,
+    groups: HashMap<Arc<str>, HashMap<String, Member>>,
     pub(crate) server: Effects,
 }
 
@@ -190,7 +197,7 @@ impl Oracle {
                 Change::Add(m) if m.retry_of.is_none() => {
                     let Some(group) = m.group.clone() else { continue };
                     let members = self.groups.entry(group).or_default();
-                    members.insert(m.id.to_string(), m.key.clone());
+                    members.insert(m.id.to_string(), Member { key: m.key.clone(), deletes: m.record.is_deleted() });
                     if renumbered {
                         members.clear();
                     }
@@ -202,7 +209,7 @@ impl Oracle {
     }
 
     /// R2: where one of a group took effect, all of them were there; one that a rule sends again has another number.
-    fn check_groups(&self, request: &PushRequest, server: &MemoryServer) {
+    fn check_groups(&self, request: &PushRequest, server: &MemoryServer, scope: &str) {
         for m in request.mutations.iter().filter(|m| m.retry_of.is_none()) {
             let Some(members) = m.group.as_deref().and_then(|group| self.groups.get(group)).filter(|all| all.contains_key(&m.id)) else {
                 continue;
@@ -211,13 +218,15 @@ impl Oracle {
             let with = |key: &Key| {
                 request.mutations.iter().any(|o| o.group == m.group && o.collection == *key.collection && o.record_id == *key.id)
             };
-            let missing: Vec<_> = members.iter().filter(|(_, key)| !with(key)).collect();
+            // What was refused when it was created and is deleted here was never anywhere: that its deletion is not sent is its effect (seed 7427).
+            let gone = |member: &Member| member.deletes && server.row(scope, &member.key).is_none();
+            let missing: Vec<_> = members.values().filter(|member| !with(&member.key) && !gone(member)).map(|member| &member.key).collect();
             assert!(!took_effect || missing.is_empty(), "{} took effect without {missing:?} of its group", m.id);
         }
     }
 
     pub(crate) fn committed(&mut self, request: &PushRequest, server: &MemoryServer, scope: &str, told: bool) {
-        self.check_groups(request, server);
+        self.check_groups(request, server, scope);
         for m in request.mutations.iter().filter(|m| m.op == Op::Delete) {
             // Deleting what is not there (any more) has no effect to look for.
             let key = Key::new(m.collection.as_str(), m.record_id.as_str());
