@@ -4,6 +4,7 @@
 //! for what the server never judges).
 
 use crate::core::error::{Code, Error, Result};
+use crate::core::own;
 use crate::core::record::{ARCHIVE, Envelope, Fields, Key, Record};
 use crate::core::schema::{Policy, Schema, digest, label};
 use crate::core::stamp::Stamp;
@@ -106,17 +107,21 @@ impl Conflict {
         status: Status,
         at: Stamp,
     ) -> Self {
-        let id = mine.or(theirs).map(|loser| Self::name(key, loser)).unwrap_or_default();
+        // Versions of the time before fields were declared as local may have them still.
+        let shared =
+            |version: Option<&Record>| version.map(|version| own::shared(version, schema.local_fields(&key.collection)).into_owned());
+        let (mine, theirs) = (shared(mine), shared(theirs));
+        let loser = mine.as_ref().or(theirs.as_ref());
         Self {
-            id,
+            id: loser.map(|loser| Self::name(key, loser)).unwrap_or_default(),
             collection: key.collection.to_string(),
             record_id: key.id.to_string(),
-            label: label(schema, &key.collection, mine.or(theirs)),
+            label: label(schema, &key.collection, loser),
             kind,
             paths: Vec::new(),
             base: None,
-            mine: mine.cloned(),
-            theirs: theirs.cloned(),
+            mine,
+            theirs,
             winner: Winner::Theirs,
             policy: schema.policy(&key.collection, &key.id),
             mine_by: None,

@@ -119,11 +119,14 @@ fn taken_over(
         if to.dead_letter(&m.id).is_some() {
             continue;
         }
-        let edited = before.and_then(|before| before.pending(&m.id)).is_some_and(|then| !then.record.same(&m.record));
+        let then = before.and_then(|before| before.pending(&m.id)).map(|then| &then.record);
+        let edited = then.is_some_and(|then| !then.same(&m.record));
         match to.pending(&m.id) {
+            // Moved, and settled already.
+            None if then.is_some() && !edited => {}
             None => changes.push(Change::Add(moved(from, m))),
-            // What was sent stays as it was sent.
-            Some(here) if edited && here.attempted => return Err(busy()),
+            // What was sent stays as it was sent, and what was edited here, too, as it is.
+            Some(here) if edited && (here.attempted || then.is_some_and(|then| !then.same_content(&here.record))) => return Err(busy()),
             Some(_) if edited => changes.push(Change::Swap(moved(from, m))),
             Some(_) => {}
         }

@@ -71,8 +71,8 @@ impl Verdict {
         Self::accepted(answered.status, answered.rev, answered.conflict.clone())
     }
 
-    /// The verdict on a mutation that another tab took out of the queue, by what is stored now. Where the server has nothing later than
-    /// it was made on, it was taken back.
+    /// The verdict on a mutation that another tab took out of the queue, by what is stored now. Where the server has neither it nor
+    /// anything later than it was made on, it was taken back.
     pub(super) fn found(m: &Mutation, stored: &Replica) -> Self {
         if let Some(letter) = stored.dead_letter(&m.id) {
             return Self::dead(letter);
@@ -87,7 +87,8 @@ impl Verdict {
         let rev = row.and_then(Record::rev);
         // The server forgets a deletion in time.
         let gone = m.op == Op::Delete && m.base_rev.is_some() && row.is_none();
-        match rev > m.base_rev || gone {
+        let as_written = rev.is_some() && row.is_some_and(|row| row.same_content(&m.record));
+        match rev > m.base_rev || as_written || gone {
             true => Verdict::Applied { rev: rev.unwrap_or(0), conflict: None },
             false if m.attempted => Verdict::Discarded,
             false => Verdict::Cancelled,

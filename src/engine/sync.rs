@@ -328,7 +328,8 @@ fn wire(m: &Mutation, local: &[String]) -> Result<WireMutation> {
         record_id: sent.id().to_string(),
         base_rev: m.base_rev,
         record: Some(raw),
-        changed: (!changed.is_empty()).then_some(changed),
+        // Where local fields were all of it, nothing was changed: to say nothing would say everything.
+        changed: (!m.changed.is_empty()).then_some(changed),
         was,
         updated_at: m.record.updated_at().to_string(),
         depends_on: m.depends_on.iter().map(ToString::to_string).collect(),

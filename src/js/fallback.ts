@@ -3,6 +3,7 @@
 
 import { openEngine } from '#wasm'
 import type { Engine, Hooks } from './engine.js'
+import { toHomingError } from './errors.js'
 import { storedName } from './names.js'
 import type { Declaration } from './options.js'
 
@@ -21,11 +22,20 @@ export function isLeftToWorkers({ name, stored, adopts, durable }: Declaration):
   return durable && (liesInLocalStorage(stored) || (adopts !== null && liesInLocalStorage(storedName(name, adopts))))
 }
 
-/** An engine of this page takes it along, and sends nothing. */
-export async function carryOver({ text }: Declaration, hooks: Hooks): Promise<void> {
+/**
+ * An engine of this page takes it along to IndexedDB, and sends nothing. Where that is not to be had, or a page may not run wasm, it stays where
+ * it is: the worker opens all the same.
+ */
+export async function carryOver({ text }: Declaration, hooks: Hooks, load: () => Promise<void>): Promise<void> {
   const declared = JSON.parse(text) as { readonly sync?: object }
-  const silent = declared.sync === undefined ? text : JSON.stringify({ ...declared, sync: { ...declared.sync, auto: false } })
-  const engine = await openEngine(silent, hooks) as Engine
-  await engine.close()
-  engine.free()
+  const silent = JSON.stringify({ ...declared, storage: 'indexeddb', ...declared.sync !== undefined && { sync: { ...declared.sync, auto: false } } })
+  try {
+    await load()
+    const engine = await openEngine(silent, hooks) as Engine
+    await engine.close()
+    engine.free()
+  } catch (error) {
+    const { message } = toHomingError(error, 'open')
+    hooks.log?.(JSON.stringify({ level: 'warn', message: 'what lies in localStorage was not taken over', phase: 'storage', data: { why: message } }))
+  }
 }

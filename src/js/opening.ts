@@ -5,7 +5,7 @@ import { openEngine } from '#wasm'
 import { EarlyReading } from './early.js'
 import type { Engine, Hooks } from './engine.js'
 import { LocalDatabase } from './database.js'
-import { HomingError, abortError, toHomingError } from './errors.js'
+import { HomingError, abortError, closedError, toHomingError } from './errors.js'
 import { carryOver, isLeftToWorkers, liesInLocalStorage } from './fallback.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
 import { declare, makeHooks, type AnyOptions, type Declaration } from './options.js'
@@ -66,6 +66,8 @@ async function share(declaration: Declaration, options: AnyOptions, parts: Parts
   opened.set(key, shared)
   // The next call tries afresh: where it did not open, and where its worker has died.
   shared.ready.then(({ ended: { signal } }) => {
+    // In a page the module itself is what failed: only a reload makes another one.
+    if (!declaration.inWorker) return
     if (signal.aborted) forget(shared)
     else signal.addEventListener('abort', () => forget(shared), { once: true })
   }, () => forget(shared))
@@ -87,9 +89,9 @@ async function start(declaration: Declaration, options: AnyOptions, parts: Parts
 
 async function startOn(session: Session, early: EarlyReading | null, options: AnyOptions, parts: Parts): Promise<void> {
   const { declaration } = session
+  const loading = declaration.inWorker ? null : loadWasm(() => parts.source())
   const carries = declaration.inWorker && isLeftToWorkers(declaration)
-  const moves = liesInLocalStorage(declaration.stored)
-  const loading = declaration.inWorker && !carries ? null : loadWasm(() => parts.source())
+  const moves = declaration.durable && liesInLocalStorage(declaration.stored)
   const tabs = new Tabs(declaration, session)
   // What others write from now on is not in what was read early. And making a channel takes some milliseconds.
   tabs.listen()
@@ -102,7 +104,7 @@ async function startOn(session: Session, early: EarlyReading | null, options: An
   }
   const { name, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
-  if (carries) await carryOver(declaration, hooks)
+  if (carries) await carryOver(declaration, hooks, () => loadWasm(() => parts.source()))
   session.attach(declaration.inWorker ? await openRemote(declaration, options, hooks, parts) : await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
   tabs.start()
   session.asking.start(hooks.log)
@@ -185,13 +187,18 @@ async function destroy(shared: Opened, discardPending: boolean, before: Promise<
   const engine = session.open('close')
   // A refusal (`pending-work`) leaves the database open.
   try {
-    // Without a server nothing is waiting for one.
-    await engine.destroy(discardPending || !shared.declaration.syncs)
+    // Without a server nothing is waiting for one. An engine that fails in the middle never answers.
+    await Promise.race([engine.destroy(discardPending || !shared.declaration.syncs), crashed(session)])
   } catch (thrown) {
     throw session.failure(thrown, 'close')
   }
   forgetOpened(shared.declaration.name, shared.declaration.scope)
   await (shared.closing ??= finish(shared, async () => {}))
+}
+
+/** Rejects when the session ends by itself. */
+function crashed({ ended: { signal } }: Session): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(closedError('close')), { once: true }))
 }
 
 /** Whether this page has it open. */

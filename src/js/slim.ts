@@ -21,7 +21,11 @@ export type * from './types.js'
 export async function openDatabase<S extends Schema = Record<string, Record<string, unknown>>>(options: OpenOptions<S> & { wasm: WasmSource | Promise<WasmSource> }): Promise<Database<S>> {
   const { wasm, ...others } = options ?? {}
   if (wasm === undefined) throw new HomingError({ code: 'wasm-load-failed', message: 'openDatabase of homing/slim needs the option wasm: an address, a Response, bytes or a compiled module.', phase: 'open', path: '/wasm' })
-  return open<S>(others as unknown as OpenOptions<S>, { source: () => wasm, script: null, wasm: () => compileWasm(() => wasm) })
+  // Page and worker may both need it, and a Response is read once.
+  let compiled: Promise<WebAssembly.Module> | null = null
+  const once = (): Promise<WebAssembly.Module> => compiled ??= compileWasm(() => wasm)
+  const inWorker = others.worker !== undefined && others.worker !== false
+  return open<S>(others as unknown as OpenOptions<S>, { source: inWorker ? once : () => wasm, script: null, wasm: once })
 }
 
 /** Like `listDatabases` of the default entry. @example const all = await listDatabases({ wasm }) */

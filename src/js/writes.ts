@@ -29,7 +29,6 @@ export interface JudgeOfOne {
 }
 
 /** The verdict on what was never written. */
-/** The verdict on what was never written. */
 export const CANCELLED: Verdict = { status: 'cancelled', mutationId: null }
 
 /** A promise with its handles, and a second, lazily made one for the verdict. */

@@ -88,12 +88,17 @@ impl WebJournal {
 
     /// The databases of that stored name: in IndexedDB, in `localStorage`, or both, where the browser had no IndexedDB for a while.
     pub(super) async fn find(stored: &str) -> Result<Vec<Self>> {
-        let local = LocalStorageJournal::exists(stored).then(|| LocalStorageJournal::open(stored)).transpose()?;
+        let local = LocalStorageJournal::exists(stored).then(|| LocalStorageJournal::open(stored));
         let better = match IndexedDbJournal::exists(stored).await {
             Ok(true) => Some(IndexedDbJournal::open(stored, Durability::Relaxed).await?),
             Err(error) if local.is_none() => return Err(error),
             // Also where the browser has no IndexedDB for us.
             _ => None,
+        };
+        let local = match better {
+            // What cannot be read beside it hinders nobody.
+            Some(_) => local.and_then(Result::ok),
+            None => local.transpose()?,
         };
         Ok(better.map(Self::IndexedDb).into_iter().chain(local.map(Self::LocalStorage)).collect())
     }

@@ -312,6 +312,9 @@ fn what_lost_comes_back_with_what_this_device_has() {
     let lost = farm.archive(0).remove(0);
     farm.write(0, one(Intent::Reinstate { conflict: lost.id.as_str().into() }));
     farm.sync(0);
+    // Taken back twice, it is in once.
+    farm.write(0, one(Intent::Reinstate { conflict: lost.id.as_str().into() }));
+    assert_eq!(farm.queue(0).len(), 0);
     farm.keeps(0, "users", "u", &json!({"name": "Ida", "pin": SECRET}));
 }
 
@@ -500,6 +503,27 @@ fn what_an_older_version_wrote_is_not_sent() {
     assert_eq!(farm.get(0, "users", "unsent"), Some(json!({"name": "Uta", "pin": SECRET})));
     assert_eq!(farm.get(0, "profile", "$singleton"), Some(json!({"a": 3})));
     farm.check_fold(0);
+}
+
+#[test]
+fn an_edit_of_what_became_local_meanwhile_is_one_of_nothing() {
+    let mut farm = Farm::new(39, 2);
+    let mut older = schema();
+    older.collections.values_mut().for_each(|declared| declared.local_fields.clear());
+    farm.reload_as(0, older);
+    farm.insert(0, "profile", "$singleton", &json!({"a": 1, "b": 1}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.update(1, "profile", "$singleton", &json!({"a": 2}));
+    farm.sync(1);
+    farm.pass(60_000);
+    farm.update(0, "profile", "$singleton", &json!({"pin": SECRET}));
+    farm.durable(0);
+    farm.reload(0);
+    farm.sync(0);
+    farm.sync(1);
+    assert_eq!(farm.get(1, "profile", "$singleton"), Some(json!({"a": 2, "b": 1})), "later, but not said");
+    assert_eq!((farm.queue(0).len(), farm.archive(1).len()), (0, 0));
 }
 
 impl Farm {

@@ -40,7 +40,7 @@ pub(super) fn reinstate(replica: &Replica, id: &Arc<str>, context: &Context) -> 
 
 /// A version that lost on top of what is there now, with what it counted and added as it says itself: taken back twice, it is in once.
 fn counted(replica: &Replica, key: &Key, lost: &Record, context: &Context) -> Result<Plan> {
-    let Some(view) = replica.view(key).filter(|_| replica.policy(key) != Policy::AppendOnly) else {
+    let Some(view) = replica.shared_view(key).filter(|_| replica.policy(key) != Policy::AppendOnly) else {
         return put(replica, key, &Arc::from(lost.text()), Seen::default(), context);
     };
     let both = merge::preferred(lost, &view, replica.client(), replica.rules(key).types)?;

@@ -137,7 +137,7 @@ impl Replica {
             if !self.schema.syncs(&key.collection) {
                 return None;
             }
-            if !own.same_content(row) {
+            if !self.shared(&key.collection, own).same_content(row) {
                 self.keep_taken(&key, own, Some(row), at);
             }
         }

@@ -215,7 +215,8 @@ export class Teller {
   /** Where records stand that the server has and that were edited here: until the lists come nobody else says which version it has. */
   #edited({ collection, source, updated, removed }: Change): Listed[] {
     if (source !== 'local') return []
-    return [...updated, ...removed].flatMap((id) => {
+    // Of very many the lists tell.
+    return [...updated, ...removed].slice(0, PIECE_ROWS).flatMap((id) => {
       const text = this.#engine.confirmed(collection, id)
       if (text === undefined || text === this.#engine.row(collection, id)) return []
       const stands = standing({ collection, id, state: this.#engine.state(collection, id), confirmed: JSON.parse(text) as object })
