@@ -2,6 +2,7 @@
 
 import { createBadge } from './badge.js'
 import { element, fieldInput, keyedList, labelled, showValue } from './dom.js'
+import { deleteWithUndo } from './undo.js'
 
 const STATUSES = ['produccion', 'cria', 'recria', 'descanso', 'vendido']
 const FIELDS = [
@@ -48,10 +49,8 @@ export function createFlocks({ db, notices }) {
     }
   }
 
-  async function removeFlock(flock) {
-    if (await notices.watch(flocks.delete(flock.id))) {
-      notices.say(`Flock '${flock.name}' was deleted.`, { action: 'Undo', run: () => notices.watch(flocks.undelete(flock.id)) })
-    }
+  function removeFlock(flock) {
+    return deleteWithUndo({ collection: flocks, row: flock, text: `Flock '${flock.name}' was deleted.`, notices })
   }
 
   function show() {

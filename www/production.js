@@ -2,6 +2,7 @@
 
 import { createBadge } from './badge.js'
 import { element, fieldInput, keyedList, labelled, showValue } from './dom.js'
+import { deleteWithUndo } from './undo.js'
 
 const LIMIT = 30
 const FIELDS = [
@@ -72,10 +73,8 @@ export function createProduction({ db, notices }) {
     }
   }
 
-  async function removeDay(day) {
-    if (await notices.watch(days.delete(day.id))) {
-      notices.say(`The entry of ${day.date} was deleted.`, { action: 'Undo', run: () => notices.watch(days.undelete(day.id)) })
-    }
+  function removeDay(day) {
+    return deleteWithUndo({ collection: days, row: day, text: `The entry of ${day.date} was deleted.`, notices })
   }
 
   function createForm() {
