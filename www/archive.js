@@ -18,7 +18,7 @@ export function createArchive({ db, dialog }) {
   const nothing = element('p', { class: 'hint' }, 'Nothing waits for a decision.')
   const empty = element('p', { class: 'hint' }, 'No version was overwritten yet.')
   const unresolved = keyedList(unresolvedList, { key: ({ id }) => id, create: createQuestion })
-  const archived = keyedList(archiveList, { key: ({ id, status }) => `${id} ${status}`, create: createEntry })
+  const archived = keyedList(archiveList, { key: ({ id, status, winner }) => `${id} ${status} ${winner}`, create: createEntry })
 
   function createQuestion(conflict) {
     const { sentence } = describeConflict(conflict, db.clientId)

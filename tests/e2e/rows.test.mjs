@@ -42,6 +42,23 @@ test('offline: an entry that was never sent is deleted and brought back, with al
   await page.locator('[data-testid=day] [data-testid=badge][data-state=synced]').waitFor()
 })
 
+test('the archive says at once who was kept when that is corrected', { timeout: 30_000 }, async () => {
+  const outcomes = await page.evaluate(async () => {
+    const { createArchive } = await import('/archive.js')
+    const flock = { id: 'f', name: 'Layers', count: 1 }
+    const entry = { id: 'c1', label: "Flock 'Layers'", recordId: 'f', mine: flock, theirs: { ...flock, _deletedAt: '2026-01-01T00:00:00.000Z' }, mineBy: 'me', theirsBy: 'other', policy: 'lww', status: 'resolved', at: '2026-01-01T00:00:00.000Z', winner: 'theirs' }
+    let listed = [entry]
+    let tell
+    const archive = createArchive({ dialog: {}, db: { clientId: 'me', conflicts: { list: () => listed, subscribe: (listener) => { tell = listener } } } })
+    const outcome = () => archive.querySelector('[data-testid=archived] .hint').textContent.split(' · ')[0]
+    const before = outcome()
+    listed = [{ ...entry, winner: 'mine' }]
+    tell()
+    return [before, outcome()]
+  })
+  assert.deepEqual(outcomes, ['Theirs was kept, decided by a user', 'Mine was kept, decided by a user'])
+})
+
 test('none of this made the page complain', () => {
   assert.deepEqual(demo.browser.problems, [])
 })
