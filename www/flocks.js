@@ -1,7 +1,7 @@
 // The flocks: one row each, edited in place. Every edit is one `update` of one field.
 
 import { createBadge } from './badge.js'
-import { element, fieldInput, keyedList, labelled, showValue } from './dom.js'
+import { element, fieldInput, keyedList, labelled } from './dom.js'
 import { deleteWithUndo } from './undo.js'
 
 const STATUSES = ['produccion', 'cria', 'recria', 'descanso', 'vendido']
@@ -22,16 +22,16 @@ export function createFlocks({ db, notices }) {
   const count = element('p', { class: 'hint' })
   const rows = keyedList(list, { key: (flock) => flocks.keyOf(flock.id), create: createRow })
 
+  const refuse = (why) => notices.say(why, { alarm: true })
+
   function createRow(first) {
     let flock = first
-    const save = (field) => (value) => {
-      if (flock[field] !== value) notices.watch(flocks.update(flock.id, { [field]: value }))
-    }
+    const save = (field) => async (value) => flock[field] === value || notices.watch(flocks.update(flock.id, { [field]: value }))
     const badge = createBadge()
-    const inputs = FIELDS.map(([field, title, options]) => [field, title, fieldInput({ label: title, testid: `flock-${field}`, save: save(field), ...options })])
+    const inputs = FIELDS.map(([field, title, options]) => [field, title, fieldInput({ label: title, testid: `flock-${field}`, save: save(field), refuse, ...options })])
     const remove = element('button', { type: 'button', class: 'quiet danger', dataset: { testid: 'flock-delete' }, onclick: () => removeFlock(flock) }, 'Delete')
     const node = element('li', { class: 'row', dataset: { testid: 'flock', id: first.id } },
-      inputs.map(([, title, input]) => labelled(title, input)), element('div', { class: 'row-end' }, badge.node, remove))
+      inputs.map(([, title, input]) => labelled(title, input.node)), element('div', { class: 'row-end' }, badge.node, remove))
     return {
       node,
       showState: () => badge.show(flocks.state(flock.id)),
@@ -39,9 +39,9 @@ export function createFlocks({ db, notices }) {
         flock = row
         node.dataset.id = row.id
         for (const [field, title, input] of inputs) {
-          if (field === 'status') offer(input, row.status)
-          input.setAttribute('aria-label', `${title} of ${row.name}`)
-          showValue(input, row[field])
+          if (field === 'status') offer(input.node, row.status)
+          input.node.setAttribute('aria-label', `${title} of ${row.name}`)
+          input.show(row[field])
         }
         remove.setAttribute('aria-label', `Delete flock ${row.name}`)
         badge.show(flocks.state(row.id))

@@ -59,6 +59,64 @@ test('the archive says at once who was kept when that is corrected', { timeout: 
   assert.deepEqual(outcomes, ['Theirs was kept, decided by a user', 'Mine was kept, decided by a user'])
 })
 
+test('a number of birds below none, or with a fraction, is not saved and does not stay in sight', { timeout: 30_000 }, async () => {
+  await find('tab-flocks').click()
+  const { id, count } = demo.input.flocks[3]
+  const birds = page.locator(`[data-testid=flock][data-id="${id}"] [data-testid=flock-count]`)
+  for (const wrong of ['-5', '3.7']) {
+    await birds.fill(wrong)
+    await birds.press('Enter')
+    await page.locator('.notice.alarm').getByText('Birds of').first().waitFor()
+    assert.equal(await birds.inputValue(), String(count), wrong)
+    assert.equal(await page.evaluate((id) => window.homing.db.collection('flocks').get(id).count, id), count)
+    await page.getByRole('button', { name: 'Close notice' }).last().click()
+  }
+  await birds.fill('')
+  await birds.press('Enter')
+  assert.equal(await birds.inputValue(), String(count), 'emptied')
+})
+
+test('what could not be saved gives way to what the record has', { timeout: 30_000 }, async () => {
+  const seen = await page.evaluate(async () => {
+    const { fieldInput } = await import('/dom.js')
+    const { node, show } = fieldInput({ label: 'Name', save: async () => false, refuse: () => {} })
+    show('kept')
+    node.value = 'typed'
+    node.dispatchEvent(new Event('change'))
+    await new Promise((resolve) => { setTimeout(resolve) })
+    return node.value
+  })
+  assert.equal(seen, 'kept')
+})
+
+test('what was typed and taken back does not hide what another device wrote', { timeout: 30_000 }, async () => {
+  const { id } = demo.input.flocks[4]
+  const breed = page.locator(`[data-testid=flock][data-id="${id}"] [data-testid=flock-breed]`)
+  const elsewhere = (text) => page.evaluate(([id, breed]) => window.homing.db.collection('flocks').update(id, { breed }), [id, text])
+  for (const [leave, text] of [['Tab', 'first'], ['Escape', 'second']]) {
+    await breed.press('End')
+    await page.keyboard.type('x')
+    await page.keyboard.press('Backspace')
+    await elsewhere(text)
+    await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve) }))
+    assert.notEqual(await breed.inputValue(), text, 'not while it is being typed')
+    await page.keyboard.press(leave)
+    assert.equal(await breed.inputValue(), text, leave)
+  }
+})
+
+test('a filter on a flock that goes becomes no filter', { timeout: 30_000 }, async () => {
+  await find('tab-production').click()
+  await find('filter-from').fill('')
+  const { id } = demo.input.flocks[5]
+  await find('filter-flock').selectOption(id)
+  const named = () => page.evaluate(() => new Set([...document.querySelectorAll('[data-testid=day] .when')].map((when) => when.textContent.split(', ').slice(1).join())).size)
+  assert.equal(await named(), 1)
+  await page.evaluate((id) => window.homing.db.collection('flocks').delete(id), id)
+  await page.waitForFunction(() => document.querySelector('[data-testid=filter-flock]').value === '')
+  assert.ok(await named() > 1, 'the list is of all flocks, as the filter says')
+})
+
 test('none of this made the page complain', () => {
   assert.deepEqual(demo.browser.problems, [])
 })
