@@ -50,7 +50,10 @@ export async function startDevice({ root, device, pollInterval }) {
   function showEither() {
     if (firstRun.isBusy()) return
     const view = db.collection('flocks').count() > 0 ? tabs.node : firstRun.node
-    if (main.firstElementChild !== view) main.replaceChildren(view)
+    if (main.firstElementChild === view) return
+    const hadFocus = main.contains(document.activeElement)
+    main.replaceChildren(view)
+    if (hadFocus && view === tabs.node) tabs.focus()
   }
 
   db.collection('flocks').subscribe(showEither)

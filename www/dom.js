@@ -22,20 +22,29 @@ export function element(tag, attributes = {}, ...children) {
   return node
 }
 
+/** Puts the focus where nothing can be typed or pressed: on a row, on a heading. */
+export function focusOn(node) {
+  node.tabIndex = -1
+  node.focus()
+}
+
 /**
  * Keeps the children of `container` in step with a list of rows, by key: a row that stays keeps its node (and the focus
- * in it), a new one is created, a gone one removed.
+ * in it), a new one is created, a gone one removed. The focus of one that goes passes to the row in its place, or to `heading`.
  *
  * @param {Element} container holds nothing else
- * @param {{ key: (row: any) => string, create: (row: any) => { node: Element, update: (row: any) => void, remove?: () => void } }} kind
+ * @param {{ key: (row: any) => string, create: (row: any) => { node: Element, update: (row: any) => void }, heading: HTMLElement }} kind
  * @returns {{ show: (rows: readonly any[]) => void, each: (work: (entry: any, key: string) => void) => void }}
  */
-export function keyedList(container, { key, create }) {
+export function keyedList(container, { key, create, heading }) {
   const entries = new Map()
   function show(rows) {
     const wanted = new Set(rows.map(key))
+    const before = [...container.children]
+    let focusedAt = -1
     for (const [id, entry] of entries) {
       if (wanted.has(id)) continue
+      if (entry.node.contains(document.activeElement)) focusedAt = before.indexOf(entry.node)
       entry.node.remove()
       entries.delete(id)
     }
@@ -51,6 +60,7 @@ export function keyedList(container, { key, create }) {
       if (entry.node === next) next = next.nextElementSibling
       else container.insertBefore(entry.node, next)
     }
+    if (focusedAt >= 0) focusOn(container.children[focusedAt] ?? container.lastElementChild ?? heading)
   }
   return { show, each: (work) => entries.forEach(work) }
 }

@@ -19,8 +19,9 @@ const FIELDS = [
 export function createFlocks({ db, notices }) {
   const flocks = db.collection('flocks')
   const list = element('ul', { class: 'rows flocks', dataset: { testid: 'flocks' } })
+  const heading = element('h2', {}, 'Flocks')
   const count = element('p', { class: 'hint' })
-  const rows = keyedList(list, { key: (flock) => flocks.keyOf(flock.id), create: createRow })
+  const rows = keyedList(list, { key: (flock) => flocks.keyOf(flock.id), create: createRow, heading })
 
   const refuse = (why) => notices.say(why, { alarm: true })
 
@@ -63,7 +64,7 @@ export function createFlocks({ db, notices }) {
   // A record's state also moves when nothing in it changes: sent, confirmed, refused.
   db.status.subscribe(() => rows.each((entry) => entry.showState()))
   show()
-  return element('div', {}, element('h2', {}, 'Flocks'), count, list)
+  return element('div', {}, heading, count, list)
 }
 
 // A value that the list of choices does not have is still shown, never replaced.

@@ -19,7 +19,8 @@ export function createProduction({ db, notices }) {
   const days = db.collection('dailyProduction')
   const flocks = db.collection('flocks')
   const list = element('ul', { class: 'rows production', dataset: { testid: 'production' } })
-  const rows = keyedList(list, { key: (day) => days.keyOf(day.id), create: createRow })
+  const heading = element('h2', {}, 'Daily production')
+  const rows = keyedList(list, { key: (day) => days.keyOf(day.id), create: createRow, heading })
   const hint = element('p', { class: 'hint', role: 'status' })
   const flockFilter = element('select', { dataset: { testid: 'filter-flock' }, onchange: search })
   const from = element('input', { type: 'date', dataset: { testid: 'filter-from' }, onchange: search })
@@ -118,7 +119,7 @@ export function createProduction({ db, notices }) {
   showFlocks()
   search()
   return element('div', {},
-    element('h2', {}, 'Daily production'),
+    heading,
     element('div', { class: 'filters' }, labelled('Flock', flockFilter), labelled('From', from), labelled('To', to)),
     newDay.form, hint, list)
 }

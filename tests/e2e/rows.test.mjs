@@ -1,8 +1,8 @@
-// The rows of the demo page under a user's hands: a deletion can be taken back also where nothing was ever sent.
+// The rows of the demo page under a user's hands: a deletion can be taken back, fields show what is there, the focus is never lost.
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { loadFarm, openFakeDemo } from './fake-demo.mjs'
+import { openFakeDemo } from './fake-demo.mjs'
 
 let demo
 let page
@@ -10,12 +10,25 @@ let find
 before(async () => {
   demo = await openFakeDemo()
   ;({ page, find } = await demo.open())
-  await loadFarm({ find })
 })
 after(() => demo?.close())
 
 const undo = () => page.getByRole('button', { name: 'Undo' }).last().click()
 const production = (where) => page.evaluate((where) => window.homing.db.collection('dailyProduction').list({ where }), where)
+
+/** What has the focus: the id of a row, a test id, or the text of a heading. */
+const focused = () => page.evaluate(() => {
+  const { dataset, textContent, tagName } = document.activeElement
+  return dataset.id ?? dataset.testid ?? (/^H\d$/.test(tagName) ? textContent : tagName)
+})
+
+test('loading the farm by the keyboard leaves the focus on the farm', { timeout: 30_000 }, async () => {
+  await find('load-farm').focus()
+  await page.keyboard.press('Enter')
+  await find('flock').first().waitFor()
+  await page.waitForFunction(() => document.activeElement !== document.body)
+  assert.equal(await focused(), 'tab-flocks')
+})
 
 test('offline: an entry that was never sent is deleted and brought back, with all that was in it', { timeout: 30_000 }, async () => {
   await find('online-switch').uncheck()
@@ -115,6 +128,55 @@ test('a filter on a flock that goes becomes no filter', { timeout: 30_000 }, asy
   await page.evaluate((id) => window.homing.db.collection('flocks').delete(id), id)
   await page.waitForFunction(() => document.querySelector('[data-testid=filter-flock]').value === '')
   assert.ok(await named() > 1, 'the list is of all flocks, as the filter says')
+})
+
+test('where a row goes that had the focus, its neighbour has it, of the last one the one before', { timeout: 30_000 }, async () => {
+  await find('tab-flocks').click()
+  const ids = await find('flock').evaluateAll((rows) => rows.map(({ dataset }) => dataset.id))
+  const press = async (id) => {
+    await page.locator(`[data-testid=flock][data-id="${id}"] [data-testid=flock-delete]`).focus()
+    await page.keyboard.press('Enter')
+    await page.locator(`[data-testid=flock][data-id="${id}"]`).waitFor({ state: 'detached' })
+    return focused()
+  }
+  assert.equal(await press(ids[2]), ids[3], 'the next')
+  assert.equal(await press(ids.at(-1)), ids.at(-2), 'of the last one the one before')
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'flock-name', 'one goes on from there')
+  for (const _ of [1, 2]) await undo()
+})
+
+test('the focus stays among what the server refused, and above it when nothing is left', { timeout: 60_000 }, async () => {
+  await page.evaluate(async () => { while ((await window.homing.db.sync()).remaining > 0) { /* what waits goes first */ } })
+  demo.server.answer((asked) => {
+    const { results, ...answer } = JSON.parse(demo.accept({ ...asked, mutations: [] }))
+    return JSON.stringify({ ...answer, results: [...results, ...asked.mutations.map(({ id }) => ({ id, status: 'rejected', code: 'validation', message: 'No.' }))] })
+  })
+  await page.evaluate((ids) => Promise.all(ids.map((id) => window.homing.db.collection('flocks').update(id, { count: 5 }))), demo.input.flocks.slice(6, 8).map(({ id }) => id))
+  await find('tab-config').click()
+  await page.waitForFunction(() => document.querySelectorAll('[data-testid=dead-letter]').length === 2)
+  const letters = await find('dead-letter').evaluateAll((rows) => rows.map(({ dataset }) => dataset.id))
+  demo.server.answer(demo.accept)
+  for (const [at, name, next] of [[0, /^Discard/, letters[1]], [1, /^Retry/, 'Refused by the server']]) {
+    await page.locator(`[data-testid=dead-letter][data-id="${letters[at]}"]`).getByRole('button', { name }).focus()
+    await page.keyboard.press('Enter')
+    await page.locator(`[data-testid=dead-letter][data-id="${letters[at]}"]`).waitFor({ state: 'detached' })
+    assert.equal(await focused(), next)
+  }
+})
+
+test('a server out of reach is not called "offline" while the device is online', { timeout: 30_000 }, async () => {
+  await page.route(`${demo.server.url}/**`, (route) => route.abort())
+  await find('sync-now').click()
+  await page.locator('.notice.alarm').getByText('The server is out of reach.').waitFor()
+  assert.match(await find('sync-state').textContent(), /^Server out of reach/)
+  await page.unrouteAll({ behavior: 'wait' })
+  await find('online-switch').uncheck()
+  await find('sync-now').click()
+  await page.locator('.notice.alarm').getByText('This device is offline.').waitFor()
+  assert.equal(await find('sync-state').textContent(), 'Offline')
+  await find('online-switch').check()
+  demo.browser.problems.splice(0, Infinity, ...demo.browser.problems.filter((text) => !text.includes('ERR_FAILED')))
 })
 
 test('none of this made the page complain', () => {
