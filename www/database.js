@@ -34,5 +34,5 @@ export async function openFarm({ device, network, pollInterval }) {
     },
     platform: { fetch: network.fetch },
   })
-  return { db, config }
+  return { db, config, collections: Object.keys(schema.collections) }
 }

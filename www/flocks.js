@@ -21,6 +21,7 @@ export function createFlocks({ db, notices }) {
   const list = element('ul', { class: 'rows flocks', dataset: { testid: 'flocks' } })
   const heading = element('h2', {}, 'Flocks')
   const count = element('p', { class: 'hint' })
+  const form = createForm()
   const rows = keyedList(list, { key: (flock) => flocks.keyOf(flock.id), create: createRow, heading })
 
   const refuse = (why) => notices.say(why, { alarm: true })
@@ -50,6 +51,22 @@ export function createFlocks({ db, notices }) {
     }
   }
 
+  function createForm() {
+    const [name, breed] = ['name', 'breed'].map((field) => element('input', { type: 'text', required: true, autocomplete: 'off', dataset: { testid: `new-flock-${field}` } }))
+    const birds = element('input', { type: 'number', required: true, min: '0', step: '1', dataset: { testid: 'new-flock-count' } })
+    async function add(event) {
+      event.preventDefault()
+      if (!await notices.watch(flocks.insert({ name: name.value, breed: breed.value, count: birds.valueAsNumber, status: STATUSES[0] }))) return
+      event.target.reset()
+      name.focus()
+    }
+    return element('details', { class: 'card' },
+      element('summary', { dataset: { testid: 'new-flock-open' } }, 'Add a flock'),
+      element('form', { class: 'fields', onsubmit: add },
+        labelled('Name', name), labelled('Breed', breed), labelled('Birds', birds),
+        element('button', { type: 'submit', dataset: { testid: 'new-flock-add' } }, 'Add')))
+  }
+
   function removeFlock(flock) {
     return deleteWithUndo({ collection: flocks, row: flock, text: `Flock '${flock.name}' was deleted.`, notices })
   }
@@ -57,14 +74,14 @@ export function createFlocks({ db, notices }) {
   function show() {
     const all = flocks.getSnapshot()
     rows.show(all)
-    count.textContent = `${all.length} flocks, ${all.reduce((sum, flock) => sum + (Number(flock.count) || 0), 0).toLocaleString()} birds. Click a value to change it.`
+    count.textContent = all.length === 0 ? 'No flocks. Add one above.' : `${all.length} flocks, ${all.reduce((sum, flock) => sum + (Number(flock.count) || 0), 0).toLocaleString()} birds. Click a value to change it.`
   }
 
   flocks.subscribe(show)
   // A record's state also moves when nothing in it changes: sent, confirmed, refused.
   db.status.subscribe(() => rows.each((entry) => entry.showState()))
   show()
-  return element('div', {}, heading, count, list)
+  return element('div', {}, heading, form, count, list)
 }
 
 // A value that the list of choices does not have is still shown, never replaced.
