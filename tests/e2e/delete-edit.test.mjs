@@ -65,6 +65,8 @@ test('all four ways in which a deletion and an edit can meet', { timeout: 180_00
       await meet(a, b, id, 'edit')
       await b.find('conflict-dialog').waitFor({ state: 'visible' })
       await b.page.keyboard.press('Escape')
+      const count = await b.find('conflict-badge').boundingBox()
+      assert.ok(count.x + count.width <= 360, 'how many questions wait is in sight')
       await b.tab('config')
       for (const entry of await b.page.locator('[data-testid=archived] summary').all()) await entry.click()
       assert.deepEqual(await b.page.evaluate(() => [document.documentElement, ...document.querySelectorAll('.row')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.outerHTML.slice(0, 80))), [], 'wider than the screen')

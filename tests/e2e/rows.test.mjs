@@ -204,6 +204,33 @@ test('a farm whose last flock is deleted is still a farm, also after a reload; a
   assert.deepEqual([await find('flock-name').inputValue(), await find('flock-count').inputValue()], ['Pullets', '12'])
 })
 
+test('on a phone long words break, and the Undo of a notice is within reach', { timeout: 60_000 }, async () => {
+  await page.setViewportSize({ width: 360, height: 640 })
+  const long = 'Reposicion_primavera_2026_nave_3_sector_norte'.repeat(9)
+  await page.evaluate(async (long) => {
+    const { db } = window.homing
+    const [flock] = db.collection('flocks').list()
+    await db.collection('flocks').update(flock.id, { name: long })
+    await db.collection('dailyProduction').insert({ flockId: flock.id, date: '2032-01-01', eggsCollected: 1, deaths: 0, notes: '' })
+    await db.collection('auditLog').insert({ ts: '2032-01-01T00:00:00.000Z', user: long, detail: long })
+    await db.singleton('farm').update({ name: long })
+  }, long)
+  for (const tab of ['flocks', 'production', 'audit', 'config']) {
+    await find(`tab-${tab}`).click()
+    const wide = () => page.evaluate(() => [document.documentElement.scrollWidth, ...[...document.querySelectorAll('.row, .card')].map((one) => one.scrollWidth - one.clientWidth + 360)].filter((width) => width > 360))
+    assert.deepEqual(await wide(), [], tab)
+    assert.ok(await find('tab-config').evaluate((button) => button.getBoundingClientRect().right <= 360), 'the last tab is in sight')
+  }
+  await find('tab-flocks').click()
+  await find('flock-delete').last().click()
+  const button = page.getByRole('button', { name: 'Undo' }).last()
+  await button.waitFor()
+  const { x, width } = await button.boundingBox()
+  assert.ok(x >= 0 && x + width <= 360, `Undo is from ${x} to ${x + width}`)
+  await button.click()
+  await find('flock').first().waitFor()
+})
+
 test('none of this made the page complain', () => {
   assert.deepEqual(demo.browser.problems, [])
 })
