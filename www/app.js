@@ -32,7 +32,7 @@ export async function startDevice({ root, device, pollInterval }) {
       element('h1', {}, 'The farm could not be opened'), element('p', {}, explain(error))))
     throw error
   }
-  const { db, config, collections } = opened
+  const { db, collections } = opened
   const parts = { db, device, network, notices }
   const dialog = createConflictDialog({ ...parts, root: document.body })
   const config$ = element('div', {},
@@ -62,6 +62,6 @@ export async function startDevice({ root, device, pollInterval }) {
   root.replaceChildren(createStatusBar(parts), main)
   showEither()
   // For the console and for the tests.
-  window.homing = { db, network, config }
+  window.homing = { db, network }
   document.documentElement.dataset.ready = 'true'
 }

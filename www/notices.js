@@ -14,7 +14,7 @@ const REASONS = {
   offline: 'This device is offline. Changes are kept and sent later.',
   paused: 'Syncing is paused.',
   'breaker-open': 'The server failed several times; Homing waits a little before it tries again.',
-  'auth-required': 'The server wants a new sign-in.',
+  'auth-required': 'The server wants a new sign-in. Reload this page.',
   'server-error': 'The server could not answer. Changes are kept and sent later.',
   timeout: 'The server did not answer in time. Changes are kept and sent later.',
 }
