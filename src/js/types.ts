@@ -122,9 +122,12 @@ export interface Collection<T> extends Observable<readonly Row<T>[], Changes<T>>
   put(record: T & { id: string }, options?: WriteOptions): Write<Row<T>>
   /** Changes some fields; `not-found` without the record. @example await flocks.update('f1', (row) => ({ count: row.count - 1 })) */
   update(id: string, change: Patch<T> | ((row: Row<T>) => Patch<T>), options?: WriteOptions): Write<Row<T>>
-  /** Leaves a tombstone. @example await flocks.delete('f1') */
+  /** Leaves a tombstone; of a record that was never sent, nothing: its create and this come to nothing. @example await flocks.delete('f1') */
   delete(id: string, options?: WriteOptions): Write<void>
-  /** Brings a deleted record back. @example await flocks.undelete('f1') */
+  /**
+   * Brings a deleted record back. `not-found` where nothing is left of it, because it was never sent: `put` it again.
+   * @example await flocks.undelete('f1')
+   */
   undelete(id: string, options?: WriteOptions): Write<Row<T>>
 }
 /** A single record. @example await db.singleton('settings').update({ darkMode: true }) */
