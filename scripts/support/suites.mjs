@@ -40,7 +40,7 @@ export const SUITES = [
     commands: async () => [
       onPostgres(serverTests()),
       onPostgres(serverTests(...BY_HTTP), { HOMING_TEST_STORE: 'postgres' }),
-      onPostgres(nodeTest(['tests/conformance/conformance.test.mjs'])),
+      onPostgres(nodeTest(filesIn('tests/conformance', '.test.mjs'))),
     ],
   },
   { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },

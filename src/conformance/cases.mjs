@@ -111,18 +111,19 @@ export const CASES = [
     async story(run) {
       let writing = true
       const expected = []
-      const writers = Array.from({ length: 8 }, async (_, w) => {
+      const write = async (_, w) => {
         const device = run.device(`w${w}`)
         for (let n = 0; n < 10; n += 1) {
           expected.push(run.id(`many${w}-${n}`))
           await device.push(device.mutation('create', run.id(`many${w}-${n}`), { n }))
         }
-      })
+      }
       const reader = run.device('reader')
-      const reading = (async () => { while (writing) await reader.pull(7) })()
-      await Promise.all(writers)
-      writing = false
-      await reading
+      const read = async () => { while (writing) await reader.pull(7) }
+      const writers = Promise.all(Array.from({ length: 8 }, write)).finally(() => { writing = false })
+      // Whoever fails first, nobody is left behind.
+      const failed = (await Promise.allSettled([writers, read()])).find(({ status }) => status === 'rejected')
+      if (failed !== undefined) throw failed.reason
       await reader.pull()
       same(expected.filter((id) => reader.row(id) === undefined), [], 'rows that a concurrent reader never saw')
     },

@@ -33,12 +33,12 @@ export async function declarations() {
 }
 
 /** Runs the cases; resolves to what came of each: `{ name, promise, error }`, `error` null where the promise was kept. */
-export async function conformance(url, token, { declared: asked = false, only, fetch, tell = () => {} } = {}) {
+export async function conformance(url, token, { declared: asked = false, only, fetch, timeout, tell = () => {} } = {}) {
   const vectors = await readVectors()
   const chosen = only === undefined ? CASES.filter(({ declared = false }) => asked || !declared) : CASES.filter(({ name }) => only.includes(name))
   const told = []
   for (const { name, promise, story } of chosen) {
-    const error = await story(new Run(url, token, fetch), vectors).then(() => null, (error) => error)
+    const error = await story(new Run(url, token, { fetch, timeout }), vectors).then(() => null, (error) => error)
     told.push({ name, promise, error })
     tell(told.at(-1))
   }

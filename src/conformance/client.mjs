@@ -1,15 +1,22 @@
 // A device that speaks the protocol and nothing else: it keeps no queue and merges nothing. Not here: what is expected (`cases.mjs`).
 
 import { randomUUID } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
 
 const HOUR = 3_600_000
+/** How often a request that the server asks to send later is sent again; the waits get longer. */
+const PATIENCE = 40
+/** Pages in a row that may bring nothing new while more is announced. */
+const IDLE_PAGES = 100
 
 /** A run against one server: names of its own, so that it can be repeated on the same data. */
 export class Run {
-  constructor(url, token, fetch = globalThis.fetch) {
+  /** `timeout`: milliseconds that a request may take. */
+  constructor(url, token, { fetch = globalThis.fetch, timeout = 30_000 } = {}) {
     this.url = `${url.replace(/\/+$/, '')}/api/v1/sync/delta`
     this.token = token
     this.fetch = fetch
+    this.timeout = timeout
     this.name = randomUUID().slice(0, 8)
     this.collection = `conformance-${this.name}`
   }
@@ -23,16 +30,36 @@ export class Run {
     return `${name}-${this.name}`
   }
 
-  /** The answer's status and body; `body` is what it sent where that is no JSON. */
+  /** The answer's status and body; `body` is what it sent where that is no JSON. Whoever is told to come later does, a number of times. */
   async ask(init = {}, query = '', token = this.token) {
-    const headers = { authorization: `Bearer ${token}`, ...init.body === undefined ? {} : { 'content-type': 'application/json' } }
-    const answer = await this.fetch(this.url + query, { ...init, headers: { ...headers, ...init.headers } })
-    const text = await answer.text()
-    try {
-      return { status: answer.status, headers: answer.headers, body: JSON.parse(text) }
-    } catch {
-      return { status: answer.status, headers: answer.headers, body: text }
+    for (let tries = 1; ; tries += 1) {
+      const answer = await this.#once(init, query, token)
+      if (![429, 503].includes(answer.status) || tries === PATIENCE) return answer
+      const told = answer.body?.error?.retryAfterMs ?? 1000 * Number(answer.headers.get('retry-after') ?? 1)
+      // Many who were told the same moment would all come at it.
+      await wait(Math.min(Number.isFinite(told) ? Math.max(told, 0) : 1000, 10_000) + Math.random() * 15 * tries)
     }
+  }
+
+  async #once(init, query, token) {
+    const headers = { authorization: `Bearer ${token}`, ...init.body === undefined ? {} : { 'content-type': 'application/json' } }
+    const signal = AbortSignal.timeout(this.timeout)
+    try {
+      const answer = await this.fetch(this.url + query, { ...init, headers: { ...headers, ...init.headers }, signal })
+      const text = await answer.text()
+      return { status: answer.status, headers: answer.headers, body: parsed(text) }
+    } catch (error) {
+      if (signal.aborted) throw new Error(`no answer to a ${init.method ?? 'GET'} within ${this.timeout / 1000} s`)
+      throw new Error(`a ${init.method ?? 'GET'} failed: ${error.cause?.message ?? error.message}`)
+    }
+  }
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
   }
 }
 
@@ -75,18 +102,34 @@ export class Device {
     const query = new URLSearchParams({ protocol: '1', clientId: this.clientId, requestId: randomUUID(), limit: String(limit), ...this.cursor === null ? {} : { cursor: this.cursor } })
     const { status, body } = await this.run.ask({}, `?${query}`)
     if (status !== 200) throw new Error(`a pull was answered ${status}: ${JSON.stringify(body)}`)
-    if (body.reset) this.rows.clear()
-    for (const { collection, records } of body.changes) {
-      for (const row of records) this.rows.set(`${collection}/${row.id}`, row)
+    return { ...body, news: this.take(body) }
+  }
+
+  /** Takes an answer's rows and cursor in as a device does, and says how many of the rows it did not have. */
+  take({ reset, changes, cursor }) {
+    if (reset) this.rows.clear()
+    let news = 0
+    for (const { collection, records } of changes) {
+      for (const row of records) {
+        const key = `${collection}/${row.id}`
+        news += this.rows.get(key)?._rev === row._rev ? 0 : 1
+        this.rows.set(key, row)
+      }
     }
-    this.cursor = body.cursor
-    return body
+    this.cursor = cursor
+    return news
   }
 
   /** Everything from its cursor on; the rows of this run's collection and of the archive about it. */
   async pull(limit = 500) {
-    while ((await this.page(limit)).hasMore);
-    return this
+    for (let idle = 0; idle < IDLE_PAGES;) {
+      const before = this.cursor
+      const { hasMore, news } = await this.page(limit)
+      if (!hasMore) return this
+      if (this.cursor === before) throw new Error('a page says hasMore, but its cursor is the one it was asked with: that would go on for ever')
+      idle = news > 0 ? 0 : idle + 1
+    }
+    throw new Error(`${IDLE_PAGES} pages in a row say hasMore and bring nothing new`)
   }
 
   row(recordId, collection = this.run.collection) {

@@ -2,32 +2,20 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { CASES } from '../../src/conformance/cases.mjs'
-import { conformance, declarations } from '../../src/conformance/cli.mjs'
+import { conformance } from '../../src/conformance/cli.mjs'
 import { startServer } from '../../scripts/support/reference-server.mjs'
+import { startDeclared } from './declared-server.mjs'
 
-let folder
-let schema
 let server
 let token
 before(async () => {
-  // An app's own declarations, and those that the kit asks for.
-  folder = await mkdtemp(join(tmpdir(), 'homing-conformance-'))
-  schema = join(folder, 'schema.json')
-  const { collections } = JSON.parse(await readFile('src/schemas/egglogu.schema.json', 'utf8'))
-  await writeFile(schema, JSON.stringify({ collections: { ...collections, ...(await declarations()).collections } }))
-  server = await startServer({ schema, args: ['--rate', '0'] })
+  server = await startDeclared()
   token = await server.token('conformance')
 })
-after(async () => {
-  await server.stop()
-  await rm(folder, { recursive: true })
-})
+after(() => server.stop())
 
 const broken = (told) => told.filter(({ error }) => error !== null).map(({ name, error }) => `${name}: ${error.message}`)
 
@@ -44,7 +32,7 @@ test('our server keeps every promise on SQLite', async () => {
 test('our server keeps every promise on PostgreSQL', async () => {
   const database = process.env.HOMING_TEST_POSTGRES
   assert.ok(database, 'HOMING_TEST_POSTGRES names no PostgreSQL; run: npm run test:server')
-  const other = await startServer({ schema, database, args: ['--rate', '0'] })
+  const other = await startDeclared({ database })
   try {
     assert.deepEqual(broken(await conformance(other.url, await other.token('conformance'), { declared: true })), [])
   } finally {
