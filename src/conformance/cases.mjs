@@ -3,8 +3,10 @@
 // (`client.mjs`), how it is told (`cli.mjs`).
 
 import { deepStrictEqual as same, ok } from 'node:assert'
-import { DAY, content } from './client.mjs'
+import { refused } from './answers.mjs'
+import { DAY } from './client.mjs'
 import { DECLARED } from './declared.mjs'
+import { content } from './versions.mjs'
 
 const statuses = (results) => results.map(({ status }) => status)
 
@@ -236,9 +238,9 @@ export const CASES = [
       const body = JSON.stringify(device.request([device.mutation('create', run.id('stranger'), {})]))
       const said = []
       for (const token of ['', 'nonsense', `${run.token.slice(0, -3)}abc`]) {
-        const { status, body: answer } = await run.ask({ method: 'POST', body }, '', token)
-        same([status, answer.error?.code], [401, 'auth-required'])
-        said.push(answer.error.message)
+        const answer = await run.ask({ method: 'POST', body }, '', token)
+        refused(answer, 401, 'auth-required')
+        said.push(answer.body.error.message)
       }
       same(new Set(said).size, 1, 'the answers tell bad tokens apart')
       same((await run.device('reader').pull()).row(run.id('stranger')), undefined)
@@ -250,8 +252,7 @@ export const CASES = [
     async story(run) {
       const device = run.device('a')
       const body = JSON.stringify(device.request([device.mutation('create', run.id('elsewhere'), {})], { scope: `not-${run.name}` }))
-      const { status, body: answer } = await run.ask({ method: 'POST', body })
-      same([status, answer.error?.code], [409, 'scope-changed'])
+      refused(await run.ask({ method: 'POST', body }), 409, 'scope-changed')
       same((await run.device('reader').pull()).row(run.id('elsewhere')), undefined)
     },
   },
@@ -286,8 +287,9 @@ export const CASES = [
     name: 'protocol',
     promise: 'another protocol is answered 426 with the range that is understood',
     async story(run) {
-      const { status, body } = await run.ask({ method: 'POST', body: JSON.stringify({ ...run.device('a').request([]), protocol: 999 }) })
-      same([status, body.error?.code, Number.isInteger(body.supported?.max)], [426, 'protocol-unsupported', true])
+      const answer = await run.ask({ method: 'POST', body: JSON.stringify({ ...run.device('a').request([]), protocol: 999 }) })
+      refused(answer, 426, 'protocol-unsupported')
+      ok(Number.isInteger(answer.body.supported?.max), 'the range of protocols that are understood')
     },
   },
   {

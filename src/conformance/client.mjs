@@ -2,6 +2,8 @@
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
+import { Told } from './answers.mjs'
+import { content } from './versions.mjs'
 
 const HOUR = 3_600_000
 /** How often a request that the server asks to send later is sent again; the waits get longer. */
@@ -17,12 +19,13 @@ export class Run {
     this.token = token
     this.fetch = fetch
     this.timeout = timeout
+    this.told = new Told()
     this.name = randomUUID().slice(0, 8)
     this.collection = `conformance-${this.name}`
   }
 
-  device(name) {
-    return new Device(this, `${name}-${this.name}`)
+  device(name, options) {
+    return new Device(this, `${name}-${this.name}`, options)
   }
 
   /** A name nobody else uses. */
@@ -64,9 +67,10 @@ function parsed(text) {
 }
 
 export class Device {
-  constructor(run, clientId) {
+  constructor(run, clientId, { token = run.token } = {}) {
     this.run = run
     this.clientId = clientId
+    this.token = token
     this.seq = 0
     /** What it holds: `collection/id` to row; rows of this run only. */
     this.rows = new Map()
@@ -86,8 +90,12 @@ export class Device {
 
   /** Sends a request as it is; the answer must be 200. */
   async send(request) {
-    const { status, body } = await this.run.ask({ method: 'POST', body: JSON.stringify(request) })
-    if (status !== 200) throw new Error(`a push was answered ${status}: ${JSON.stringify(body)}`)
+    return this.#read('push', await this.run.ask({ method: 'POST', body: JSON.stringify(request) }, '', this.token), request)
+  }
+
+  #read(what, { status, body }, { requestId, mutations }) {
+    if (status !== 200) throw new Error(`a ${what} was answered ${status}: ${JSON.stringify(body)}`)
+    this.run.told.hear(body, { requestId, mutations, token: this.token })
     return body
   }
 
@@ -99,9 +107,9 @@ export class Device {
 
   /** One page from its cursor on, taken into `rows`. */
   async page(limit = 500) {
-    const query = new URLSearchParams({ protocol: '1', clientId: this.clientId, requestId: randomUUID(), limit: String(limit), ...this.cursor === null ? {} : { cursor: this.cursor } })
-    const { status, body } = await this.run.ask({}, `?${query}`)
-    if (status !== 200) throw new Error(`a pull was answered ${status}: ${JSON.stringify(body)}`)
+    const requestId = randomUUID()
+    const query = new URLSearchParams({ protocol: '1', clientId: this.clientId, requestId, limit: String(limit), ...this.cursor === null ? {} : { cursor: this.cursor } })
+    const body = this.#read('pull', await this.run.ask({}, `?${query}`, this.token), { requestId })
     return { ...body, news: this.take(body) }
   }
 
@@ -146,11 +154,6 @@ export class Device {
     const own = [...this.rows].filter(([key, row]) => key.startsWith(`${this.run.collection}/`) && row._deletedAt == null)
     return JSON.stringify(own.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, row]) => [key, row._rev, content(row)]))
   }
-}
-
-/** What the app wrote. */
-export function content(row) {
-  return Object.fromEntries(Object.entries(row ?? {}).filter(([name]) => !name.startsWith('_')).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 export const DAY = 24 * HOUR

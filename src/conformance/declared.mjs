@@ -2,7 +2,7 @@
 // `homing conformance --print-schema` prints the declarations. Not here: the other promises (`cases.mjs`).
 
 import { deepStrictEqual as same, ok } from 'node:assert'
-import { content } from './client.mjs'
+import { content } from './versions.mjs'
 
 /** @typedef {{ readonly [file: string]: { policy: string, fields?: object, groups?: object, cases: readonly Vector[] } }} Vectors */
 /** @typedef {{ name: string, base?: object, local: object, incoming: object, symmetric: boolean, winner: object, archived: readonly string[] }} Vector */
