@@ -16,7 +16,7 @@ Checks any server of the sync protocol at <url>/api/v1/sync/delta, as a device w
 into the scope of the token, under names of its own: use a scope that is only for tests. HOMING_TOKEN is taken, too.
 --declared asks also what needs declared collections (*); the server must have loaded what --print-schema prints.
 
-${CASES.map(({ name, promise, declared }) => `  ${`${name}${declared ? ' *' : ''}`.padEnd(20)}${promise}`).join('\n')}`
+${CASES.map(({ name, promise, needs }) => `  ${`${name}${needs === 'declared' ? ' *' : ''}`.padEnd(20)}${promise}`).join('\n')}`
 
 /** The golden vectors by the name of their file, packed beside this or in the repository. */
 async function readVectors() {
@@ -35,7 +35,7 @@ export async function declarations() {
 /** Runs the cases; resolves to what came of each: `{ name, promise, error }`, `error` null where the promise was kept. */
 export async function conformance(url, token, { declared: asked = false, only, fetch, timeout, tell = () => {} } = {}) {
   const vectors = await readVectors()
-  const chosen = only === undefined ? CASES.filter(({ declared = false }) => asked || !declared) : CASES.filter(({ name }) => only.includes(name))
+  const chosen = only === undefined ? CASES.filter(({ needs }) => needs === undefined || asked) : CASES.filter(({ name }) => only.includes(name))
   const told = []
   for (const { name, promise, story } of chosen) {
     const error = await story(new Run(url, token, { fetch, timeout }), vectors).then(() => null, (error) => error)

@@ -67,10 +67,12 @@ function parsed(text) {
 }
 
 export class Device {
-  constructor(run, clientId, { token = run.token } = {}) {
+  /** `limit`: most rows it takes with the answer to a push. */
+  constructor(run, clientId, { token = run.token, limit = 1 } = {}) {
     this.run = run
     this.clientId = clientId
     this.token = token
+    this.limit = limit
     this.seq = 0
     /** What it holds: `collection/id` to row; rows of this run only. */
     this.rows = new Map()
@@ -88,9 +90,11 @@ export class Device {
     return { protocol: 1, clientId: this.clientId, requestId: randomUUID(), scope: null, schemas: {}, cursor: this.cursor, settledThrough: 0, mutations, ...more }
   }
 
-  /** Sends a request as it is; the answer must be 200. */
+  /** Sends a request as it is, and takes in what comes with the answer, which must be 200. */
   async send(request) {
-    return this.#read('push', await this.run.ask({ method: 'POST', body: JSON.stringify(request) }, '', this.token), request)
+    const body = this.#read('push', await this.run.ask({ method: 'POST', body: JSON.stringify(request) }, '', this.token), request)
+    this.take(body)
+    return body
   }
 
   #read(what, { status, body }, { requestId, mutations }) {
@@ -99,9 +103,9 @@ export class Device {
     return body
   }
 
-  /** Pushes without a cursor and resolves to the results, in the order of the mutations. */
+  /** Pushes, and resolves to the results, in the order of the mutations. Pages behind the one that comes with them are for `pull`. */
   async push(...mutations) {
-    const { results } = await this.send(this.request(mutations, { cursor: null, limit: 1 }))
+    const { results } = await this.send(this.request(mutations, { limit: this.limit }))
     return mutations.map(({ id }) => results.find((result) => result.id === id) ?? { id, status: 'not answered' })
   }
 
@@ -120,8 +124,9 @@ export class Device {
     for (const { collection, records } of changes) {
       for (const row of records) {
         const key = `${collection}/${row.id}`
-        news += this.rows.get(key)?._rev === row._rev ? 0 : 1
+        if (this.rows.get(key)?._rev >= row._rev) continue
         this.rows.set(key, row)
+        news += 1
       }
     }
     this.cursor = cursor

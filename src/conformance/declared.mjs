@@ -20,11 +20,11 @@ export function schema(vectors) {
   return { collections: { ...Object.fromEntries(merged), [NUMBERED]: { ordinal: { field: 'n', parent: 'parent' } }, [UNIQUE]: { unique: [['code'], ['house', 'door']] } } }
 }
 
-/** @type {readonly { name: string, promise: string, declared: true, story: (run: import('./client.mjs').Run, vectors: Vectors) => Promise<void> }[]} */
+/** @type {readonly import('./cases.mjs').Case[]} */
 export const DECLARED = [
   {
     name: 'merging',
-    declared: true,
+    needs: 'declared',
     promise: 'every policy and every typed field merges as in the golden vectors (tests/fixtures/merge/*.json)',
     async story(run, vectors) {
       let n = 0
@@ -40,7 +40,7 @@ export const DECLARED = [
   },
   {
     name: 'ordinals',
-    declared: true,
+    needs: 'declared',
     promise: 'numbers go up by one under each parent, whoever asks at once; none is given twice, no edit changes one',
     async story(run) {
       const parent = run.id('parent')
@@ -70,7 +70,7 @@ export const DECLARED = [
   },
   {
     name: 'unique',
-    declared: true,
+    needs: 'declared',
     promise: 'of those who want one value at once one gets it, the others are refused with code and path; let go, it is free',
     async story(run) {
       const code = run.id('code')

@@ -31,6 +31,10 @@ const spoiled = ({ request = () => {}, push = () => {}, pull = () => {} }) => as
 }
 const both = (spoil) => ({ push: spoil, pull: spoil })
 
+function skips(body) {
+  if (!body.reset) Object.assign(body, { changes: [], hasMore: false, cursor: `c1.${body.rev}..${body.epoch}` })
+}
+
 /** @type {readonly [what: string, caughtBy: string, says: RegExp, how: Parameters<typeof spoiled>[0]][]} */
 const WRONG = [
   ...['protocol', 'requestId', 'serverTime', 'scope', 'epoch', 'results', 'changes', 'rev', 'cursor', 'hasMore', 'reset', 'horizon'].map((member) =>
@@ -43,6 +47,8 @@ const WRONG = [
   ['its "rev" is of before the push', 'receipts', /"rev"/, { push: (body) => { body.rev -= 100 } }],
   ['no result has a record', 'clock-ahead', /"record" with the new stamp/, { push: (body) => { for (const result of body.results) delete result.record } }],
   ['a result has a record only where a stamp was lowered', 'clock-behind', /another version is stored/, { push: (body) => { for (const result of body.results) if (!result.clamped) delete result.record } }],
+  ...['push-answers', 'concurrent-writers', 'interleavings'].map((name) => ['the cursor in the answer to a push passes over what it does not tell', name, /never|other rows|different rows/, { push: skips }]),
+  ['the answer to a push tells only the first page', 'push-answers', /never reached who pushed/, { push: (body) => { Object.assign(body, { cursor: `c1.${body.rev}..${body.epoch}`, hasMore: false }) } }],
 ]
 
 for (const [what, caughtBy, says, how] of WRONG) {
