@@ -110,9 +110,9 @@ export class Device {
   }
 
   /** One page from its cursor on, taken into `rows`. */
-  async page(limit = 500) {
+  async page(limit = 500, more = {}) {
     const requestId = randomUUID()
-    const query = new URLSearchParams({ protocol: '1', clientId: this.clientId, requestId, limit: String(limit), ...this.cursor === null ? {} : { cursor: this.cursor } })
+    const query = new URLSearchParams({ protocol: '1', clientId: this.clientId, requestId, limit: String(limit), ...this.cursor === null ? {} : { cursor: this.cursor }, ...more })
     const body = this.#read('pull', await this.run.ask({}, `?${query}`, this.token), { requestId })
     return { ...body, news: this.take(body) }
   }

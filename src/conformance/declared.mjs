@@ -28,14 +28,29 @@ export const DECLARED = [
     promise: 'every policy and every typed field merges as in the golden vectors (tests/fixtures/merge/*.json)',
     async story(run, vectors) {
       let n = 0
+      const reader = run.device('reader')
       for (const [file, { cases, fields }] of asked(vectors)) {
         for (const vector of cases) {
           // Deleted here, edited there: over the wire a person decides it (`delete-against-edit`).
           if (vector.local._deletedAt !== null || vector.incoming._deletedAt !== null) continue
-          await meet(run, merging(file), fields !== undefined, `v${++n}`, vector, vector.incoming, vector.local)
-          if (vector.symmetric) await meet(run, merging(file), fields !== undefined, `v${++n}`, vector, vector.local, vector.incoming)
+          await meet(run, reader, merging(file), fields !== undefined, `v${++n}`, vector, vector.incoming, vector.local)
+          if (vector.symmetric) await meet(run, reader, merging(file), fields !== undefined, `v${++n}`, vector, vector.local, vector.incoming)
         }
       }
+    },
+  },
+  {
+    name: 'schemas',
+    needs: 'declared',
+    promise: 'who declares a collection otherwise is told how the server does, and waits; the rest of his request flows',
+    async story(run) {
+      const device = run.device('a')
+      const mutations = [device.mutation('create', run.id('otherwise'), { parent: run.id('p') }, { collection: NUMBERED }), device.mutation('create', run.id('rest'), {})]
+      const { results: [waits, flows] } = await device.send(device.request(mutations, { schemas: { [NUMBERED]: 'another' } }))
+      same([waits.status, waits.code, Number.isInteger(waits.retryAfterMs), waits.declared?.ordinal], ['retry', 'schema-mismatch', true, { field: 'n', parent: 'parent' }])
+      same(flows.status, 'applied')
+      const [later] = await device.push(...mutations)
+      same([later.status, later.record?.n], ['applied', 1], 'what was to wait has no receipt')
     },
   },
   {
@@ -92,7 +107,7 @@ export const DECLARED = [
 ]
 
 /** Two versions of one record meet: one is stored, the other comes from somebody who has not seen it. */
-async function meet(run, collection, typed, name, { name: about, base, winner, archived, ...versions }, first, second) {
+async function meet(run, reader, collection, typed, name, { name: about, base, winner, archived, ...versions }, first, second) {
   const [a, b] = [run.device(`a-${name}`), run.device(`b-${name}`)]
   const id = run.id(name)
   const version = (device, op, { id: _, _updatedAt, ...fields }, more) => {
@@ -110,7 +125,7 @@ async function meet(run, collection, typed, name, { name: about, base, winner, a
   if (again) [met] = await b.push(version(b, 'update', { ...second, _updatedAt: winner._updatedAt }, { baseRev: stored.rev }))
   const what = `${collection.replace('conformance.', '')}: ${about}`
   ok(again || met.status !== 'rejected', `${what}: ${met.code} ${met.message}`)
-  const reader = await run.device(`r-${name}`).pull()
+  await reader.pull()
   const row = reader.row(id, collection)
   const { id: _, ...expected } = content(winner)
   const { id: __, ...found } = content(row)

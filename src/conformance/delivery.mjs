@@ -108,6 +108,23 @@ export const DELIVERY = [
     },
   },
   {
+    name: 'since',
+    promise: 'who remembers only a time gets with since= what the server received from then on, whatever its stamp',
+    async story(run) {
+      const device = run.device('a')
+      const { serverTime } = await device.send(device.request([]))
+      await device.push(device.mutation('create', run.id('since'), {}, { at: -7 * DAY }))
+      // The first page goes by the time, those behind it by its cursor.
+      const ids = async (since) => {
+        const reader = run.device('since')
+        if ((await reader.page(500, { since })).hasMore) await reader.pull()
+        return [...reader.rows.values()].map(({ id }) => id)
+      }
+      ok((await ids(serverTime)).includes(run.id('since')), 'a row that came after that time was not told')
+      same(await ids(new Date(Date.parse(serverTime) + DAY).toISOString()), [], 'what came before that time was told')
+    },
+  },
+  {
     name: 'interleavings',
     promise: 'after any order of edits, deletes and pulls, each answer taken in, every device holds what a new one gets',
     async story(run) {

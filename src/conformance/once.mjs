@@ -60,6 +60,27 @@ export const ONCE = [
     },
   },
   {
+    name: 'restored',
+    promise: 'a receipt belongs to the client of the mutation id, whoever sends it: a restored backup sends old ids under a new clientId',
+    async story(run) {
+      const [old, restored] = [run.device('old'), run.device('restored')]
+      const id = run.id('restored')
+      const create = old.mutation('create', id, { n: 1 }, { at: -2000 })
+      const edit = old.mutation('update', id, { n: 2 }, { at: -1000 })
+      const [made] = await old.push(create)
+      // What the new client has settled says nothing about the numbers of the old one.
+      const { results: [again, fresh] } = await restored.send(restored.request([create, { ...edit, baseRev: made.rev }], { settledThrough: 9 }))
+      same([again.status, again.rev, again.replayed], ['applied', made.rev, true], 'it was applied already')
+      same([fresh.status, fresh.replayed ?? false], ['applied', false], 'it was never sent')
+      const [own] = await restored.push({ ...restored.mutation('create', run.id('own'), {}), id: `${restored.clientId}:10` })
+      same([own.status, own.replayed ?? false], ['applied', false], 'numbers of two clients are two')
+      const [late] = await old.push({ ...edit, baseRev: made.rev })
+      same([late.status, late.rev, late.replayed], ['applied', fresh.rev, true], 'and the old one hears the same')
+      const reader = await run.device('reader').pull()
+      same([reader.row(id).n, reader.row(id)._rev, reader.archive(id).length], [2, fresh.rev, 0])
+    },
+  },
+  {
     name: 'record-only',
     promise: 'rows pushed without mutations are recognised by their content',
     async story(run) {

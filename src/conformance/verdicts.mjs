@@ -2,6 +2,7 @@
 
 import { deepStrictEqual as same, ok } from 'node:assert'
 import { DAY } from './client.mjs'
+import { TABLE, askTable } from './table.mjs'
 import { content } from './versions.mjs'
 
 const statuses = (results) => results.map(({ status }) => status)
@@ -68,6 +69,32 @@ export const VERDICTS = [
     },
   },
   {
+    name: 'verdicts',
+    promise: `create, update, delete, undelete on what is live, deleted or not there, made on each version: ${TABLE.length} verdicts`,
+    story: askTable,
+  },
+  {
+    name: 'decision',
+    promise: 'what a person decides is stored and settles the conflict with it; a second decision is an ordinary edit',
+    async story(run) {
+      const [a, b] = [run.device('a'), run.device('b')]
+      const id = run.id('decided')
+      const [made] = await a.push(a.mutation('create', id, { n: 1 }, { at: -DAY }))
+      const [gone] = await a.push(a.mutation('delete', id, { n: 1 }, { baseRev: made.rev, at: -2000 }))
+      const [met] = await b.push(b.mutation('update', id, { n: 2 }, { baseRev: made.rev, at: -1000 }))
+      const resolves = met.archived.id
+      const [kept] = await b.push(b.mutation('undelete', id, { n: 2 }, { baseRev: gone.rev, resolves }))
+      same([kept.status, kept.archived?.id, kept.archived?.status, kept.archived?.winner], ['applied', resolves, 'resolved', 'mine'])
+      const reader = await run.device('reader').pull()
+      same([reader.row(id).n, reader.row(id)._deletedAt ?? null, reader.archive(id).map(({ status }) => status)], [2, null, ['resolved']])
+      // He looked at the same conflict, and was too late.
+      const [late] = await a.push(a.mutation('delete', id, { n: 1 }, { baseRev: gone.rev, at: 1000, resolves }))
+      same([late.status, late.archived?.status], ['conflict', 'unresolved'], 'the first decision counts')
+      await reader.pull()
+      same([reader.row(id)._deletedAt ?? null, reader.archive(id).find((entry) => entry.id === resolves).status], [null, 'resolved'])
+    },
+  },
+  {
     name: 'append-only',
     promise: 'a fact is never overwritten or deleted (rows with a $row_ id, and collections declared append-only)',
     async story(run) {
@@ -87,6 +114,7 @@ export const VERDICTS = [
     name: 'vectors',
     promise: 'last write wins as in the golden vectors (tests/fixtures/merge/lww.json), in either order',
     async story(run, { lww }) {
+      const reader = run.device('reader')
       for (const [n, { name, local, incoming, winner, archived }] of lww.cases.entries()) {
         // Deleted here, edited there is asked elsewhere: over the wire a person decides it.
         if (local._deletedAt !== null || incoming._deletedAt !== null) continue
@@ -97,7 +125,7 @@ export const VERDICTS = [
           for (const { id: _, _updatedAt, ...fields } of versions) {
             await device.push(device.mutation('update', id, content(fields), { baseRev: made.rev, at: Date.parse(_updatedAt) - Date.now() }))
           }
-          const reader = await run.device('reader').pull()
+          await reader.pull()
           const { id: _, ...expected } = content(winner)
           const { id: __, ...found } = content(reader.row(id))
           same(found, expected, `${name}: another version won`)
