@@ -64,7 +64,7 @@ test('a server that knows no declarations breaks what needs them, and nothing el
   const plain = await startServer({ schema: 'src/schemas/egglogu.schema.json', args: ['--rate', '0'] })
   try {
     const told = await conformance(plain.url, await plain.token('conformance'), { declared: true })
-    assert.deepEqual(told.filter(({ error }) => error !== null).map(({ name }) => name), ['merging', 'schemas', 'ordinals', 'unique'])
+    assert.deepEqual(told.filter(({ error }) => error !== null).map(({ name }) => name), ['merging', 'joining', 'schemas', 'ordinals', 'unique'])
     assert.deepEqual(broken(await conformance(plain.url, await plain.token('conformance'))), [], 'nor are they asked for')
   } finally {
     await plain.stop()

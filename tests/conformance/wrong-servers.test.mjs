@@ -53,6 +53,16 @@ function knowing(change) {
   }
 }
 
+/** Every row and record of an answer. */
+const versions = ({ changes, results }) => [...changes.flatMap(({ records }) => records), ...results.flatMap(({ record }) => record ?? [])]
+const without = (member) => both((body) => { for (const row of versions(body)) delete row[member] })
+
+/** Nobody is asked where a rule or a person should decide: the newcomer has lost, and that is all. */
+const hushed = {
+  push: (body) => { for (const result of body.results) if (result.status === 'conflict') Object.assign(result, { status: 'superseded', archived: { ...result.archived, status: 'automatic' } }) },
+  pull: (body) => { for (const row of versions(body)) if (row.status === 'unresolved') row.status = 'automatic' },
+}
+
 /** Its receipts are kept by the client of the request: under that name it sees every mutation for the first time. */
 const renamed = {
   request({ clientId, mutations }) {
@@ -84,6 +94,11 @@ const WRONG = [
   ['a person is never asked', 'verdicts', /conflict/, { push: (body) => { for (const result of body.results) if (result.status === 'conflict') result.status = 'superseded' } }],
   ['receipts are kept by the client of the request', 'restored', /it was applied already/, renamed],
   ['a decision is an edit like any other', 'decision', /./, { request: ({ mutations }) => { for (const mutation of mutations) delete mutation.resolves } }],
+  ['it tells nobody the state of counters and sets', 'merging', /its _crdt/, without('_crdt')],
+  ['it stores no state of counters and sets', 'joining', /counter, in the order/, { request: ({ mutations }) => { for (const { record } of mutations) delete record._crdt } }],
+  ['it tells nobody when a field was written', 'merging', /its _fieldTimes/, without('_fieldTimes')],
+  ['a conflict is a version that lost', 'merging', /answered superseded.*, not conflict/, hushed],
+  ['what waits for a person is shown as settled', 'merging', /the status of what is in the archive/, { pull: hushed.pull }],
   ['every collection is declared as the device says', 'schemas', /schema-mismatch/, { request: (request) => { request.schemas = {} } }],
   ['numbers become what JavaScript makes of them', 'bad-input', /a number that/, {}],
 ]
