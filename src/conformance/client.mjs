@@ -13,10 +13,11 @@ const IDLE_PAGES = 100
 
 /** A run against one server: names of its own, so that it can be repeated on the same data. */
 export class Run {
-  /** `timeout`: milliseconds that a request may take. */
-  constructor(url, token, { fetch = globalThis.fetch, timeout = 30_000 } = {}) {
+  /** `timeout`: milliseconds that a request may take. `otherToken` opens another scope. */
+  constructor(url, token, { fetch = globalThis.fetch, timeout = 30_000, otherToken } = {}) {
     this.url = `${url.replace(/\/+$/, '')}/api/v1/sync/delta`
     this.token = token
+    this.otherToken = otherToken
     this.fetch = fetch
     this.timeout = timeout
     this.told = new Told()
@@ -77,6 +78,8 @@ export class Device {
     /** What it holds: `collection/id` to row; rows of this run only. */
     this.rows = new Map()
     this.cursor = null
+    /** The last answer, without what is taken in. */
+    this.told = {}
   }
 
   /** A mutation with the next id. `record` without envelope; `at` is an offset from now in milliseconds. */
@@ -100,6 +103,8 @@ export class Device {
   #read(what, { status, body }, { requestId, mutations }) {
     if (status !== 200) throw new Error(`a ${what} was answered ${status}: ${JSON.stringify(body)}`)
     this.run.told.hear(body, { requestId, mutations, token: this.token })
+    const { scope, epoch, reset } = body
+    this.told = { scope, epoch, reset }
     return body
   }
 

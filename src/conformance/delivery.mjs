@@ -99,12 +99,22 @@ export const DELIVERY = [
     name: 'epoch',
     promise: 'a cursor of another incarnation of the data means a reset, and nothing of that request is evaluated',
     async story(run) {
-      const device = run.device('a')
-      const answer = await device.send(device.request([device.mutation('create', run.id('unheard'), {})], { cursor: 'c1.5..another' }))
-      same([answer.reset, answer.results], [true, []])
-      const reader = await run.device('reader').pull()
-      same(reader.row(run.id('unheard')), undefined)
-      ok(answer.epoch && answer.cursor.startsWith('c1.'))
+      const author = run.device('author')
+      await author.push(...Array.from({ length: 12 }, (_, n) => author.mutation('create', run.id(`epoch${n}`), { n })))
+      const [pushing, pulling, reader] = [run.device('pushing'), run.device('pulling'), run.device('reader')]
+      for (const device of [pushing, pulling]) {
+        // What the snapshot lacks is to go.
+        device.take({ changes: [{ collection: run.collection, records: [{ id: run.id('of-another-time'), _rev: 1 }] }], cursor: 'c1.5..another' })
+      }
+      const { reset, results } = await pushing.send(pushing.request([pushing.mutation('create', run.id('unheard'), {})], { limit: 5 }))
+      same([reset, results], [true, []], 'a push with a cursor of another epoch')
+      same((await pulling.page(5)).reset, true, 'a pull with a cursor of another epoch')
+      await Promise.all([reader.pull(), pushing.pull(5), pulling.pull(5)])
+      same(reader.row(run.id('unheard')), undefined, 'something of a request was applied whose cursor was refused')
+      for (const [what, device] of Object.entries({ push: pushing, pull: pulling })) {
+        same(device.state(), reader.state(), `who follows the reset of a ${what} to its end holds other rows than a new device`)
+        same([device.told.reset, device.told.epoch], [false, reader.told.epoch], `the pages behind the reset of a ${what}`)
+      }
     },
   },
   {

@@ -24,13 +24,13 @@ const broken = (told) => told.filter(({ error }) => error !== null).map(({ name,
 let runs = 0
 
 async function names(fetch) {
-  const told = await conformance(server.url, await server.token(`wrong${runs += 1}`), { fetch, declared: true })
+  const told = await conformance(server.url, await server.token(`wrong${runs += 1}`), { fetch, declared: true, otherToken: await server.token('other') })
   assert.equal(told.length, CASES.length)
   return told.filter(({ error }) => error !== null).map(({ name }) => name)
 }
 
 test('our server keeps every promise on SQLite', async () => {
-  assert.deepEqual(broken(await conformance(server.url, token, { declared: true })), [])
+  assert.deepEqual(broken(await conformance(server.url, token, { declared: true, otherToken: await server.token('other') })), [])
 })
 
 test('our server keeps every promise on PostgreSQL', async () => {
@@ -38,7 +38,7 @@ test('our server keeps every promise on PostgreSQL', async () => {
   assert.ok(database, 'HOMING_TEST_POSTGRES names no PostgreSQL; run: npm run test:server')
   const other = await startDeclared({ database })
   try {
-    assert.deepEqual(broken(await conformance(other.url, await other.token('conformance'), { declared: true })), [])
+    assert.deepEqual(broken(await conformance(other.url, await other.token('conformance'), { declared: true, otherToken: await other.token('other') })), [])
   } finally {
     await other.stop()
   }
@@ -51,6 +51,12 @@ test('the command says what was kept, and ends with 1 where something was not', 
   const other = await run('conformance', `${server.url}/nowhere`, '--token', token, '--only', 'receipts')
   assert.deepEqual([other.code, /FAIL receipts[^]*404/.test(other.stdout)], [1, true])
   assert.equal((await run('conformance')).code, 2)
+  const alone = await run('conformance', server.url, '--token', token, '--only', 'isolation')
+  assert.deepEqual([alone.code, alone.stderr], [2, 'isolation needs --other-token\n'])
+  const both = await run('conformance', server.url, '--token', token, '--other-token', await server.token('other'), '--only', 'isolation')
+  assert.match(both.stdout, /^ok {3}isolation .*\n\n1 kept, 0 broken\n$/s)
+  const simple = await run('conformance', server.url, '--token', token)
+  assert.match(simple.stdout, /kept, 0 broken, 6 not asked: isolation \(--other-token\), merging \(--declared\), /)
   assert.deepEqual(JSON.parse((await run('conformance', '--print-schema')).stdout).collections['conformance.counter'], { merge: 'lww', fields: { eggs: 'counter' } })
 })
 

@@ -16,7 +16,7 @@ after(() => server.stop())
 
 /** What the kit says of one case: a message, or `undefined` where the promise is kept. */
 async function said(name, fetch) {
-  const [{ error }] = await conformance(server.url, tokens.own, { only: [name], declared: true, otherToken: tokens.other, fetch })
+  const [{ error }] = await conformance(server.url, tokens.own, { only: [name], otherToken: tokens.other, fetch })
   return error?.message
 }
 
@@ -99,6 +99,8 @@ const WRONG = [
   ['it tells nobody when a field was written', 'merging', /its _fieldTimes/, without('_fieldTimes')],
   ['a conflict is a version that lost', 'merging', /answered superseded.*, not conflict/, hushed],
   ['what waits for a person is shown as settled', 'merging', /the status of what is in the archive/, { pull: hushed.pull }],
+  ['a refused cursor is no reset for who only reads', 'epoch', /a pull with a cursor of another epoch/, { pull: (body) => { body.reset = false } }],
+  ['behind a reset only the first page is told', 'epoch', /who follows the reset of a push/, { push: (body) => { if (body.reset) Object.assign(body, { hasMore: false, cursor: `c1.${body.rev}..${body.epoch}` }) } }],
   ['every collection is declared as the device says', 'schemas', /schema-mismatch/, { request: (request) => { request.schemas = {} } }],
   ['numbers become what JavaScript makes of them', 'bad-input', /a number that/, {}],
 ]
@@ -108,12 +110,29 @@ test('a server that refuses a request for one bad record in it: "bad-input"', as
   assert.match(await said('bad-input', wrong) ?? 'kept', /spoils the whole request/)
 })
 
+test('a server that tells its rows to everybody: "tokens"', async () => {
+  const wrong = (url, init) => fetch(url, init.body === undefined ? { ...init, headers: { authorization: `Bearer ${tokens.own}` } } : init)
+  assert.match(await said('tokens', wrong) ?? 'kept', /expected 401 auth-required/)
+})
+
+/** To it the other scope is this one, but for its name; `when` says in which requests. */
+const shared = (when) => async (url, init) => {
+  if (init.headers.authorization !== `Bearer ${tokens.other}` || !when(init)) return fetch(url, init)
+  const answer = await fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${tokens.own}` } })
+  return Response.json({ ...await answer.json(), scope: 'another' }, { status: answer.status })
+}
+
+test('a server that keeps scopes apart only when it writes, or only when it reads: "isolation"', async () => {
+  assert.match(await said('isolation', shared(({ body }) => body === undefined)) ?? 'kept', /a row of another scope is told/)
+  assert.match(await said('isolation', shared(({ body }) => body !== undefined)) ?? 'kept', /the same ids in another scope are others|one token opens one scope/)
+})
+
 test('a server that does not look at since=: "since"', async () => {
   assert.match(await said('since', (url, init) => fetch(url.replace('since=', 'hence='), init)) ?? 'kept', /what came before that time was told/)
 })
 
 test('what nothing spoils is kept, in every case that is named here', async () => {
-  for (const name of new Set([...WRONG.map(([, name]) => name), 'since'])) assert.equal(await said(name, fetch), undefined, name)
+  for (const name of new Set([...WRONG.map(([, name]) => name), 'since', 'tokens', 'isolation'])) assert.equal(await said(name, fetch), undefined, name)
 })
 
 for (const [what, caughtBy, says, how] of WRONG) {
