@@ -55,6 +55,7 @@ export const SUITES = [
   nodeSuite('e2e', 'tests/e2e', ['package', 'server']),
   nodeSuite('faults', 'tests/faults', ['package', 'server']),
   nodeSuite('package', 'tests/package', ['package']),
+  nodeSuite('scripts', 'tests/scripts', ['server']),
   {
     name: 'merge',
     part: true,
