@@ -10,6 +10,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildServer } from './build.mjs'
 import { ROOT, serverBinary } from './support/environment.mjs'
+import { passSignals } from './support/ending.mjs'
 import { isMain, runMain } from './support/process.mjs'
 
 const FOLDER = join(ROOT, '.cache/server')
@@ -22,11 +23,7 @@ async function main() {
   const defaults = { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json' }
   const args = command[0] === 'serve' && !command.includes('--help') ? [...command, ...missingFlags(command, defaults)] : command
   const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit', env: { HOMING_JWT_SECRET: await developmentSecret(), ...process.env } })
-  // Ctrl-C reaches the server itself; this process waits for its orderly end.
-  process.on('SIGINT', () => {})
-  process.on('SIGTERM', () => child.kill('SIGTERM'))
-  child.once('error', (error) => { console.error(error); process.exitCode = 1 })
-  child.once('exit', (code) => { process.exitCode = code ?? 1 })
+  passSignals(child)
 }
 
 function missingFlags(args, defaults) {
