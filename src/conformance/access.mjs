@@ -36,7 +36,7 @@ export const ACCESS = [
       const id = run.id('both')
       const [made] = await mine.push(mine.mutation('create', id, { n: 1 }, { at: -2000 }))
       const before = await run.device('before', { token: run.otherToken }).pull()
-      ok(before.told.scope !== mine.told.scope, 'the two tokens open one scope: give --other-token that of another one')
+      ok(before.heard.scope !== mine.heard.scope, 'the two tokens open one scope: give --other-token that of another one')
       same([before.row(id), [...before.rows.values()].filter((row) => JSON.stringify(row).includes(run.name)).length], [undefined, 0], 'a row of another scope is told')
       const [other] = await theirs.push(theirs.mutation('create', id, { n: 2 }, { at: -1000 }))
       same([other.status, other.replayed ?? false, other.archived], ['applied', false, undefined], 'the same ids in another scope are others')
@@ -49,7 +49,7 @@ export const ACCESS = [
       curious.cursor = reader.cursor
       await curious.pull()
       same(curious.row(id)?.n === 1, false, 'a row of another scope is told to who has its cursor')
-      const named = JSON.stringify(theirs.request([theirs.mutation('create', run.id('named'), {})], { scope: mine.told.scope }))
+      const named = JSON.stringify(theirs.request([theirs.mutation('create', run.id('named'), {})], { scope: mine.heard.scope }))
       refused(await run.ask({ method: 'POST', body: named }, '', run.otherToken), 409, 'scope-changed')
       same((await reader.pull()).row(run.id('named')), undefined)
     },

@@ -78,8 +78,8 @@ export class Device {
     /** What it holds: `collection/id` to row; rows of this run only. */
     this.rows = new Map()
     this.cursor = null
-    /** The last answer, without what is taken in. */
-    this.told = {}
+    /** What the last answer said of itself. */
+    this.heard = {}
   }
 
   /** A mutation with the next id. `record` without envelope; `at` is an offset from now in milliseconds. */
@@ -104,7 +104,7 @@ export class Device {
     if (status !== 200) throw new Error(`a ${what} was answered ${status}: ${JSON.stringify(body)}`)
     this.run.told.hear(body, { requestId, mutations, token: this.token })
     const { scope, epoch, reset } = body
-    this.told = { scope, epoch, reset }
+    this.heard = { scope, epoch, reset }
     return body
   }
 

@@ -3,6 +3,12 @@
 import { deepStrictEqual as same, ok } from 'node:assert'
 import { DAY } from './client.mjs'
 
+/** A size of which the whole scope is some ten pages: it may be large, from runs before. */
+async function tenth(run) {
+  const { rows } = await run.device('counting').pull()
+  return Math.min(500, Math.max(4, Math.ceil(rows.size / 10)))
+}
+
 /** @type {readonly import('./cases.mjs').Case[]} */
 export const DELIVERY = [
   {
@@ -39,9 +45,10 @@ export const DELIVERY = [
       const device = run.device('a')
       const made = await device.push(...Array.from({ length: 9 }, (_, n) => device.mutation('create', run.id(`during${n}`), { n })))
       const reader = run.device('reader')
-      let more = await reader.page(4)
+      const limit = await tenth(run)
+      let more = await reader.page(limit)
       await device.push(device.mutation('update', run.id('during0'), { n: 100 }, { baseRev: made[0].rev, at: 1000 }), device.mutation('create', run.id('during9'), { n: 9 }))
-      while (more.hasMore) more = await reader.page(4)
+      while (more.hasMore) more = await reader.page(limit)
       await reader.pull()
       same([reader.row(run.id('during0')).n, reader.row(run.id('during9'))?.n], [100, 9])
     },
@@ -85,7 +92,7 @@ export const DELIVERY = [
           await device.push(device.mutation('create', run.id(`many${w}-${n}`), { n }))
         }
       }
-      const reader = run.device('reader')
+      const reader = await run.device('reader').pull()
       const read = async () => { while (!done) await reader.pull(7) }
       const writers = Promise.all(Array.from({ length: 8 }, write)).finally(() => { done = true })
       // Whoever fails first, nobody is left behind.
@@ -101,19 +108,20 @@ export const DELIVERY = [
     async story(run) {
       const author = run.device('author')
       await author.push(...Array.from({ length: 12 }, (_, n) => author.mutation('create', run.id(`epoch${n}`), { n })))
+      const limit = await tenth(run)
       const [pushing, pulling, reader] = [run.device('pushing'), run.device('pulling'), run.device('reader')]
       for (const device of [pushing, pulling]) {
         // What the snapshot lacks is to go.
         device.take({ changes: [{ collection: run.collection, records: [{ id: run.id('of-another-time'), _rev: 1 }] }], cursor: 'c1.5..another' })
       }
-      const { reset, results } = await pushing.send(pushing.request([pushing.mutation('create', run.id('unheard'), {})], { limit: 5 }))
+      const { reset, results } = await pushing.send(pushing.request([pushing.mutation('create', run.id('unheard'), {})], { limit }))
       same([reset, results], [true, []], 'a push with a cursor of another epoch')
-      same((await pulling.page(5)).reset, true, 'a pull with a cursor of another epoch')
-      await Promise.all([reader.pull(), pushing.pull(5), pulling.pull(5)])
+      same((await pulling.page(limit)).reset, true, 'a pull with a cursor of another epoch')
+      await Promise.all([reader.pull(), pushing.pull(limit), pulling.pull(limit)])
       same(reader.row(run.id('unheard')), undefined, 'something of a request was applied whose cursor was refused')
       for (const [what, device] of Object.entries({ push: pushing, pull: pulling })) {
         same(device.state(), reader.state(), `who follows the reset of a ${what} to its end holds other rows than a new device`)
-        same([device.told.reset, device.told.epoch], [false, reader.told.epoch], `the pages behind the reset of a ${what}`)
+        same([device.heard.reset, device.heard.epoch], [false, reader.heard.epoch], `the pages behind the reset of a ${what}`)
       }
     },
   },
@@ -138,7 +146,7 @@ export const DELIVERY = [
     name: 'interleavings',
     promise: 'after any order of edits, deletes and pulls, each answer taken in, every device holds what a new one gets',
     async story(run) {
-      const devices = ['x', 'y', 'z'].map((name, n) => run.device(name, { limit: 1 + n }))
+      const devices = await Promise.all(['x', 'y', 'z'].map((name, n) => run.device(name, { limit: 1 + n }).pull()))
       let seed = 20_250_601
       const pick = (n) => { seed = (seed * 48_271) % 2_147_483_647; return seed % n }
       for (let step = 0; step < 120; step += 1) {
