@@ -1,7 +1,7 @@
 //! What this device has beside the rows of a collection (`localFields`): a table of its own, kept in step with its records.
 //!
 //! Invariants: rows come and go there by local writes alone, but for those whose record is gone for everybody: a tombstone that nothing
-//! here disputes keeps none. Not here: what a version is without them (`core::own`).
+//! here disputes keeps none. What the server has not told to its end takes none away: the rest may be on the next page. Not here: what a version is without them (`core::own`).
 
 use super::{Replica, Touched};
 use crate::core::own;
@@ -50,19 +50,38 @@ impl Replica {
 
     /// Lets go of what lies beside a record that is gone, unless something here may bring it back; what was there.
     pub(super) fn forget_own(&mut self, key: &Key) -> Option<(Key, Option<Record>)> {
-        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() {
-            return None;
-        }
-        let kept = |slot: &super::Slot| {
-            let disputed = !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
-            disputed || slot.known().is_some_and(|row| !row.is_deleted())
-        };
-        if self.slot(key).is_some_and(kept) {
+        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() || self.may_be_back(key) {
             return None;
         }
         let beside = Key { collection: own::table(&key.collection), id: self.current_id(&key.id).clone() };
         let old = self.set_confirmed(&beside, None);
         Some((beside, old))
+    }
+
+    /// The same of all records, when a server has told everything.
+    pub(super) fn forget_gone(&mut self) {
+        let tables = self.tables.keys().filter(|name| own::is_table(name));
+        let gone: Vec<Key> = tables.flat_map(|name| self.gone(&own::collection(name).into())).collect();
+        for key in gone {
+            self.forget_own(&key);
+        }
+    }
+
+    /// Records that something lies beside and that are gone; nobody knows it of a collection that is absent.
+    pub(super) fn gone(&self, collection: &Arc<str>) -> Vec<Key> {
+        if self.absent.contains_key(collection) {
+            return Vec::new();
+        }
+        let keys = self.owned(collection).map(|row| Key { collection: collection.clone(), id: row.id().clone() });
+        keys.filter(|key| !self.may_be_back(key)).collect()
+    }
+
+    /// Whether a record is there, or something here may bring it back.
+    fn may_be_back(&self, key: &Key) -> bool {
+        self.slot(key).is_some_and(|slot| {
+            let disputed = !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
+            disputed || slot.known().is_some_and(|row| !row.is_deleted())
+        })
     }
 
     /// The record has another id now; those who show it are told of that anyway.
