@@ -310,7 +310,7 @@ fn set_aside_strangers(replica: &Replica, response: &mut Response) {
             continue;
         }
         let why = format!("the row that came with the result of {} is another record's", result.id);
-        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned() });
+        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned(), id: None });
         result.record = None;
     }
 }

@@ -78,7 +78,7 @@ fn named(name: &str, pin: Value) -> Option<(Value, Value)> {
 #[test]
 fn a_decision_and_what_it_was_for_may_come_in_two_pages() {
     for page in [1000, 2] {
-        let mut farm = Farm::with(1, 2, Options { page, ..Options::default() });
+        let farm = Farm::with(1, 2, Options { page, ..Options::default() });
         farm.insert(0, "users", "u", &json!({"name": "Ada", "pin": PIN}));
         farm.sync(0);
         farm.sync(1);
@@ -138,4 +138,70 @@ fn what_only_stood_in_leaves_nothing_behind() {
     assert_eq!((fold.shown(), fold.stored()), (None, false));
     fold.page(Some(20), 30, vec![version("another", 30, false)], |_| {});
     assert_eq!(fold.shown(), named("another", Value::Null));
+}
+
+/// A row that is not usable just now is there all the same.
+#[test]
+fn a_full_sync_takes_nothing_of_a_row_that_is_not_usable() {
+    let unusable: Quarantined = serde_json::from_str(r#"{"c":"users","w":"too-large","x":"{","i":"u"}"#).unwrap();
+    let mut fold = Fold::new(vec![]);
+    fold.page(None, 1, vec![version("Ada", 1, false)], |_| {});
+    fold.0.fold(&Entry::Forget).unwrap();
+    fold.page(None, 2, vec![], |r| r.quarantined = vec![unusable.clone()]);
+    assert_eq!(fold.shown(), named("Ada", PIN.into()));
+    fold.page(Some(2), 3, vec![version("Eva", 3, false)], |_| {});
+    assert_eq!(fold.shown(), named("Eva", PIN.into()));
+    // It came before its record did, as in a store that has the rest back.
+    let mut fold = Fold::new(vec![]);
+    fold.page(None, 2, vec![], |r| r.quarantined = vec![unusable]);
+    assert_eq!((fold.shown(), fold.stored()), (None, true));
+    // Somebody else's row is no reason to keep it.
+    let other: Quarantined = serde_json::from_str(r#"{"c":"users","w":"too-large","x":"{","i":"v"}"#).unwrap();
+    fold.page(Some(2), 3, vec![], |r| (r.reset, r.quarantined) = (true, vec![other]));
+    assert!(!fold.stored());
+}
+
+/// What a restored server does not know is in the archive, to be brought back as it was.
+#[test]
+fn what_a_restored_server_took_away_comes_back_with_them() {
+    let mut farm = Farm::new(9, 1);
+    farm.sync(0);
+    let backup = farm.network.server.borrow().snapshot();
+    farm.insert(0, "users", "u", &json!({"name": "Ada", "pin": PIN}));
+    farm.sync(0);
+    let now = farm.network.now();
+    farm.network.server.borrow_mut().restore(&backup, now);
+    farm.sync(0);
+    farm.sync(0);
+    assert_eq!(farm.get(0, "users", "u"), None);
+    farm.check_fold(0);
+    farm.reload(0);
+    let lost = farm.archive(0).remove(0);
+    farm.write(0, one(Intent::Reinstate { conflict: lost.id.as_str().into() }));
+    farm.sync(0);
+    assert_eq!(farm.get(0, "users", "u"), Some(json!({"name": "Ada", "pin": PIN})));
+    farm.delete(0, "users", "u");
+    farm.sync(0);
+    assert!(!farm.tab(0).read(Replica::digest).contains(PIN), "deleted is deleted");
+}
+
+/// With nothing left to bring it back from, it goes.
+#[test]
+fn what_a_restored_server_took_away_goes_with_its_archive_entry() {
+    let farm = Farm::new(10, 2);
+    farm.sync(0);
+    let backup = farm.network.server.borrow().snapshot();
+    farm.insert(0, "users", "u", &json!({"name": "Ada", "pin": PIN}));
+    farm.sync(0);
+    let now = farm.network.now();
+    farm.network.server.borrow_mut().restore(&backup, now);
+    farm.sync(0);
+    farm.sync(0);
+    assert!(farm.tab(0).read(Replica::digest).contains(PIN));
+    farm.pass(60_000);
+    farm.world.run(Box::pin(farm.tab(0).purge(None))).unwrap();
+    farm.insert(1, "users", "v", &json!({}));
+    farm.sync(1);
+    farm.sync(0);
+    assert!(!farm.tab(0).read(Replica::digest).contains(PIN));
 }

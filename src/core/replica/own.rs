@@ -3,10 +3,13 @@
 //! Invariants: rows come and go there by local writes alone, but for those whose record is gone for everybody: a tombstone that nothing
 //! here disputes keeps none. What the server has not told to its end takes none away: the rest may be on the next page. Not here: what a version is without them (`core::own`).
 
-use super::{Replica, Touched};
+use super::{HashSet, Replica, Slot, Touched};
+use crate::core::conflict::Conflict;
+use crate::core::journal::Quarantined;
 use crate::core::own;
-use crate::core::record::{Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 impl Replica {
@@ -50,7 +53,7 @@ impl Replica {
 
     /// Lets go of what lies beside a record that is gone, unless something here may bring it back; what was there.
     pub(super) fn forget_own(&mut self, key: &Key) -> Option<(Key, Option<Record>)> {
-        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() || self.may_be_back(key) {
+        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() || self.may_be_back(key, &OnceCell::new()) {
             return None;
         }
         let beside = Key { collection: own::table(&key.collection), id: self.current_id(&key.id).clone() };
@@ -72,16 +75,29 @@ impl Replica {
         if self.absent.contains_key(collection) {
             return Vec::new();
         }
+        let told = OnceCell::new();
         let keys = self.owned(collection).map(|row| Key { collection: collection.clone(), id: row.id().clone() });
-        keys.filter(|key| !self.may_be_back(key)).collect()
+        keys.filter(|key| !self.may_be_back(key, &told)).collect()
     }
 
-    /// Whether a record is there, or something here may bring it back.
-    fn may_be_back(&self, key: &Key) -> bool {
-        self.slot(key).is_some_and(|slot| {
-            let disputed = !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
-            disputed || slot.known().is_some_and(|row| !row.is_deleted())
-        })
+    /// Whether a record is there, or something here may bring it back. `told` is looked up once for many.
+    fn may_be_back(&self, key: &Key, told: &OnceCell<HashSet<Key>>) -> bool {
+        let slot = self.slot(key);
+        let disputed = |slot: &Slot| !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
+        match slot.and_then(Slot::known) {
+            _ if slot.is_some_and(disputed) => true,
+            Some(row) => !row.is_deleted(),
+            None => told.get_or_init(|| self.told_elsewhere()).contains(key),
+        }
+    }
+
+    /// Records of which there is a version in another place than their own: rows that are not usable, and what a history that knew nothing
+    /// of it took away, which is in the archive of this device alone.
+    fn told_elsewhere(&self) -> HashSet<Key> {
+        let archive = self.tables.get(ARCHIVE).into_iter().flat_map(|table| table.slots.values());
+        let own = archive.filter_map(Slot::known).filter(|row| row.rev().is_none());
+        let archived = own.filter_map(|row| Conflict::from_record(row).ok()).map(|conflict| conflict.about());
+        self.quarantined.iter().filter_map(Quarantined::key).chain(archived).collect()
     }
 
     /// The record has another id now; those who show it are told of that anyway.

@@ -5,7 +5,7 @@
 
 use super::{Answered, Output, REMEMBERED, Replica, Sweep};
 use crate::core::conflict::{Conflict, Kind, Status, Winner};
-use crate::core::journal::{Response, Settled};
+use crate::core::journal::{Quarantined, Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::Outcome;
@@ -76,6 +76,12 @@ impl Replica {
             }
         }
         self.quarantined.extend(response.quarantined.iter().cloned());
+        // What this device had of an unusable row stays until it is mended. In a new epoch that is another history's.
+        if let Some(sweep) = self.standing.sweep.as_mut().filter(|sweep| !sweep.epoch) {
+            for key in response.quarantined.iter().filter_map(Quarantined::key) {
+                sweep.remaining.remove(&key);
+            }
+        }
         self.standing.cursor = Some(response.cursor.clone());
         if !response.has_more {
             self.finish_sweep(response);
