@@ -205,3 +205,31 @@ fn what_a_restored_server_took_away_goes_with_its_archive_entry() {
     farm.sync(0);
     assert!(!farm.tab(0).read(Replica::digest).contains(PIN));
 }
+
+/// Sent by an app that did not declare them, and the answer was lost: what it finds on the server is its own.
+#[test]
+fn a_field_declared_local_between_a_push_and_its_answer_is_no_conflict() {
+    for (seed, collection, edits) in [(6, "users", false), (7, "users", true), (8, "locks", false), (9, "locks", true)] {
+        let mut farm = Farm::new(seed, 1);
+        let mut older = schema();
+        older.collections.values_mut().for_each(|declared| declared.local_fields.clear());
+        farm.reload_as(0, older);
+        farm.insert(0, collection, "u", &json!({"name": "Ada", "pin": PIN}));
+        farm.sync(0);
+        match edits {
+            true => farm.update(0, collection, "u", &json!({"name": "Eva", "pin": "2"})),
+            false => farm.insert(0, collection, "v", &json!({"name": "Uta", "pin": PIN})),
+        }
+        *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+        farm.fails_to_sync(0);
+        farm.reload(0);
+        for _ in 0..3 {
+            farm.pass(60_000);
+            _ = farm.world.run(Box::pin(farm.tab(0).sync(false)));
+        }
+        assert_eq!((farm.tab(0).unresolved().len(), farm.queue(0), farm.letters(0).len()), (0, vec![], 0), "{collection} {edits}");
+        let (key, name) = if edits { ("u", "Eva") } else { ("v", "Uta") };
+        assert_eq!(farm.server()[&format!("{collection}/{key}")], json!({"name": name}), "it goes with the next version");
+        assert_eq!(farm.get(0, collection, key), Some(json!({"name": name})));
+    }
+}

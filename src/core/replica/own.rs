@@ -6,8 +6,10 @@
 use super::{HashSet, Replica, Slot, Touched};
 use crate::core::conflict::Conflict;
 use crate::core::journal::Quarantined;
+use crate::core::mutation::{Mutation, Op};
 use crate::core::own;
 use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::stamp::Stamp;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -49,6 +51,18 @@ impl Replica {
 
     pub(super) fn shared<'r>(&self, collection: &str, row: &'r Record) -> Cow<'r, Record> {
         own::shared(row, self.schema.local_fields(collection))
+    }
+
+    /// What is left of a mutation whose row the server has already, but for members that were not yet of this device alone when it was sent:
+    /// under another number, an edit of that row. Else it would meet its own as somebody else's.
+    pub(crate) fn left_of(&self, m: &Mutation) -> Option<Mutation> {
+        if !m.attempted || !matches!(m.op, Op::Create | Op::Update) {
+            return None;
+        }
+        let Cow::Owned(sent) = self.shared(&m.key.collection, &m.record) else { return None };
+        let row = self.confirmed(&m.key).filter(|row| row.rev().is_some() && row.same_content(&sent))?;
+        let record = sent.with(Stamp::next(sent.updated_at(), Some(row.updated_at())), None, None).ok()?;
+        Some(Mutation { op: Op::Update, imported: false, base_rev: row.rev(), base: Some(row.clone()), record, ..m.clone() })
     }
 
     /// Lets go of what lies beside a record that is gone, unless something here may bring it back; what was there.
