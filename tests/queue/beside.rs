@@ -20,10 +20,8 @@ const PIN: &str = "4711";
 /// A version of the record `u`.
 fn version(name: &str, rev: u64, deleted: bool) -> Record {
     let gone = if deleted { "\"2025-01-01T00:00:00.000Z\"" } else { "null" };
-    Record::parse(&format!(
-        r#"{{"id":"u","name":"{name}","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":{gone},"_rev":{rev}}}"#
-    ))
-    .unwrap()
+    Record::parse(&format!(r#"{{"id":"u","name":"{name}","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":{gone},"_rev":{rev}}}"#))
+        .unwrap()
 }
 
 /// A fold by hand, with the PIN beside `u`.
@@ -204,6 +202,47 @@ fn what_a_restored_server_took_away_goes_with_its_archive_entry() {
     farm.sync(1);
     farm.sync(0);
     assert!(!farm.tab(0).read(Replica::digest).contains(PIN));
+}
+
+/// A form says which version it was made from; of what lies beside, that says nothing.
+#[test]
+fn a_form_takes_away_only_what_its_author_changed() {
+    let farm = Farm::new(7, 1);
+    for (collection, id) in [("users", "u"), ("profile", "$singleton"), ("locks", "l"), ("cards", "optimistic_c")] {
+        farm.insert(0, collection, id, &json!({"name": "Ada", "pin": "1"}));
+        farm.sync(0);
+        let id = farm.id_now(0, id);
+        let key = Key::new(collection, id.as_str());
+        let form = |row: Value, own: Option<&[&str]>| {
+            let seen = farm.tab(0).read(|r| r.view(&key).unwrap());
+            let seen = Seen { stamp: Some(seen.updated_at()), rev: seen.rev() };
+            let own = own.map(|own| own.iter().map(|&name| name.into()).collect());
+            one(Intent::Put { key: key.clone(), text: row.to_string().into(), seen, own })
+        };
+        let shows = |want: Value| assert_eq!(farm.get(0, collection, &id), Some(want), "{collection}");
+        // Opened before the PIN was changed, or before there was one.
+        let older = form(json!({"name": "Eva", "pin": "1"}), Some(&[]));
+        let oldest = form(json!({"name": "Ida"}), Some(&[]));
+        farm.write(0, update(collection, &id, &json!({"pin": PIN})));
+        farm.durable(0);
+        farm.write(0, older);
+        shows(json!({"name": "Eva", "pin": PIN}));
+        farm.write(0, oldest);
+        shows(json!({"name": "Ida", "pin": PIN}));
+        // What was changed in it counts, and what was taken out of it goes.
+        farm.write(0, form(json!({"name": "Ida", "pin": "2"}), Some(&["pin"])));
+        shows(json!({"name": "Ida", "pin": "2"}));
+        farm.write(0, form(json!({"name": "Uta"}), Some(&["pin"])));
+        shows(json!({"name": "Uta"}));
+        // Nobody knows what its author had seen: what it says counts, and nothing is taken away.
+        farm.write(0, form(json!({"name": "Ada", "pin": "3"}), None));
+        farm.write(0, form(json!({"name": "Eva"}), None));
+        shows(json!({"name": "Eva", "pin": "3"}));
+        // A record that comes back has what it is written with.
+        farm.write(0, one(Intent::Delete { key: key.clone() }));
+        farm.write(0, form(json!({"name": "Eva", "pin": "4"}), Some(&[])));
+        shows(json!({"name": "Eva", "pin": "4"}));
+    }
 }
 
 /// Sent by an app that did not declare them, and the answer was lost: what it finds on the server is its own.

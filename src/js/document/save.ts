@@ -103,14 +103,16 @@ function change(store: Store, rows: Rows, id: string, value: Members, pointer: s
   }
   const mergesFields = before !== undefined && current !== undefined && store.policy(name, id) === 'fields' && sameValue(sourceId, before['_sourceId'])
   const text = (content: Members): string => rowText(before?.['_crdt'] === undefined ? content : { ...content, _crdt: before['_crdt'] }, pointer, id, sourceId)
-  if (!mergesFields) return plan.add(name, put(name, text(value), before), note)
+  // Which of them were changed: writing them moves no stamp, so the version that the page saw does not tell.
+  const own = before && store.local(name).filter((field) => !sameValue(before[field], value[field]))
+  if (!mergesFields) return plan.add(name, put(name, text(value), before, own), note)
   // Only what the app changed: fields that others changed meanwhile stay theirs.
   const mine = rebase(before, value, current)
   const joined = store.joined(name)
   if (joined.some((field) => !sameValue(before[field], value[field]))) {
     // What it counted and added is told from `_crdt`: what there was of it when the tree was made.
     for (const field of joined) mine[field] = value[field]
-    return plan.add(name, put(name, text(mine), current), note)
+    return plan.add(name, put(name, text(mine), current, own), note)
   }
   const patch = patchOf(current, mine)
   if (Object.keys(patch).length === 0) note()
