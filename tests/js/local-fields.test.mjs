@@ -99,6 +99,28 @@ test('a document has them like any member', async () => {
   assert.ok(!JSON.stringify(server.requests).includes(SECRET))
 })
 
+test('a note of this device on a fact is no other fact', async () => {
+  const result = await withUsers(async ({ db }) => {
+    await db.saveDocument({ visits: [{ id: 'v', n: 1 }], feed: [{ n: 1 }, { n: 1 }, { n: 2, note: 'old' }] })
+    await db.sync()
+    const tree = await db.exportDocument()
+    tree.visits[0].note = 'new'
+    tree.feed[1].note = 'second'
+    delete tree.feed[2].note
+    const saved = await db.saveDocument(tree)
+    const verdicts = (await saved.settled).map(({ status }) => status)
+    const again = await db.saveDocument(tree)
+    const shown = await db.exportDocument()
+    tree.visits[0].n = 2
+    const edited = await db.saveDocument(tree)
+    return { saved: [saved, again, edited].map(({ inserted, updated }) => [inserted, updated]), verdicts, shown, visits: db.collection('visits').count(), feed: db.collection('feed').count() }
+  }, null, { visits: { merge: 'append-only', localFields: ['note'] }, feed: { merge: 'append-only', localFields: ['note'] } })
+  assert.deepEqual(result.saved, [[0, 3], [0, 0], [1, 0]])
+  assert.deepEqual(result.verdicts, ['local', 'local', 'local'])
+  assert.deepEqual(result.shown, { visits: [{ id: 'v', n: 1, note: 'new' }], feed: [{ n: 1 }, { n: 1, note: 'second' }, { n: 2 }] })
+  assert.deepEqual([result.visits, result.feed], [2, 3])
+})
+
 test('a tree or a form that was read before says nothing of what was noted since', async () => {
   const result = await withUsers(async ({ db }, secret) => {
     const users = db.collection('users')
