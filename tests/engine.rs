@@ -299,7 +299,8 @@ fn a_put_is_a_change_of_what_its_caller_saw() {
     let world = World::new(1_700_000_000_000, 9);
     let journal = MemoryJournal::new();
     let a = open(&world, &journal, 1);
-    let put = |text: &str| one(Intent::Put { key: Key::new("settings", "$singleton"), text: text.into(), seen: Seen::default() });
+    let put =
+        |text: &str| one(Intent::Put { key: Key::new("settings", "$singleton"), text: text.into(), seen: Seen::default(), own: None });
     a.write(put(r#"{"a":1,"b":{"c":1}}"#)).unwrap();
     a.write(put(r#"{"a":1,"b":{"c":2}}"#)).unwrap();
     world.run(Box::pin(a.durable()));

@@ -13,6 +13,8 @@
 
 #[path = "queue/archive.rs"]
 mod archive;
+#[path = "queue/beside.rs"]
+mod beside;
 #[path = "queue/both.rs"]
 mod both;
 #[path = "queue/contracts.rs"]

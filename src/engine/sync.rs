@@ -277,7 +277,9 @@ impl Memory {
         let mut seq = self.replica.seq();
         let (mut changes, mut roots, mut ids) = (Vec::new(), HashMap::default(), HashMap::default());
         let others: BTreeSet<&str> = self.replica.queue().map(|m| &*m.id.client).filter(|other| **other != *client).collect();
-        for m in self.replica.queue().filter(|m| m.id.client != client) {
+        let queue = self.replica.queue().filter(|m| m.id.client != client);
+        let queue: Vec<Mutation> = queue.map(|m| self.replica.left_of(m).unwrap_or_else(|| m.clone())).collect();
+        for m in &queue {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
             changes.push(Change::Drop { id: m.id.clone(), discarded: false });
@@ -310,7 +312,7 @@ fn set_aside_strangers(replica: &Replica, response: &mut Response) {
             continue;
         }
         let why = format!("the row that came with the result of {} is another record's", result.id);
-        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned() });
+        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned(), id: None });
         result.record = None;
     }
 }

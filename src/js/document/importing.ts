@@ -60,7 +60,7 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
   const rows = store.session.rows(name)
   const imported: Members[] = []
   const texts: string[] = []
-  const matches = shown.some((row) => madeFrom(row) !== undefined) ? matchRows(shown, new Seen(rows.all())) : null
+  const matches = shown.some((row) => madeFrom(row) !== undefined) ? matchRows(shown, new Seen(rows.all()), store.local(name)) : null
   shown.forEach((row, at) => {
     const id = matches?.ids[at]
     const current = id === undefined ? undefined : rows.get(id)

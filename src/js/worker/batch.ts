@@ -2,9 +2,9 @@
 // from. Not here: showing it (`remote.ts`), planning it (the worker).
 
 import type { ImportCounts, OpResult } from '../engine.js'
-import type { Members } from '../values.js'
+import { apart, type Members } from '../values.js'
 import { rowId } from './digest.js'
-import { NOTHING_LOCAL, apart, type Local, type LocalOf, type Step } from './provisional.js'
+import { NOTHING_LOCAL, type Local, type LocalOf, type Step } from './provisional.js'
 
 /** An operation as `operations.ts` writes it, its records with it. */
 interface Operation {
@@ -16,6 +16,8 @@ interface Operation {
   readonly set?: Members
   readonly unset?: readonly string[]
   readonly idless?: boolean
+  readonly base?: string
+  readonly own?: readonly string[]
 }
 
 /** A batch taken apart. */
@@ -73,7 +75,8 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
       }
     } else if (op === 'put' && record !== undefined) {
       ids.push(String(record['id']))
-      touched.push({ collection, id: String(record['id']), step: { op, record } })
+      const said = operation.own ?? (operation.base === undefined ? 'all' : 'some')
+      touched.push({ collection, id: String(record['id']), step: { op, record, said } })
     } else if (id !== undefined) {
       ids.push(id)
       touched.push({ collection, id, step: op === 'update' ? { op, set, unset } : { op: op === 'undelete' ? op : 'delete' } })

@@ -127,7 +127,7 @@ test('whatever order news and answers come in: in the end the page shows what th
         } else see(id, page.write(id, step, at, seq))
         waiting.push({ id, step, at, seq })
       } else if (draw < 0.45) {
-        const step = [{ op: 'insert', record: { id, n: round } }, { op: 'put', record: { id, n: round % 3 } }, { op: 'update', set: { n: round, m: 1 }, unset: ['x'] }, { op: 'delete' }, { op: 'undelete' }][Math.floor(random() * 5)]
+        const step = [{ op: 'insert', record: { id, n: round } }, { op: 'put', record: { id, n: round % 3 }, said: 'all' }, { op: 'update', set: { n: round, m: 1 }, unset: ['x'] }, { op: 'delete' }, { op: 'undelete' }][Math.floor(random() * 5)]
         waiting.push({ id, step, at: 1000 + round, seq: ++seq })
         see(id, page.write(id, step, 1000 + round, seq))
       } else if (draw < 0.65) {
@@ -206,12 +206,19 @@ test('what never leaves the device is shown as the worker plans it', () => {
     [{ op: 'update', set: { pin: 2 }, unset: [] }, { ...same, name: 'Ada', pin: 2 }],
     [{ op: 'update', set: { cache: [] }, unset: ['pin'] }, { ...same, name: 'Ada', cache: [] }],
     [{ op: 'update', set: { pin: 2, name: 'Eva' }, unset: [] }, { ...later, name: 'Eva', pin: 2 }],
-    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2 } }, { ...same, name: 'Ada', pin: 2 }],
-    [{ op: 'put', record: { id: 'u', name: 'Ada' } }, { ...same, name: 'Ada' }],
-    [{ op: 'put', record: { id: 'u', name: 'Eva' } }, { ...later, name: 'Eva' }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2 }, said: 'all' }, { ...same, name: 'Ada', pin: 2 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada' }, said: 'all' }, { ...same, name: 'Ada' }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva' }, said: 'all' }, { ...later, name: 'Eva' }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva', cache: 1 }, said: 'some' }, { ...later, name: 'Eva', pin: 1, cache: 1 }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva', pin: 0 }, said: [] }, { ...later, name: 'Eva', pin: 1 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2, cache: 1 }, said: ['pin'] }, { ...same, name: 'Ada', pin: 2 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada' }, said: ['pin'] }, { ...same, name: 'Ada' }],
     [{ op: 'delete' }, { ...later, name: 'Ada', _deletedAt: new Date(20).toISOString() }],
   ]) assert.deepEqual(shown(step), want, JSON.stringify(step))
   assert.equal(next({ op: 'update', set: { pin: 1 }, unset: ['cache'] }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
+  for (const said of [[], 'some']) assert.equal(next({ op: 'put', record: { id: 'u', name: 'Ada' }, said }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
+  const put = (more) => batch.understand(batch.parseBatch(`{"ops":[{"op":"put","collection":"users","record":{"id":"u"}${more}}]}`), () => '', () => true).touched[0].step.said
+  assert.deepEqual(['', ',"base":"x"', ',"base":"x","own":["pin"]'].map(put), ['all', 'some', ['pin']])
   const importing = (pin) => batch.parseBatch(`{"ops":[{"op":"import","collection":"users","lines":1}]}\n{"name":"Ada","pin":${pin}}`)
   const named = (pin) => batch.understand(importing(pin), () => '', () => false, () => ['pin']).results[0].ids[0]
   assert.equal(named(1), named(2), 'a name tells nobody a PIN')
