@@ -288,7 +288,7 @@ pub(super) fn patches(replica: &Replica) -> String {
 #[serde(rename_all = "camelCase")]
 struct Reason<'a> {
     mutation_id: &'a MutationId,
-    reason: &'static str,
+    reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,7 +299,7 @@ struct Reason<'a> {
 pub(super) fn explain(engine: &WebEngine) -> String {
     let waiting = engine.explain();
     let reasons =
-        waiting.iter().map(|w| Reason { mutation_id: &w.id, reason: w.reason, until: w.until, waiting_for: w.waiting_for.as_deref() });
+        waiting.iter().map(|w| Reason { mutation_id: &w.id, reason: &w.reason, until: w.until, waiting_for: w.waiting_for.as_deref() });
     text(&reasons.collect::<Vec<_>>())
 }
 
