@@ -264,7 +264,8 @@ export interface Database<S extends Schema> extends HomingEvents {
   /**
    * Saves a tree: what changed in it since this page last exported, saved or refreshed is written. Rows the page has not seen
    * are never touched, and a row that somebody changed meanwhile is not deleted. A member that is missing altogether is left
-   * alone; an empty array deletes its rows.
+   * alone; an empty array deletes its rows. Export first: where this page has neither exported, saved nor refreshed, nothing is
+   * overwritten or deleted. Then a row that differs from what is here is not written but archived (`archived` of the report).
    * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
    */
   saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>
@@ -333,8 +334,8 @@ export interface Database<S extends Schema> extends HomingEvents {
 /** A database of this origin on this device, and how much of it was never sent. */
 export interface StoredDatabase { readonly name: string; readonly scope: string; readonly pending: number; /** Unknown (empty) where the browser keeps no `localStorage`. */ readonly lastOpenedAt: string }
 
-/** What `saveDocument` did. */
-export interface SaveReport { readonly inserted: number; readonly updated: number; readonly deleted: number; readonly unchanged: number; readonly settled: Promise<readonly Verdict[]> }
+/** What `saveDocument` did. `archived`: rows that differ and were not written, because the page has not seen what is here; their versions are in the archive. */
+export interface SaveReport { readonly inserted: number; readonly updated: number; readonly deleted: number; readonly unchanged: number; readonly archived: number; readonly settled: Promise<readonly Verdict[]> }
 
 /** What sync and storage are doing. @example db.status.getSnapshot().pending */
 export interface Status {
@@ -411,8 +412,11 @@ export interface HomingEvents {
 }
 /** What one cycle did. */
 export interface SyncReport { readonly requestId: string; readonly pushed: number; readonly pulled: number; readonly conflicts: number; readonly rejected: number; readonly remaining: number; readonly bytesSent: number; readonly bytesReceived: number; readonly ms: number }
-/** What an import did, per collection (singletons are not counted), and which rows it could not take. */
-export interface ImportReport { readonly collections: Record<string, { rows: number; inserted: number; unchanged: number; duplicateIds: number }>; readonly problems: readonly { path: string; code: ErrorCode }[] }
+/**
+ * What an import did, per collection (singletons are not counted), and which rows it could not take. `unchanged`: here already ·
+ * `archived`: here with other content, which stays; theirs is in the archive.
+ */
+export interface ImportReport { readonly collections: Record<string, { rows: number; inserted: number; unchanged: number; archived: number; duplicateIds: number }>; readonly problems: readonly { path: string; code: ErrorCode }[] }
 /** Rates are of the last 15 minutes, lag of the last hour. `status.health` is `critical` from an hour of lag, `degraded` from 5 % of either rate. */
 export interface Metrics {
   readonly queueDepth: number

@@ -46,11 +46,12 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
         results: Vec<Ids<'a>>,
         inserted: usize,
         unchanged: usize,
+        archived: usize,
         duplicate_ids: usize,
     }
-    let (inserted, unchanged, duplicate_ids) = receipt.counts;
+    let (inserted, unchanged, archived, duplicate_ids) = receipt.counts;
     let results = receipt.ids.iter().map(|ids| Ids { ids }).collect();
-    text(&Written { ticket: receipt.ticket, results, inserted, unchanged, duplicate_ids })
+    text(&Written { ticket: receipt.ticket, results, inserted, unchanged, archived, duplicate_ids })
 }
 
 /// For types whose serialisation cannot fail: no maps but those with text keys.
