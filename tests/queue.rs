@@ -17,6 +17,8 @@ mod archive;
 mod both;
 #[path = "queue/contracts.rs"]
 mod contracts;
+#[path = "queue/decisions.rs"]
+mod decisions;
 #[path = "queue/declarations.rs"]
 mod declarations;
 #[path = "queue/deletes.rs"]

@@ -365,8 +365,10 @@ fn current(replica: &Replica, row: &Record) -> Option<Conflict> {
         conflict.mine = Some(hold.mine.clone());
         conflict.base = conflict.base.or_else(|| hold.base.clone());
     }
-    if conflict.status == Status::Unresolved && replica.is_decided(row.id()) {
-        conflict.status = Status::Resolved;
+    if conflict.status == Status::Unresolved
+        && let Some(winner) = replica.decision(&conflict)
+    {
+        (conflict.status, conflict.winner) = (Status::Resolved, winner);
     }
     Some(conflict)
 }
