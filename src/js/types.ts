@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // The public types. Hand-written; the implementation is checked against them. Rules that types cannot say:
 // 1. `openDatabase` never waits for the network, a token, a lock or another tab.
 // 2. Reads are synchronous and see every write of this page at once. A write that storage refused is taken out again and
@@ -194,12 +195,18 @@ export interface CollectionOptions<T> {
    */
   onConflict?: (conflict: Conflict<T>) => Choice<T> | Promise<Choice<T>>
 }
+declare const shared: unique symbol
+/** Declarations from a JSON file, as `sharedSchema` gives them. */
+export interface SharedCollections { readonly [shared]: true }
+/** A declaration file: what `homing-server --schema` loads. */
+export interface SchemaFile { readonly version?: number; readonly collections: { readonly [name: string]: object } }
 /** @example await openDatabase<Farm>({ name: 'farm', sync: { url: 'https://example.org', getToken } }) */
 export interface OpenOptions<S> {
   name: string
   /** Whose data: each scope is a database of its own. */
   scope?: string
-  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> }
+  /** By hand, or from the JSON file that the server loads: `sharedSchema(file).collections`. What is not known is refused, with its path. */
+  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> } | SharedCollections
   /**
    * Log-in of a guest: what was written under this scope (`''` for none) and never sent moves here, under the ids it has; the other
    * database is deleted. Close it first. @example openDatabase({ name: 'farm', scope: user.id, adoptScope: '' })
@@ -207,6 +214,11 @@ export interface OpenOptions<S> {
   adoptScope?: string
   /** Version of the declaration. */
   version?: number
+  /**
+   * Without it nothing leaves this device: `status.state` is `paused`, `sync()` rejects with `paused`, `settled` says `local`. What is written is
+   * kept for a server all the same, should one be declared later: it counts as `pending`, and no `maxQueue` ends it; `deleteDatabase` asks
+   * for `discardPending`, `wipe` does not.
+   */
   sync?: SyncOptions
   storage?: 'auto' | 'indexeddb' | 'memory'
   durability?: 'relaxed' | 'strict'
