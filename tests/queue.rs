@@ -19,6 +19,10 @@ mod beside;
 mod both;
 #[path = "queue/contracts.rs"]
 mod contracts;
+#[path = "queue/decisions.rs"]
+mod decisions;
+#[path = "queue/declarations.rs"]
+mod declarations;
 #[path = "queue/deletes.rs"]
 mod deletes;
 #[path = "queue/dependencies.rs"]

@@ -188,6 +188,8 @@ pub struct Plan {
     pub inserted: usize,
     /// Imports: rows already here.
     pub unchanged: usize,
+    /// Imports: rows that are here with other content, which stays; theirs is in the archive.
+    pub archived: usize,
     /// Imports: rows whose id came twice.
     pub duplicate_ids: usize,
 }

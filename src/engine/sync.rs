@@ -4,6 +4,7 @@
 //! requests are sent and what their failures mean (`cycle`).
 
 use super::cycle::{Failure, Sent, Step};
+use super::mismatch::Declared;
 use super::{Engine, Event, Memory, receive::receive};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, Quarantined, Response};
@@ -75,6 +76,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         for result in wire.results.iter().filter(|r| !r.status.is_final()) {
             retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms)));
         }
+        let declared = self.read(|r| Declared::of(&wire, r));
         let mut response = receive(wire, asked, sent).map_err(Failure::Transport)?;
         self.read(|r| set_aside_strangers(r, &mut response));
         let standing = self.read(|r| r.standing().clone());
@@ -150,6 +152,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 memory.not_before.insert(id, Stamp(now.0.saturating_add(wait)));
             }
         }
+        self.note_declared(declared);
         if reused {
             self.take_new_client().await?;
         }

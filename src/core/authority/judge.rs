@@ -8,15 +8,15 @@ use crate::core::authority::page::most_plausible;
 use crate::core::authority::policy::{Verdict, decide};
 use crate::core::authority::stage::{About, Stage};
 use crate::core::authority::{Receipt, StoredRow};
-use crate::core::conflict::{Conflict, Status, Winner};
+use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{clamp_fields, rest, same_times};
+use crate::core::merge::{clamp_fields, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
 use crate::core::record::{Key, MAX_BYTES, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::translate;
-use crate::core::schema::{Collection, Ids, Policy, Schema, Types, digest};
+use crate::core::schema::{Collection, Ids, Policy, Schema, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -248,7 +248,7 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     };
     if let Some(conflict) = open.filter(|_| matches!(outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded)) {
         let types = stage.schema().rules(&m.key.collection, &m.key.id).types;
-        let winner = decided(&conflict, m, &rec, accepted, types)?;
+        let winner = conflict.decided(&m.key, &rec, accepted, types)?;
         if conflict.about() != m.key {
             stage.rekey(&conflict, &m.key.id)?;
         }
@@ -286,13 +286,4 @@ fn accepts_theirs(conflict: &Conflict, m: &Incoming, rec: &Record, row: Option<&
     let like = |r: &Record| r.same_content(rec);
     let seen = m.base_rev.is_some() && m.base_rev == row.and_then(|r| r.record.rev());
     gone && rec.is_deleted() || row.is_some_and(|r| like(&r.record)) || !seen && conflict.theirs.as_ref().is_some_and(like)
-}
-
-/// Whose content a decision made the record's. Whoever is preferred: what the others counted and added is in it, too.
-fn decided(conflict: &Conflict, m: &Incoming, rec: &Record, accepted: bool, types: &Types) -> Result<Winner> {
-    Ok(match (&conflict.mine, accepted) {
-        (_, true) => Winner::Theirs,
-        (Some(mine), false) if conflict.about() == m.key && rest(mine, types)?.same_content(&rest(rec, types)?) => Winner::Mine,
-        _ => Winner::Merged,
-    })
 }

@@ -183,9 +183,8 @@ impl MemoryServer {
         Self { schema, ..Self::default() }
     }
 
-    /// The same data under other declarations.
-    #[cfg(test)]
-    pub(super) fn declare(&mut self, schema: Schema) {
+    /// From now on it declares this, as after a start with another file.
+    pub fn declare(&mut self, schema: Schema) {
         self.schema = schema;
     }
 

@@ -187,7 +187,7 @@ impl Replica {
         if let Some(conflict) =
             m.resolves.as_ref().filter(|_| matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded))
         {
-            self.close_local(conflict, at);
+            self.close_local(conflict, &m, at);
         }
         if let Some(row) = &result.archived {
             self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
@@ -272,12 +272,13 @@ impl Replica {
     }
 
     /// A decided conflict that only this device knows is settled here: no server will say so.
-    fn close_local(&mut self, conflict: &Arc<str>, at: Stamp) {
+    fn close_local(&mut self, conflict: &Arc<str>, m: &Mutation, at: Stamp) {
         let key = Key::new(ARCHIVE, conflict.clone());
         let Some(row) = self.slot(&key).and_then(|s| s.known()).filter(|row| row.rev().is_none()) else { return };
         let Ok(open) = Conflict::from_record(row) else { return };
         let at = Stamp::next(at, Some(row.updated_at()));
-        if let Ok(row) = (Conflict { status: Status::Resolved, ..open }).to_record(at) {
+        let winner = open.preferred(m, self.rules(&open.about()).types);
+        if let Ok(row) = (Conflict { status: Status::Resolved, winner, ..open }).to_record(at) {
             self.set_confirmed(&key, Some(row));
         }
     }

@@ -205,7 +205,7 @@ class RowsDiff {
       this.#plan.see(this.#seen, id, current)
       return
     }
-    this.#plan.unchanged++
+    this.#plan.archived++
     const text = importedText(row, this.#pointer(at))
     if (this.#plan.offers(this.#seen, id, text)) this.#imports.push({ text, row })
   }
