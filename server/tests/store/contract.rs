@@ -116,6 +116,30 @@ pub(crate) async fn what_is_committed_is_loaded_again_in_its_scope_only(home: im
     assert_ne!(other.head.epoch, "");
 }
 
+/// Memory is counted before it is filled.
+pub(crate) async fn what_is_long_is_told_by_its_length_and_loaded_when_it_is_asked_for_again(home: impl Home) {
+    let store = home.open().await;
+    let wrote = fill(&store, "s").await;
+    let whole = load(&store, "s", &everything()).await;
+    let mut tx = begin(&store, "s").await.unwrap();
+    let mut found = Snapshot { budget: 11, ..Snapshot::new(tx.head().clone()) };
+    tx.load(&everything(), &mut found).await.unwrap();
+    assert!(found.rows.is_empty() && found.receipts.is_empty() && found.unresolved.is_empty());
+    let length = |row: &RowWrite| row.row.record.text().len();
+    let rows = [0, 1, 3].map(|n| (wrote.rows[n].key.clone(), length(&wrote.rows[n])));
+    assert_eq!(found.long.rows, rows.into());
+    assert_eq!(found.long.unresolved, [(Key::new("flocks", "a"), length(&wrote.rows[2]))].into());
+    assert_eq!(found.long.receipts, wrote.receipts.iter().map(|(id, r)| (id.clone(), r.result.len())).collect());
+    // Of some things the length is enough.
+    let some = Needs { receipts: [MutationId::new("phone", 1)].into(), rows: [Key::new("flocks", "a")].into(), ..Needs::default() };
+    tx.load(&some, &mut found).await.unwrap();
+    assert_eq!((found.rows.len(), found.receipts.len(), found.long.rows.len(), found.long.receipts.len()), (1, 1, 2, 1));
+    tx.load(&everything(), &mut found).await.unwrap();
+    tx.load(&everything(), &mut found).await.unwrap();
+    assert_eq!((found.receipts, found.unresolved), (whole.receipts, whole.unresolved));
+    assert_eq!(found.rows, whole.rows);
+}
+
 pub(crate) async fn a_dropped_transaction_leaves_nothing(home: impl Home) {
     let store = home.open().await;
     let before = fill(&store, "s").await.head;
