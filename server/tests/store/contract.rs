@@ -456,6 +456,27 @@ pub(crate) async fn revs_become_visible_in_their_order(home: impl Home) {
 const DAY: i64 = 86_400_000;
 
 /// What is past the horizon and needed by nobody goes; who comes back with an older cursor is told.
+/// Nobody writes meanwhile: what a step looks at has an end, whether there is anything old or not.
+pub(crate) async fn a_purge_looks_at_so_many_receipts_at_a_time(home: impl Home) {
+    let store = home.open().await;
+    let at_once = u64::try_from(PURGED_AT_ONCE).unwrap();
+    let receipt = Receipt { payload: "p".into(), result: "{}".into() };
+    write(&store, "s", |e| {
+        e.receipts = (1..=2 * at_once).map(|seq| (MutationId::new("phone", seq), receipt.clone())).collect();
+        e.settled = vec![("phone".into(), 2 * at_once)];
+    })
+    .await;
+    for (before, gone) in [(NOW, 0), (Stamp(NOW.0 + 1), at_once)] {
+        let mut tx = begin(&store, "s").await.unwrap();
+        let first = MutationId::new("", i64::MIN.cast_unsigned());
+        let (one, last) = tx.purge_receipts(before, &first).await.unwrap();
+        assert_eq!((one, &last), (gone, &Some(MutationId::new("phone", at_once))));
+        let (two, last) = tx.purge_receipts(before, &last.unwrap()).await.unwrap();
+        assert_eq!((two, &last), (gone, &Some(MutationId::new("phone", 2 * at_once))));
+        assert_eq!(tx.purge_receipts(before, &last.unwrap()).await.unwrap(), (0, None));
+    }
+}
+
 pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home: impl Home) {
     let store = home.open().await;
     let later = Stamp(NOW.0 + 200 * DAY);
