@@ -43,4 +43,5 @@ export const SERVER = [
   { name: 'declare: the same rules are one version', file: 'server/src/store/declared.rs', find: ' && running.as_ref() != Some(rules)', replace: ' && running.as_ref() != Some(&BTreeSet::from([Rule::default()]))', by: '-p homing-server --test store on_sqlite::who_declares' },
   { name: 'purge: a busy scope is passed over', file: 'server/src/purge.rs', find: 'if why.passes() && store.ping()', replace: 'if !why.passes() && store.ping()', by: '-p homing-server --test store postgres::a_scope_that_is_busy', postgres: true },
   { name: 'tokens: a scope is no fraction', file: 'server/src/auth.rs', find: ' if number.is_u64() || number.is_i64() =>', replace: ' =>', by: '-p homing-server --lib auth::' },
+  { name: 'server: dependencies have an end', file: 'src/core/authority/request.rs', find: 'if count > MAX_DEPENDENCIES {', replace: 'if count > usize::MAX - 1 {', by: '-p homing --lib a_request_can_be_refused_whole' },
 ]

@@ -145,6 +145,23 @@ async fn a_short_push_on_long_rows_is_answered_a_part_at_a_time() {
     assert_eq!(server.place.count("collection = '_conflictArchive'").await, 40);
 }
 
+/// Each is looked for, while nobody else writes: so there is an end to it, and it takes one statement.
+#[tokio::test]
+async fn what_depends_on_thousands_of_others_keeps_nobody_waiting() {
+    let server = Server::start().await;
+    let child = |n: usize| {
+        let mut child = create("a", 1, "flocks", "f1", json!({}));
+        child["dependsOn"] = (0..n).map(|n| json!(format!("client{n}:1"))).collect();
+        request("a", vec![child])
+    };
+    let from = std::time::Instant::now();
+    assert_eq!(outcomes(&server.client.sync(&child(10_000)).await), ["blocked"]);
+    println!("10,000 dependencies: {:?}", from.elapsed());
+    let refused = server.client.push(&child(10_001)).await;
+    refused.expect_failure(413, "too-large", "push");
+    assert_eq!(refused.body["error"]["path"], "/mutations");
+}
+
 #[tokio::test]
 async fn one_mutation_id_twice_in_one_request_takes_effect_once() {
     let server = Server::start().await;

@@ -31,7 +31,7 @@ pub use objection::{Objection, objections};
 pub use page::{
     Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, is_full, just_written, page, page_since, respond, seen,
 };
-pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
+pub use request::{MAX_DEPENDENCIES, MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
 use crate::core::authority::rows::Pushed;
