@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// Bytes of stored rows and receipts that one push may have looked at, and of records in its results, before what follows is put off.
 pub const MAX_WORK: usize = 32 * 1024 * 1024;
 
+/// What a byte of a text that two people changed counts: comparing texts takes that much longer than to look at them and to answer.
+const COMPARED: usize = 32;
+
 /// The code of a mutation that was put off.
 const PUT_OFF: &str = "too-much";
 
@@ -163,6 +166,13 @@ pub(super) struct Spent {
     /// Mutations that were put off, and their records.
     ids: HashSet<MutationId>,
     records: HashSet<Key>,
+}
+
+impl Spent {
+    /// So many bytes of texts were compared.
+    pub(super) fn compared(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(COMPARED));
+    }
 }
 
 /// Judges one mutation, or one group, where it is its turn in this request.

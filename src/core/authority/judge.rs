@@ -232,11 +232,12 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     };
     let open = m.resolves.as_deref().and_then(|id| stage.open_conflict(id, m));
     let accepted = open.as_ref().is_some_and(|c| accepts_theirs(c, m, &rec, row.as_ref()));
-    let Verdict { outcome, put, archive, error } = if accepted {
-        Verdict { outcome: Outcome::Applied, put: None, archive: None, error: None }
+    let Verdict { outcome, put, archive, error, compared } = if accepted {
+        Verdict::plain(Outcome::Applied)
     } else {
         decide(stage.schema().rules(&m.key.collection, &m.key.id), m, &rec, row.as_ref().map(|r| &r.record))?
     };
+    stage.spent.compared(compared);
     if let Some(error) = error {
         return Err(error);
     }
