@@ -97,6 +97,12 @@ fn what_follows_something_that_was_put_off_does_not_pass_it() {
     assert_eq!(farm.body(("flocks", "child")), "none");
     drain(&mut farm, edits, |r| assert!(matches!(r.status, Applied | Merged | Retry), "{r:?}"));
     assert_eq!(farm.body(("settings", "s009"))["n"], 11);
+    // There would be room for this one, but not for the group before it that writes the same record.
+    let mut edits = vec![edit(21, 0), edit(22, 1)];
+    edits.extend((2..7).map(|n| WireMutation { group: Some("b:g".into()), ..edit(21 + n, n) }));
+    edits.extend([edit(31, 6), edit(32, 7)]);
+    let statuses: Vec<Outcome> = farm.push(edits).iter().map(|r| r.status).collect();
+    assert_eq!(statuses, [Merged, Merged, Retry, Retry, Retry, Retry, Retry, Retry, Merged]);
 }
 
 #[test]
