@@ -148,6 +148,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 if memory.replica.blocked_by(&id).is_some() {
                     continue;
                 }
+                // What the server only put off was not tried.
+                if wait == Some(0) {
+                    memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1));
+                }
                 let wait = wait.map_or(1000, |ms| i64::try_from(ms).unwrap_or(LONGEST_WAIT_MS)).clamp(100, LONGEST_WAIT_MS);
                 memory.not_before.insert(id, Stamp(now.0.saturating_add(wait)));
             }

@@ -72,6 +72,10 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
     if let Some(receipt) = stage.receipt(id) {
         return if receipt.payload == arrival.payload { replay(receipt, wire) } else { reuse(wire) };
     }
+    if stage.lacks_it() {
+        // Answered already: with what, comes with the next round.
+        return WireResult::new(&wire.id, Outcome::Retry);
+    }
     if id.seq <= stage.mark(&id.client) {
         return expired(stage, wire);
     }
@@ -94,7 +98,11 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
 /// Keeps the receipt of a final verdict.
 pub(super) fn keep(stage: &mut Stage<'_>, arrival: &Arrival<'_>, result: &WireResult) {
     if result.status.is_final() {
-        let receipt = Receipt { payload: arrival.payload.clone(), result: serde_json::to_string(result).unwrap_or_default() };
+        // Of a row that took effect nothing is told again: whoever pushes the same rows every time must not use up his requests with that.
+        let told =
+            (!arrival.upsert || matches!(result.status, Outcome::Conflict | Outcome::Rejected)).then(|| serde_json::to_string(result));
+        let result_text = told.unwrap_or_else(|| serde_json::to_string(&WireResult { record: None, archived: None, ..result.clone() }));
+        let receipt = Receipt { payload: arrival.payload.clone(), result: result_text.unwrap_or_default() };
         stage.keep_receipt(&arrival.id, result.status, receipt);
     }
 }
@@ -161,6 +169,9 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
     }
     let written_for = stage.follow(&mut m)?;
     let row = stage.row(&m.key).cloned();
+    if stage.lacks_it() {
+        return Ok(WireResult::new(&wire.id, Outcome::Retry));
+    }
     if arrival.upsert {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
@@ -221,11 +232,12 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     };
     let open = m.resolves.as_deref().and_then(|id| stage.open_conflict(id, m));
     let accepted = open.as_ref().is_some_and(|c| accepts_theirs(c, m, &rec, row.as_ref()));
-    let Verdict { outcome, put, archive, error } = if accepted {
-        Verdict { outcome: Outcome::Applied, put: None, archive: None, error: None }
+    let Verdict { outcome, put, archive, error, compared } = if accepted {
+        Verdict::plain(Outcome::Applied)
     } else {
         decide(stage.schema().rules(&m.key.collection, &m.key.id), m, &rec, row.as_ref().map(|r| &r.record))?
     };
+    stage.spent.compared(compared);
     if let Some(error) = error {
         return Err(error);
     }
