@@ -65,6 +65,7 @@ export const RULES = [
   { name: 'batch: trying more uses up no attempt', file: 'src/engine/push.rs', find: 'if offline || over {', replace: 'if offline {', by: '--test faults_native batches::a_line_that_does_not_carry' },
   { name: 'ahead: an attempt that finds no room costs nothing', file: 'src/engine/push.rs', find: 'self.append_entry(&entry, Source::Local).await.unwrap_or(false)', replace: 'self.append_entry(&entry, Source::Local).await?', by: '--test faults_native pushes::no_room' },
   { name: 'ahead: what finds no room is left out', file: 'src/engine/sync.rs', find: '(nothing || entries.len() > 1)', replace: 'nothing', by: '--test faults_native pushes::no_room' },
+  { name: 'attempts: what the server put off was none', file: 'src/engine/sync.rs', find: 'if wait == Some(0) {', replace: 'if wait == Some(1) {', by: '--test faults_native batches::what_a_server_puts_off' },
   { name: 'ahead: the first sending counts', file: 'src/engine/push.rs', find: 'memory.never_sent.extend(new);', replace: 'drop(new);', by: '--test faults_native pushes::what_was_attempted_ahead' },
   { name: 'clone: what waits, waits under the new number', file: 'src/engine/sync.rs', find: 'ids.get(d).unwrap_or(d).clone()', replace: '{ let _ = ids.get(d); d.clone() }', by: '--test faults_native sessions::a_copy_that_gets' },
   { name: 'ahead: not while paused', file: 'src/engine/push.rs', find: 'goes_on && self.check_say().is_ok()', replace: 'goes_on', by: '--test faults_native pushes::a_batch_that_was_made_ready' },

@@ -157,12 +157,18 @@ fn what_a_server_puts_off_comes_with_the_next_requests() {
     a.insert(names(60));
     farm.pass(10_000);
     b.sync(&farm).unwrap();
-    *farm.network.server.borrow_mut() = farm.network.server.borrow().clone().with_budget(5_000);
+    farm.network.server.replace_with(|server| server.clone().with_budget(1_000));
     names(60).for_each(|id| a.update(&id, "from a"));
     farm.pass(60_000);
     assert_eq!(a.pending(), 0);
     b.wire.take();
     names(60).for_each(|id| b.update(&id, "from b"));
+    let pushed = std::cell::Cell::new(0);
+    // What fails is an attempt: the first of those that wait.
+    b.wire.does(move |s| {
+        pushed.set(pushed.get() + i32::from(s.push));
+        if s.push && pushed.get() == 4 { http(503) } else { Act::Pass }
+    });
     farm.pass(15_000);
     let pushes = b.wire.take().iter().filter(|s| s.push && !s.records.is_empty()).count();
     assert_eq!((b.pending(), b.engine.status().dead_letters), (0, 0), "{pushes}");
