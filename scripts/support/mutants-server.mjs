@@ -42,4 +42,5 @@ export const SERVER = [
   { name: 'declare: the same rules are one version', file: 'server/src/store/declared.rs', find: ' && running.as_ref() != Some(rules)', replace: ' && running.as_ref() != Some(&BTreeSet::from([Rule::default()]))', by: '-p homing-server --test store on_sqlite::who_declares' },
   { name: 'purge: a busy scope is passed over', file: 'server/src/purge.rs', find: 'if why.passes() && store.ping()', replace: 'if !why.passes() && store.ping()', by: '-p homing-server --test store postgres::a_scope_that_is_busy', postgres: true },
   { name: 'tokens: a scope is no fraction', file: 'server/src/auth.rs', find: ' if number.is_u64() || number.is_i64() =>', replace: ' =>', by: '-p homing-server --lib auth::' },
+  { name: 'rows: without a date they are later than what is there', file: 'src/core/authority/judge.rs', find: 'Stamp::next(stage.now(), row.as_ref().map(|row| row.record.updated_at()))', replace: 'stage.now()', by: '--lib authority::tests::flow::a_row_without_a_date_is_later' },
 ]

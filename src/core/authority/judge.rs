@@ -46,14 +46,21 @@ pub(super) struct Arrival<'a> {
     /// What tells it from another mutation under the same id.
     pub(super) payload: String,
     /// A row pushed without a mutation: the operation follows from what is there.
-    pub(super) upsert: bool,
+    pub(super) upsert: Option<Upsert>,
+}
+
+/// A row pushed without a mutation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upsert {
+    /// It does not say when it was written: the server dates it.
+    pub(super) undated: bool,
 }
 
 impl<'a> Arrival<'a> {
     pub(super) fn of(wire: &'a WireMutation) -> Result<Self> {
         let id = wire.mutation_id().map_err(|e| Error::at(e.code, "/id", e.message))?;
         let payload = digest(&[&serde_json::to_string(wire).unwrap_or_default()]);
-        Ok(Self { wire, by: Some(id.client.clone()), id, payload, upsert: false })
+        Ok(Self { wire, by: Some(id.client.clone()), id, payload, upsert: None })
     }
 }
 
@@ -161,9 +168,13 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
     }
     let written_for = stage.follow(&mut m)?;
     let row = stage.row(&m.key).cloned();
-    if arrival.upsert {
+    if let Some(Upsert { undated }) = arrival.upsert {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
+        if undated {
+            // Who says nothing of a time has no clock that could be behind: what he sends is later than what is there.
+            m.record = m.record.with(Stamp::next(stage.now(), row.as_ref().map(|row| row.record.updated_at())), None, None)?;
+        }
     }
     let result = settle(stage, wire, &m, row);
     if result.as_ref().is_ok_and(|result| result.status != Outcome::Rejected) {

@@ -3,7 +3,7 @@
 //! Lives here: reading each row as a mutation whose id is its content, so that the same row pushed twice is one.
 //! Not here: the verdict (`judge`): a row without `_rev` is concurrent with everything.
 
-use crate::core::authority::judge::{Arrival, rejected};
+use crate::core::authority::judge::{Arrival, Upsert, rejected};
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
@@ -23,11 +23,14 @@ pub(super) struct Pushed {
     by: Option<Arc<str>>,
     /// It says when it was written: no other version has this content and this date.
     dated: bool,
+    /// It has no stamp of its own.
+    undated: bool,
 }
 
 impl Pushed {
     pub(super) fn arrival(&self) -> Arrival<'_> {
-        Arrival { wire: &self.wire, id: self.receipt.clone(), by: self.by.clone(), payload: self.payload.clone(), upsert: true }
+        let upsert = Some(Upsert { undated: self.undated });
+        Arrival { wire: &self.wire, id: self.receipt.clone(), by: self.by.clone(), payload: self.payload.clone(), upsert }
     }
 
     pub(super) fn wire(&self) -> &WireMutation {
@@ -120,5 +123,6 @@ fn read(
         payload,
         by,
         dated: !said.is_empty(),
+        undated: own.or(deleted_at).is_none(),
     })
 }

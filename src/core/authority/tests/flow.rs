@@ -467,3 +467,27 @@ fn who_decides_for_what_was_there_once_and_saw_what_is_there_now_gets_it() {
     assert_eq!((farm.one(decision).status, farm.body(key)), (Applied, json!({"n": 1})));
     assert_eq!(farm.archive()[0].status, crate::core::conflict::Status::Resolved);
 }
+
+#[test]
+fn a_row_without_a_date_is_later_than_what_is_there() {
+    for based in [true, false] {
+        let mut farm = Farm::new();
+        // A device whose clock is four minutes ahead.
+        farm.one(mutation("a:1", Op::Create, FLOCK, 240_000, &json!({"n": 1})));
+        let mut row = json!({"id": "f1", "n": 2});
+        if based {
+            row["_rev"] = farm.rev(FLOCK).into();
+        }
+        assert!(farm.rows_push("flocks", &[row.clone()]).is_empty());
+        assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 2}), usize::from(!based)), "{based}");
+        assert_eq!(farm.row(FLOCK).unwrap().updated_at(), Stamp(NOW + 240_001));
+        let state = farm.state();
+        assert!(farm.rows_push("flocks", &[row]).is_empty());
+        assert_eq!(farm.state(), state, "pushed twice is once");
+    }
+    // What it says itself, it says.
+    let mut farm = Farm::new();
+    farm.one(mutation("a:1", Op::Create, FLOCK, 240_000, &json!({"n": 1})));
+    farm.rows_push("flocks", &[json!({"id": "f1", "n": 2, "_updatedAt": at(0)})]);
+    assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 1}), 1));
+}
