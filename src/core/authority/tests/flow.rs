@@ -491,3 +491,21 @@ fn a_row_without_a_date_is_later_than_what_is_there() {
     farm.rows_push("flocks", &[json!({"id": "f1", "n": 2, "_updatedAt": at(0)})]);
     assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 1}), 1));
 }
+
+#[test]
+fn a_row_pushed_again_is_outdated_where_somebody_changed_it_only() {
+    let mut farm = Farm::new();
+    let lines = [json!({"id": "l", "orderId": "o", "kg": 1})];
+    let orders = [json!({"id": "optimistic_1", "self": "optimistic_1"})];
+    for _ in 0..2 {
+        assert!(farm.rows_push("lines", &lines).is_empty());
+        assert!(farm.rows_push("orders", &orders).is_empty());
+    }
+    assert_eq!(farm.body(("lines", "l")), json!({"orderId": "o", "kg": 1, "n": 1}));
+    farm.one(WireMutation {
+        base_rev: Some(farm.rev(("lines", "l"))),
+        ..mutation("a:1", Op::Update, ("lines", "l"), 2000, &json!({"orderId": "o", "kg": 2, "n": 1}))
+    });
+    let told = farm.rows_push("lines", &lines);
+    assert_eq!((told.len(), told[0].code.as_deref()), (1, Some("outdated")));
+}
