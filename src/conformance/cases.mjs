@@ -263,6 +263,9 @@ export const CASES = [
       same([answer.reset, answer.results], [true, []])
       const reader = await run.device('reader').pull()
       same(reader.row(run.id('unheard')), undefined)
+      const changes = [{ collection: run.collection, records: [{ id: run.id('unheard'), n: 1 }] }]
+      const rows = await device.send(device.request([], { changes, cursor: 'c1.5..another' }))
+      same(rows.results.map(({ id, status }) => [id, status]), [['/changes/0/records/0', 'retry']], 'a row of a simple client is gone without a word')
       ok(answer.epoch && answer.cursor.startsWith('c1.'))
     },
   },

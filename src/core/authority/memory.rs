@@ -225,7 +225,9 @@ impl MemoryServer {
         for (mutation, result) in request.mutations.iter().zip(&evaluated.results) {
             let id = result.record_id.as_deref().unwrap_or(&mutation.record_id);
             let judged = matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded | Outcome::Conflict);
+            // Rows have results of their own, after those of the mutations that were evaluated.
             if judged
+                && result.id == mutation.id
                 && !result.replayed
                 && wrote.contains(&Key::new(mutation.collection.as_str(), id))
                 && let Ok(id) = mutation.mutation_id()

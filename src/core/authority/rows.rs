@@ -37,6 +37,16 @@ impl Pushed {
         &self.wire
     }
 
+    /// What its sender is told where nothing of the request was evaluated: to send it again, with the cursor of the answer.
+    pub(super) fn again(&self) -> WireResult {
+        WireResult {
+            code: Some("reset".to_owned()),
+            message: Some("the cursor is refused and nothing of the request was evaluated: send this row again".to_owned()),
+            retry_after_ms: Some(0),
+            ..WireResult::new(&self.wire.id, Outcome::Retry)
+        }
+    }
+
     /// What its sender has to hear besides refusals: a row that bears no date was pushed before, so it is taken for a repetition, but the
     /// record is another one by now. Perhaps it was meant to go back.
     pub(super) fn outdated(&self, result: &WireResult, stored: Option<&Record>) -> Option<WireResult> {
