@@ -44,4 +44,6 @@ export const SERVER = [
   { name: 'tokens: a scope is no fraction', file: 'server/src/auth.rs', find: ' if number.is_u64() || number.is_i64() =>', replace: ' =>', by: '-p homing-server --lib auth::' },
   { name: 'rows: without a date they are later than what is there', file: 'src/core/authority/judge.rs', find: 'Stamp::next(stage.now(), row.as_ref().map(|row| row.record.updated_at()))', replace: 'stage.now()', by: '--lib authority::tests::flow::a_row_without_a_date_is_later' },
   { name: 'rows: outdated is what somebody changed', file: 'src/core/authority/rows.rs', find: 'stored.rev() != result.rev && !stored', replace: '!stored', by: '--lib authority::tests::flow::a_row_pushed_again' },
+  { name: 'R11: both are kept once', file: 'src/core/authority/stage.rs', find: 'conflict.status == Status::Unresolved && self.both_kept(&conflict.id)', replace: 'false && self.both_kept(&conflict.id)', by: '--lib authority::tests::flow::of_a_conflict_both' },
+  { name: 'R4: an id is given once', file: 'server/src/store/sqlite/write.rs', find: '        sql.push(" ON CONFLICT (scope, optimistic) DO NOTHING");\n', replace: '', by: '-p homing-server --test store on_sqlite::what_is_committed' },
 ]

@@ -128,7 +128,9 @@ impl Scope {
         for (optimistic, _) in &effects.ids {
             self.waiting.remove(optimistic);
         }
-        self.ids.extend(effects.ids);
+        for (optimistic, id) in effects.ids {
+            self.ids.entry(optimistic).or_insert(id);
+        }
         for (id, key) in effects.waiting {
             self.waiting.entry(id).or_default().insert(key);
         }
