@@ -3,6 +3,7 @@
 //
 //   npm run server [-- options of `homing-server serve`]
 //   npm run server -- token --scope farm-1
+//   npm run server -- new-epoch            after a restored backup
 
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -20,7 +21,8 @@ async function main() {
   await buildServer()
   await mkdir(FOLDER, { recursive: true })
   const defaults = { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json' }
-  const args = command[0] === 'serve' && !command.includes('--help') ? [...command, ...missingFlags(command, defaults)] : command
+  const known = { serve: defaults, 'new-epoch': { '--database': defaults['--database'] } }[command[0]]
+  const args = known !== undefined && !command.includes('--help') ? [...command, ...missingFlags(command, known)] : command
   const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit', env: { HOMING_JWT_SECRET: await developmentSecret(), ...process.env } })
   // Ctrl-C reaches the server itself; this process waits for its orderly end.
   process.on('SIGINT', () => {})

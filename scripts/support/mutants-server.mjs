@@ -46,4 +46,5 @@ export const SERVER = [
   { name: 'rows: outdated is what somebody changed', file: 'src/core/authority/rows.rs', find: 'stored.rev() != result.rev && !stored', replace: '!stored', by: '--lib authority::tests::flow::a_row_pushed_again' },
   { name: 'R11: both are kept once', file: 'src/core/authority/stage.rs', find: 'conflict.status == Status::Unresolved && self.both_kept(&conflict.id)', replace: 'false && self.both_kept(&conflict.id)', by: '--lib authority::tests::flow::of_a_conflict_both' },
   { name: 'R4: an id is given once', file: 'server/src/store/sqlite/write.rs', find: '        sql.push(" ON CONFLICT (scope, optimistic) DO NOTHING");\n', replace: '', by: '-p homing-server --test store on_sqlite::what_is_committed' },
+  { name: 'epoch: after a restore', file: 'server/src/epoch.rs', find: '            tx.write(&Effects::none(head)).await?;\n', replace: '            let _ = Effects::none(head);\n', by: '-p homing-server --test process a_restored_backup' },
 ]
