@@ -14,9 +14,9 @@ use crate::core::merge::{clamp_fields, rest, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
-use crate::core::record::{Key, MAX_BYTES, OPTIMISTIC_PREFIX, Record};
+use crate::core::record::{Key, MAX_REV, OPTIMISTIC_PREFIX, Record, check_whole};
 use crate::core::remap::translate;
-use crate::core::schema::{Collection, Ids, Policy, Schema, Types, digest};
+use crate::core::schema::{Collection, Ids, Ordinal, Policy, Schema, Types, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -242,7 +242,7 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     }
     let there = row.as_ref().map(|r| &r.record);
     if let Some(record) = &put {
-        fits(record, there)?;
+        fits(record, stage.schema().ordinal(&m.key.collection), there)?;
     }
     if let Some(second) = put.as_ref().map(|record| stage.taken(&m.key, there, record)).transpose()?.flatten() {
         return Ok(second.answer(&wire.id));
@@ -278,13 +278,11 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
 }
 
 /// What merging makes is no longer than what may be sent: devices pass over a longer row, nobody could edit it, and push by push it would grow
-/// without end. One that is longer already can be deleted, and can shrink.
-fn fits(record: &Record, there: Option<&Record>) -> Result<()> {
-    let bytes = record.text().len();
-    if bytes <= MAX_BYTES || record.is_deleted() || there.is_some_and(|row| bytes <= row.text().len()) {
-        return Ok(());
-    }
-    Err(Error::at(Code::TooLarge, "/record", format!("with what is there the record would have {bytes} bytes; it has at most {MAX_BYTES}")))
+/// without end.
+fn fits(record: &Record, ordinal: Option<&Ordinal>, there: Option<&Record>) -> Result<()> {
+    // Which number it gets is known only once nothing can be wrong with it.
+    let numbered = ordinal.map(|ordinal| ordinal::numbered(record, ordinal, MAX_REV)).transpose()?;
+    check_whole(numbered.as_ref().unwrap_or(record), there).map_err(|e| Error::at(e.code, "/record", e.message))
 }
 
 /// Whether a decision leaves the row as it is: it carries what is there now, or deletes what is deleted; or what was there when the

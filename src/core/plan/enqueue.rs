@@ -7,7 +7,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, Texts, add_pointers, add_texts};
-use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record, check_whole};
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
 use serde_json::Value;
@@ -88,6 +88,7 @@ fn queued(
         plan.changes.push(Change::Local { collection: key.collection.clone(), record });
         return Ok(plan);
     }
+    check_whole(&record, Some(view))?;
     if let Some(hold) = replica.hold(key) {
         whole(context, key, "waits for a decision: resolve its conflict")?;
         plan.mutations = hold.mutation.clone().map(|first| Range { first, count: 1 });
