@@ -3,6 +3,7 @@
 //
 //   npm run server [-- options of `homing-server serve`]
 //   npm run server -- token --scope farm-1
+//   npm run server -- new-epoch            after a restored backup
 
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -21,10 +22,11 @@ const VARIABLES = { '--database': 'HOMING_DATABASE' }
 /** The arguments of `homing-server` for those that were given to this script. */
 export function commandLine(given, env = process.env) {
   const command = given[0] === undefined || given[0].startsWith('--') && given[0] !== '--help' ? ['serve', ...given] : given
-  if (command[0] !== 'serve' || command.includes('--help')) return command
+  if (command.includes('--help')) return command
   const defaults = { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json' }
+  const known = { serve: defaults, 'new-epoch': { '--database': defaults['--database'] } }[command[0]] ?? {}
   const said = (flag) => command.some((arg) => arg === flag || arg.startsWith(`${flag}=`)) || (env[VARIABLES[flag]] ?? '') !== ''
-  return [...command, ...Object.entries(defaults).filter(([flag]) => !said(flag)).flat()]
+  return [...command, ...Object.entries(known).filter(([flag]) => !said(flag)).flat()]
 }
 
 async function main() {

@@ -1,4 +1,4 @@
-//! The command line: `serve` and `token`, every option with its default (DESIGN §11).
+//! The command line: `serve`, `token` and `new-epoch`, every option with its default (DESIGN §11).
 //!
 //! Lives here: parsing, with errors that name the option. Not here: what the options do.
 
@@ -30,6 +30,13 @@ pub enum Command {
     Serve(Serve),
     /// Print a token for one scope, signed with the same secret
     Token(Token),
+    /// Tell a database that it went back in time: after a backup was restored, before the servers start
+    #[command(
+        after_help = "Stop the servers, restore the backup, run this, start them again. With their next sync all devices fetch everything,\n\
+        keep what they have not sent, and archive what they knew and the backup lacks. Without it what was acknowledged after\n\
+        the backup is given up without a trace, and numbers that devices know are given again. Running it twice does no harm."
+    )]
+    NewEpoch(NewEpoch),
 }
 
 /// Options of `serve`.
@@ -113,6 +120,17 @@ pub struct Token {
     /// Valid for: a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_time)]
     pub expires: Duration,
+}
+
+/// Options of `new-epoch`.
+#[derive(Args, Clone, Debug)]
+pub struct NewEpoch {
+    /// The database, as given to `serve`
+    #[arg(long, value_name = "DATABASE", default_value = "sqlite:homing.db", env = "HOMING_DATABASE", hide_env_values = true)]
+    pub database: Database,
+    /// Whose data went back; none: everybody's
+    #[arg(long, value_name = "SCOPE", value_parser = parse_scope)]
+    pub scope: Option<String>,
 }
 
 /// The key of HS256 tokens. Never printed: its `Debug` says nothing.

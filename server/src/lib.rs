@@ -46,12 +46,23 @@
 //! scope, so on PostgreSQL, and on engines that distribute it, tables can be partitioned by scope. Another database means
 //! another implementation of [`store::Store`], and the suite `tests/store` on it. Every `--purge-every` tombstones past the
 //! horizon of 90 days go, and receipts as old that their clients have settled; who was away longer starts with a replacement sync.
+//!
+//! # Restore a backup
+//! A database that went back in time gives numbers again that devices know already, for other versions. Tell it, before anybody writes:
+//! ```text
+//! # stop every server, restore the database, then:
+//! homing-server new-epoch --database farm.db
+//! # start them again
+//! ```
+//! Every device fetches everything again with its next sync, keeps what it has not sent, and has in its archive what the backup lacks. One
+//! scope alone: `--scope farm-1`. It may run beside servers, too; what they gave out since the restore is then taken back by it.
 
 pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod cli;
 pub mod declare;
+pub mod epoch;
 pub mod error;
 pub mod http;
 pub mod log;

@@ -1,8 +1,9 @@
 //! `homing-server`: see `homing-server --help` and the library's documentation.
 
 use clap::Parser as _;
-use homing_server::cli::{Cli, Command, Serve, Token};
-use homing_server::{auth, log, serve};
+use homing_server::answer::now;
+use homing_server::cli::{Cli, Command, NewEpoch, Serve, Token};
+use homing_server::{auth, epoch, log, serve};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(options) => run(&options).await,
         Command::Token(options) => print_token(&options),
+        Command::NewEpoch(options) => new_epoch(&options).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,5 +52,11 @@ fn print_token(options: &Token) -> Outcome {
     let Token { secret, scope, scope_claim, client, expires } = options;
     let token = auth::mint(&secret.jwt_secret, scope_claim, scope, client.as_deref(), now, *expires)?;
     writeln!(std::io::stdout(), "{token}")?;
+    Ok(())
+}
+
+async fn new_epoch(NewEpoch { database, scope }: &NewEpoch) -> Outcome {
+    let scopes = epoch::start(database, scope.as_deref(), now()).await?;
+    writeln!(std::io::stdout(), "new epoch in {scopes} {}", if scopes == 1 { "scope" } else { "scopes" })?;
     Ok(())
 }

@@ -67,6 +67,63 @@ async fn a_push_under_way_at_sigkill_is_stored_whole_or_not_at_all() {
     assert!(whole < 10, "no kill came early enough to mean anything");
 }
 
+/// `homing-server new-epoch`: whether it went well, and what it said.
+async fn new_epoch(database: &str, more: &[&str]) -> (bool, String) {
+    let done = Command::new(BINARY).args(["new-epoch", "--database", database]).args(more).output().await.unwrap();
+    let said = if done.status.success() { done.stdout } else { done.stderr };
+    (done.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn a_restored_backup_is_told_to_everybody() {
+    let place = Place::new().await;
+    let mut first = serve(&place, &[]).await;
+    first.client.sync(&request("a", vec![create("a", 1, "flocks", "kept", json!({}))])).await;
+    let known = first.client.sync(&request("a", vec![create("a", 2, "flocks", "lost", json!({}))])).await;
+    Client::new(&first.client.base, "farm-2").sync(&request("b", vec![create("b", 1, "flocks", "theirs", json!({}))])).await;
+    first.child.kill().await.unwrap();
+    // What a backup from before the second push would hold.
+    place
+        .change(&[
+            "DELETE FROM rows WHERE id = 'lost'",
+            "DELETE FROM receipts WHERE client = 'a' AND seq = 2",
+            "UPDATE scopes SET rev = rev - 1 WHERE scope = 'farm-1'",
+        ])
+        .await;
+    assert_eq!(new_epoch(&place.name(), &[]).await, (true, "new epoch in 2 scopes\n".to_owned()));
+
+    let second = serve(&place, &[]).await;
+    let other = second.client.sync(&request("c", vec![create("c", 1, "flocks", "new", json!({}))])).await;
+    assert!(other["rev"].as_u64() > known["rev"].as_u64().map(|rev| rev + 1), "a number that devices know is given again");
+    let mut push = request("a", vec![create("a", 3, "flocks", "later", json!({}))]);
+    push["cursor"] = known["cursor"].clone();
+    let told = second.client.sync(&push).await;
+    assert_eq!((&told["reset"], &told["results"]), (&json!(true), &json!([])));
+    let ids: Vec<Value> = rows(&told).iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(ids, ["kept", "new"]);
+    assert_ne!(told["epoch"], known["epoch"]);
+    push["cursor"] = told["cursor"].clone();
+    let sent = second.client.sync(&push).await;
+    assert_eq!(sent["results"][0]["status"], "applied");
+
+    // Beside a server, of one scope.
+    let theirs = Client::new(&second.client.base, "farm-2");
+    let before = theirs.pull("").await;
+    assert_eq!(new_epoch(&place.name(), &["--scope", "farm-1"]).await, (true, "new epoch in 1 scope\n".to_owned()));
+    let cursor = |answer: &Value| format!("cursor={}", answer["cursor"].as_str().unwrap());
+    assert_eq!(second.client.pull(&cursor(&sent)).await["reset"], true);
+    assert_eq!(theirs.pull(&cursor(&before)).await["reset"], false);
+
+    // What is not there is not made.
+    let (well, said) = new_epoch(&place.name(), &["--scope", "farm-3"]).await;
+    assert!(!well && said.contains("farm-3"), "{said}");
+    assert_eq!(place.number("SELECT COUNT(*) FROM scopes").await, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mistyped.db");
+    let (well, said) = new_epoch(file.to_str().unwrap(), &[]).await;
+    assert!(!well && said.contains("mistyped.db") && !file.exists(), "{said}");
+}
+
 #[tokio::test]
 async fn sigterm_finishes_requests_and_closes_the_database() {
     let place = Place::new().await;

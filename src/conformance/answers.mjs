@@ -51,8 +51,8 @@ export class Told {
     const scope = this.#scopes.get(token) ?? body.scope
     check(body.scope === scope, `one token opens one scope, ${scope}`, body.scope)
     this.#scopes.set(token, scope)
-    // After a cursor that was refused nothing of the request is evaluated.
-    if (!body.reset || body.results.length > 0) this.#results(body, mutations)
+    // After a cursor that was refused no mutation is evaluated.
+    this.#results(body, body.reset ? [] : mutations)
     this.#changes(body)
   }
 

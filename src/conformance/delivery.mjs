@@ -116,6 +116,10 @@ export const DELIVERY = [
       }
       const { reset, results } = await pushing.send(pushing.request([pushing.mutation('create', run.id('unheard'), {})], { limit }))
       same([reset, results], [true, []], 'a push with a cursor of another epoch')
+      const changes = [{ collection: run.collection, records: [{ id: run.id('unheard'), n: 1 }] }]
+      const simple = run.device('simple')
+      const rows = await simple.send(simple.request([], { changes, cursor: 'c1.5..another' }))
+      same(rows.results.map(({ id, status }) => [id, status]), [['/changes/0/records/0', 'retry']], 'a row of a simple client is gone without a word')
       same((await pulling.page(limit)).reset, true, 'a pull with a cursor of another epoch')
       await Promise.all([reader.pull(), pushing.pull(limit), pulling.pull(limit)])
       same(reader.row(run.id('unheard')), undefined, 'something of a request was applied whose cursor was refused')

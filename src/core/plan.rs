@@ -20,7 +20,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{MutationId, Once, Op};
-use crate::core::record::{Envelope, Fields, Key, Record, SINGLETON, check, check_id, checked};
+use crate::core::record::{Envelope, Fields, Key, Record, SINGLETON, check, check_id, check_whole, checked};
 use crate::core::replica::Replica;
 use crate::core::schema::{Policy, check_name};
 use crate::core::stamp::Stamp;
@@ -307,10 +307,12 @@ fn first(replica: &Replica, key: &Key, text: &str, at: Stamp) -> Result<Record> 
     let record = Record::build_from(text, envelope, &own_fields(checked(text)?));
     let rules = replica.rules(key);
     let record = merge::first_types(record, rules.types)?;
-    match rules.policy {
-        Policy::Fields => merge::stamp_fields(None, record, &[]),
-        _ => Ok(record),
-    }
+    let record = match rules.policy {
+        Policy::Fields => merge::stamp_fields(None, record, &[])?,
+        _ => record,
+    };
+    check_whole(&record, None)?;
+    Ok(record)
 }
 
 /// The next version after a change of top-level fields; `None` when nothing changes.

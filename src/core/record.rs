@@ -9,7 +9,7 @@ mod envelope;
 mod fields;
 mod lines;
 
-pub use check::{check, check_id, checked};
+pub use check::{check, check_id, check_whole, checked};
 pub use fields::Fields;
 pub use lines::Lines;
 
@@ -25,7 +25,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Longest record, in bytes of JSON.
+/// Longest record, in bytes of JSON, as it may become once a server has it: with stamps, `_rev`, and deleted ([`Record::whole_len`]).
 pub const MAX_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of a record.
 pub const MAX_DEPTH: usize = 100;
@@ -231,6 +231,15 @@ impl Record {
     pub(crate) fn shared_text(&self) -> Text {
         self.text.clone()
     }
+    /// Bytes of the text with the longest `_rev` and the date of a deletion: so long it may become without anybody writing more in it.
+    #[must_use]
+    pub fn whole_len(&self) -> usize {
+        // Others may leave out what is written once the version is kept.
+        let foreign = built_ends(&self.text).is_none();
+        let built = foreign.then(|| self.with(self.updated_at, self.deleted_at, self.rev).ok()).flatten();
+        let deleted = if self.is_deleted() { 0 } else { DELETED };
+        (built.as_ref().unwrap_or(self).text.len() + room_for_rev(MAX_REV) + deleted).saturating_sub(self.rev.map_or(0, room_for_rev))
+    }
     /// `id`.
     #[must_use]
     pub fn id(&self) -> &Arc<str> {
@@ -342,9 +351,17 @@ fn is_of_envelope(name: &str) -> bool {
 /// Bytes of what `close` puts behind a body: texts are kept as they were built, so nothing is to be left over.
 fn room_behind(envelope: &Envelope<'_>) -> usize {
     const LIVE: usize = r#","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#.len();
-    const GONE: usize = r#""2025-01-01T00:00:00.000Z""#.len() - "null".len();
-    let rev = envelope.rev.map_or(0, |rev| r#","_rev":"#.len() + rev.checked_ilog10().unwrap_or(0) as usize + 1);
-    LIVE + envelope.deleted_at.map_or(0, |_| GONE) + rev
+    LIVE + envelope.deleted_at.map_or(0, |_| DELETED) + envelope.rev.map_or(0, room_for_rev)
+}
+
+/// By how much a date is longer than `null`.
+const DELETED: usize = r#""2025-01-01T00:00:00.000Z""#.len() - "null".len();
+
+/// The highest `_rev` that survives JavaScript, and the longest.
+pub const MAX_REV: u64 = (1 << 53) - 1;
+
+fn room_for_rev(rev: u64) -> usize {
+    r#","_rev":"#.len() + rev.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
 /// Outside of strings JSON may be broken into lines; a journal row has one line per record.

@@ -306,3 +306,28 @@ fn what_a_device_keeps_to_itself_is_not_overwritten_by_a_server() {
         }
     }
 }
+
+/// R7, R10: a row of another farm's export says a `_rev` that this server never gave. No base is made of it: that would be news of a later
+/// history, everybody would fetch everything again, and numbers would begin anew.
+#[test]
+fn a_rev_that_this_device_has_not_seen_is_no_base() {
+    let farm = Farm::new(11, 2);
+    let key = Key::new("settings", "$singleton");
+    let put = |body: serde_json::Value, seen: Seen| {
+        farm.write(0, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen, own: None }));
+    };
+    put(json!({"a": 1}), Seen::default());
+    farm.sync(0);
+    farm.sync(1);
+    let epoch = |d: usize| farm.tab(d).read(|r| r.standing().epoch.clone());
+    let (before, row) = (epoch(0), farm.tab(0).read(|r| r.view(&key)).unwrap());
+    let elsewhere = Seen { stamp: Some(Stamp(row.updated_at().0 - 5_000)), rev: row.rev().map(|rev| rev + 1_000) };
+    put(json!({"a": 2}), elsewhere);
+    let bases: Vec<_> = farm.tab(0).read(|r| r.queue().map(|m| m.base_rev).collect());
+    assert_eq!(bases, [None]);
+    farm.sync(0);
+    farm.sync(1);
+    assert_eq!((farm.get(1, "settings", "$singleton"), farm.queue(0).len()), (Some(json!({"a": 2})), 0));
+    assert_eq!((epoch(0), epoch(1)), (before.clone(), before));
+    farm.check_fold(0);
+}

@@ -1,14 +1,17 @@
 //! What the app can say about a write and about a queued one: keys, a bound, taking it back, why it waits.
 
 use crate::harness::{Farm, insert, one, schema, stalled, update, verdicts};
+use homing::core::conflict::Status;
 use homing::core::error::Code;
 use homing::core::journal::{Change, Entry};
 use homing::core::mutation::Op;
-use homing::core::plan::{Context, Intent, plan};
-use homing::core::record::{Key, Record};
+use homing::core::plan::{Choice, Context, Intent, plan};
+use homing::core::record::{Key, MAX_BYTES, Record};
 use homing::core::replica::Replica;
 use homing::core::stamp::Stamp;
+use homing::core::text::Text;
 use homing::engine::{MutationState, Options, Request, STALLED_AFTER, Verdict};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -206,4 +209,86 @@ fn an_update_changes_the_copy_of_a_repeated_name_that_counts() {
         })
     };
     assert_eq!([says(1), says(2), says(3)], [Some(json!(1)), None, Some(json!(3))]);
+}
+
+/// The same limit on every device and on the server: what one of them takes is as long at most with all that Homing keeps in it.
+#[test]
+fn what_is_written_is_no_longer_than_everybody_takes() {
+    let farm = Farm::new(12, 2);
+    let empty = Record::parse(r#"{"id":"f","t":"","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#).unwrap();
+    let most = MAX_BYTES - empty.whole_len();
+    let of = |id: &str, letters: usize| insert("flocks", id, &json!({"t": "x".repeat(letters)}));
+    assert_eq!(farm.tab(0).write(of("f", most + 1)).unwrap_err().code, Code::TooLarge);
+    let many = |letters: usize| Request {
+        intents: vec![Intent::Insert {
+            collection: "flocks".into(),
+            records: (0..40)
+                .map(|n| {
+                    (Arc::from(format!("{n:02}")), Text::from(json!({"t": "x".repeat(if n == 39 { letters } else { 1 })}).to_string()))
+                })
+                .collect(),
+        }],
+        ..Request::default()
+    };
+    let refused = farm.tab(0).write(many(most)).unwrap_err();
+    assert_eq!((refused.code, refused.path.as_deref()), (Code::TooLarge, Some("/39")), "its id is longer");
+    farm.write(0, many(most - 1));
+    farm.write(0, of("f", most));
+    assert_eq!(farm.tab(0).write(update("flocks", "f", &json!({"n": 1}))).unwrap_err().code, Code::TooLarge);
+    farm.write(0, update("flocks", "f", &json!({"t": "x".repeat(most - 1)})));
+    for d in [0, 1, 0] {
+        farm.sync(d);
+    }
+    farm.write(1, one(Intent::Delete { key: Key::new("flocks", "f") }));
+    for d in [1, 0] {
+        farm.sync(d);
+    }
+    for d in 0..2 {
+        assert_eq!((farm.get(d, "flocks", "f"), farm.get(d, "flocks", "39").is_some(), farm.queue(d).len()), (None, true, 0), "device {d}");
+        assert_eq!(farm.tab(d).read(|r| r.dead_letters().count()), 0, "device {d}");
+    }
+
+    // Nor does what is written in place of a refused one.
+    farm.refuse(0, |m| m.record.as_ref().filter(|r| r.get().contains("\"bad\":true")).map(|_| "validation".to_owned()));
+    farm.write(0, insert("flocks", "g", &json!({"bad": true})));
+    farm.write(0, update("flocks", "00", &json!({"bad": true})));
+    farm.sync(0);
+    for (letter, id) in farm.letters(0).into_iter().zip(["g", "00"]) {
+        let retry = |letters: usize| {
+            let edited = json!({"id": id, "t": "x".repeat(letters)}).to_string();
+            one(Intent::Retry { id: letter.clone(), edited: Some(edited.into()) })
+        };
+        let longest = most + 1 - id.len();
+        assert_eq!(farm.tab(0).write(retry(longest + 1)).unwrap_err().code, Code::TooLarge, "{id}");
+        farm.write(0, retry(longest));
+    }
+    farm.sync(0);
+    assert_eq!((farm.letters(0).len(), farm.queue(0).len()), (0, 0));
+}
+
+#[test]
+fn what_is_decided_is_no_longer_than_everybody_takes() {
+    let farm = Farm::new(13, 2);
+    let empty = Record::parse(r#"{"id":"f","t":"","_updatedAt":"2025-01-01T00:00:00.000Z","_deletedAt":null}"#).unwrap();
+    let most = MAX_BYTES - empty.whole_len();
+    farm.write(0, insert("flocks", "f", &json!({"t": "theirs"})));
+    farm.write(1, insert("flocks", "f", &json!({"t": "x".repeat(most)})));
+    for d in [0, 1] {
+        farm.sync(d);
+    }
+    let open = farm.archive(1).into_iter().find(|c| c.status == Status::Unresolved).unwrap();
+    let decide = |choice| one(Intent::Resolve { conflict: open.id.as_str().into(), choice });
+    let text = |letters: usize| {
+        let value = RawValue::from_string(json!("x".repeat(letters)).to_string()).unwrap();
+        decide(Choice::Patch { set: vec![("t".into(), value)], unset: vec![] })
+    };
+    for refused in [decide(Choice::Both("gg".into())), text(most + 1)] {
+        assert_eq!(farm.tab(1).write(refused).unwrap_err().code, Code::TooLarge);
+    }
+    farm.write(1, text(most));
+    for d in [1, 0] {
+        farm.sync(d);
+    }
+    assert_eq!((farm.letters(1).len(), farm.queue(1).len()), (0, 0));
+    assert_eq!(farm.get(0, "flocks", "f"), Some(json!({"t": "x".repeat(most)})));
 }

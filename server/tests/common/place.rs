@@ -86,6 +86,26 @@ impl Place {
         }
     }
 
+    /// Changes the database behind everybody's back.
+    pub async fn change(&self, statements: &[&str]) {
+        for sql in statements {
+            let sql = AssertSqlSafe((*sql).to_owned());
+            match self {
+                Self::File(_) => {
+                    let options = SqliteConnectOptions::new().filename(self.file().unwrap());
+                    let mut db = SqliteConnection::connect_with(&options).await.unwrap();
+                    sqlx::query(sql).execute(&mut db).await.unwrap();
+                    db.close().await.unwrap();
+                }
+                Self::Postgres(url) => {
+                    let mut db = PgConnection::connect(url).await.unwrap();
+                    sqlx::query(sql).execute(&mut db).await.unwrap();
+                    db.close().await.unwrap();
+                }
+            }
+        }
+    }
+
     /// Rows that `filter` is true of.
     pub async fn count(&self, filter: &str) -> i64 {
         self.number(&format!("SELECT COUNT(*) FROM rows WHERE {filter}")).await

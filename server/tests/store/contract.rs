@@ -110,6 +110,9 @@ pub(crate) async fn what_is_committed_is_loaded_again_in_its_scope_only(home: im
     assert_eq!(load(&store, "farm-1", &everything()).await.waiting, found.waiting);
     write(&store, "farm-1", |e| e.ids = vec![("optimistic_2".into(), "srv_2".into())]).await;
     assert!(load(&store, "farm-1", &everything()).await.waiting.is_empty());
+    // An id is given once, whatever a later request makes of it.
+    write(&store, "farm-1", |e| e.ids = vec![("optimistic_1".into(), "srv_3".into()), ("optimistic_3".into(), "srv_3".into())]).await;
+    assert_eq!(load(&store, "farm-1", &everything()).await.ids.get("optimistic_1"), Some(&"srv_1".into()));
 
     let other = load(&store, "farm-2", &everything()).await;
     assert_eq!(other, Snapshot::new(other.head.clone()));

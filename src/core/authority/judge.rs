@@ -14,9 +14,9 @@ use crate::core::merge::{clamp_fields, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
-use crate::core::record::{Key, MAX_BYTES, OPTIMISTIC_PREFIX, Record};
+use crate::core::record::{Key, MAX_REV, OPTIMISTIC_PREFIX, Record, check_whole};
 use crate::core::remap::translate;
-use crate::core::schema::{Collection, Ids, Policy, Schema, digest};
+use crate::core::schema::{Collection, Ids, Ordinal, Policy, Schema, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -46,14 +46,21 @@ pub(super) struct Arrival<'a> {
     /// What tells it from another mutation under the same id.
     pub(super) payload: String,
     /// A row pushed without a mutation: the operation follows from what is there.
-    pub(super) upsert: bool,
+    pub(super) upsert: Option<Upsert>,
+}
+
+/// A row pushed without a mutation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upsert {
+    /// It does not say when it was written: the server dates it.
+    pub(super) undated: bool,
 }
 
 impl<'a> Arrival<'a> {
     pub(super) fn of(wire: &'a WireMutation) -> Result<Self> {
         let id = wire.mutation_id().map_err(|e| Error::at(e.code, "/id", e.message))?;
         let payload = digest(&[&serde_json::to_string(wire).unwrap_or_default()]);
-        Ok(Self { wire, by: Some(id.client.clone()), id, payload, upsert: false })
+        Ok(Self { wire, by: Some(id.client.clone()), id, payload, upsert: None })
     }
 }
 
@@ -99,8 +106,8 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
 pub(super) fn keep(stage: &mut Stage<'_>, arrival: &Arrival<'_>, result: &WireResult) {
     if result.status.is_final() {
         // Of a row that took effect nothing is told again: whoever pushes the same rows every time must not use up his requests with that.
-        let told =
-            (!arrival.upsert || matches!(result.status, Outcome::Conflict | Outcome::Rejected)).then(|| serde_json::to_string(result));
+        let told = (arrival.upsert.is_none() || matches!(result.status, Outcome::Conflict | Outcome::Rejected))
+            .then(|| serde_json::to_string(result));
         let result_text = told.unwrap_or_else(|| serde_json::to_string(&WireResult { record: None, archived: None, ..result.clone() }));
         let receipt = Receipt { payload: arrival.payload.clone(), result: result_text.unwrap_or_default() };
         stage.keep_receipt(&arrival.id, result.status, receipt);
@@ -172,9 +179,13 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
     if stage.lacks_it() {
         return Ok(WireResult::new(&wire.id, Outcome::Retry));
     }
-    if arrival.upsert {
+    if let Some(Upsert { undated }) = arrival.upsert {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
+        if undated {
+            // Who says nothing of a time has no clock that could be behind: what he sends is later than what is there.
+            m.record = m.record.with(Stamp::next(stage.now(), row.as_ref().map(|row| row.record.updated_at())), None, None)?;
+        }
     }
     let result = settle(stage, wire, &m, row);
     if result.as_ref().is_ok_and(|result| result.status != Outcome::Rejected) {
@@ -243,7 +254,7 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     }
     let there = row.as_ref().map(|r| &r.record);
     if let Some(record) = &put {
-        fits(record, there)?;
+        fits(record, stage.schema().ordinal(&m.key.collection), there)?;
     }
     if let Some(second) = put.as_ref().map(|record| stage.taken(&m.key, there, record)).transpose()?.flatten() {
         return Ok(second.answer(&wire.id));
@@ -279,13 +290,11 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
 }
 
 /// What merging makes is no longer than what may be sent: devices pass over a longer row, nobody could edit it, and push by push it would grow
-/// without end. One that is longer already can be deleted, and can shrink.
-fn fits(record: &Record, there: Option<&Record>) -> Result<()> {
-    let bytes = record.text().len();
-    if bytes <= MAX_BYTES || record.is_deleted() || there.is_some_and(|row| bytes <= row.text().len()) {
-        return Ok(());
-    }
-    Err(Error::at(Code::TooLarge, "/record", format!("with what is there the record would have {bytes} bytes; it has at most {MAX_BYTES}")))
+/// without end.
+fn fits(record: &Record, ordinal: Option<&Ordinal>, there: Option<&Record>) -> Result<()> {
+    // Which number it gets is known only once nothing can be wrong with it.
+    let numbered = ordinal.map(|ordinal| ordinal::numbered(record, ordinal, MAX_REV)).transpose()?;
+    check_whole(numbered.as_ref().unwrap_or(record), there).map_err(|e| Error::at(e.code, "/record", e.message))
 }
 
 /// Whether a decision leaves the row as it is: it carries what is there now, or deletes what is deleted; or what was there when the

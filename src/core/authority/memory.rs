@@ -136,7 +136,9 @@ impl Scope {
         for (optimistic, _) in &effects.ids {
             self.waiting.remove(optimistic);
         }
-        self.ids.extend(effects.ids);
+        for (optimistic, id) in effects.ids {
+            self.ids.entry(optimistic).or_insert(id);
+        }
         for (id, key) in effects.waiting {
             self.waiting.entry(id).or_default().insert(key);
         }
@@ -242,7 +244,9 @@ impl MemoryServer {
         for (mutation, result) in request.mutations.iter().zip(&evaluated.results) {
             let id = result.record_id.as_deref().unwrap_or(&mutation.record_id);
             let judged = matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded | Outcome::Conflict);
+            // Rows have results of their own, after those of the mutations that were evaluated.
             if judged
+                && result.id == mutation.id
                 && !result.replayed
                 && wrote.contains(&Key::new(mutation.collection.as_str(), id))
                 && let Ok(id) = mutation.mutation_id()

@@ -220,11 +220,11 @@ pub enum Reset {
 /// What [`evaluate`] answers.
 #[derive(Clone, Debug)]
 pub struct Evaluated {
-    /// One per mutation, in the order of the request, then refused rows of a record-only push.
+    /// One per mutation that was evaluated, in the order of the request, then of a record-only push the rows that there is something to say of.
     pub results: Vec<WireResult>,
     /// What to write.
     pub effects: Effects,
-    /// The cursor was refused, so no mutation was evaluated (rule *missing*).
+    /// The cursor was refused, so no mutation was evaluated (rule *missing*). Rows without mutations were, where they are why.
     pub reset: Option<Reset>,
     /// What it looked for that nobody had asked for. Unless it is empty nothing of this counts: load it, too, and evaluate again.
     pub missing: Needs,
@@ -235,20 +235,35 @@ pub struct Evaluated {
 pub fn evaluate(schema: &Schema, request: &PushRequest, snapshot: &Snapshot, now: Stamp) -> Evaluated {
     let mut stage = Stage::new(snapshot, schema, now);
     stage.settle(&request.client_id, request.settled_through);
+    let rows = rows::pushed(request, now);
     let claimed = request.mutations.iter().filter_map(incoming::claimed_rev).max().unwrap_or(0);
     if let Some((reset, new_head)) = page::refuse(request.cursor.as_deref(), claimed, &snapshot.head, now) {
         let effects = stage.effects();
         let head = new_head.unwrap_or_else(|| effects.head.clone());
-        return Evaluated { results: Vec::new(), effects: Effects { head, ..effects }, reset: Some(reset), missing: Needs::default() };
+        // Mutations come again by themselves, rows only where their sender is told.
+        let results = rows.into_iter().map(|row| row.map_or_else(|refused| *refused, |row| row.again())).collect();
+        return Evaluated { results, effects: Effects { head, ..effects }, reset: Some(reset), missing: Needs::default() };
     }
-    let rows = rows::pushed(request, now);
     let claimed = rows.iter().flatten().filter_map(|row| row.wire().base_rev).max().unwrap_or(0);
-    if let Some(head) = page::forked(claimed, &snapshot.head, now) {
-        // Who pushes rows sends them once: they are judged at once, as made on something unknown.
-        return evaluate(schema, request, &Snapshot { head, ..snapshot.clone() }, now);
-    }
-    let mismatches = judge::mismatches(request, schema);
-    let mut results = judge_mutations(&mut stage, request, &mismatches);
+    let Some(head) = page::forked(claimed, &snapshot.head, now) else {
+        return evaluated(stage, request, rows, None);
+    };
+    // Who pushes rows sends them once: they are judged at once, as made on something unknown. Mutations of somebody who has a cursor are
+    // not: it is one of the epoch that ends here.
+    let reset = request.cursor.as_ref().map(|_| Reset::Epoch);
+    let renewed = Snapshot { head, ..snapshot.clone() };
+    let mut stage = Stage::new(&renewed, schema, now);
+    stage.settle(&request.client_id, request.settled_through);
+    evaluated(stage, request, rows, reset)
+}
+
+/// The verdicts; on mutations only where the cursor was not refused.
+fn evaluated(mut stage: Stage<'_>, request: &PushRequest, rows: Vec<Result<Pushed, Box<WireResult>>>, reset: Option<Reset>) -> Evaluated {
+    let mismatches = judge::mismatches(request, stage.schema());
+    let mut results = match reset {
+        None => judge_mutations(&mut stage, request, &mismatches),
+        Some(_) => Vec::new(),
+    };
     for row in rows {
         results.extend(match row {
             Ok(row) => judge_row(&mut stage, &row, &mismatches),
@@ -256,7 +271,7 @@ pub fn evaluate(schema: &Schema, request: &PushRequest, snapshot: &Snapshot, now
         });
     }
     let missing = stage.missing();
-    Evaluated { results, effects: stage.effects(), reset: None, missing }
+    Evaluated { results, effects: stage.effects(), reset, missing }
 }
 
 /// The result of a pushed row, where there is anything to say.

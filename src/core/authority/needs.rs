@@ -185,6 +185,15 @@ impl<'a> Loaded<'a> {
         found
     }
 
+    /// What an optimistic id, or the version that a conflict is about, is called by now.
+    pub(super) fn given(&self, name: &str) -> Option<&'a Arc<str>> {
+        let found = self.snapshot.ids.get(name);
+        if found.is_none() && possible(name) && !self.snapshot.asked.ids.contains(name) {
+            self.missing.borrow_mut().ids.insert(name.into());
+        }
+        found
+    }
+
     pub(super) fn taken(&self, place: &Place) -> Option<&'a Taken> {
         if !self.snapshot.asked.taken.contains(place) {
             self.missing.borrow_mut().taken.insert(place.clone());

@@ -3,7 +3,7 @@
 //! Lives here: reading each row as a mutation whose id is its content, so that the same row pushed twice is one.
 //! Not here: the verdict (`judge`): a row without `_rev` is concurrent with everything.
 
-use crate::core::authority::judge::{Arrival, rejected};
+use crate::core::authority::judge::{Arrival, Upsert, rejected};
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
@@ -23,22 +23,37 @@ pub(super) struct Pushed {
     by: Option<Arc<str>>,
     /// It says when it was written: no other version has this content and this date.
     dated: bool,
+    /// It has no stamp of its own.
+    undated: bool,
 }
 
 impl Pushed {
     pub(super) fn arrival(&self) -> Arrival<'_> {
-        Arrival { wire: &self.wire, id: self.receipt.clone(), by: self.by.clone(), payload: self.payload.clone(), upsert: true }
+        let upsert = Some(Upsert { undated: self.undated });
+        Arrival { wire: &self.wire, id: self.receipt.clone(), by: self.by.clone(), payload: self.payload.clone(), upsert }
     }
 
     pub(super) fn wire(&self) -> &WireMutation {
         &self.wire
     }
 
+    /// What its sender is told where nothing of the request was evaluated: to send it again, with the cursor of the answer.
+    pub(super) fn again(&self) -> WireResult {
+        WireResult {
+            code: Some("reset".to_owned()),
+            message: Some("the cursor is refused and nothing of the request was evaluated: send this row again".to_owned()),
+            retry_after_ms: Some(0),
+            ..WireResult::new(&self.wire.id, Outcome::Retry)
+        }
+    }
+
     /// What its sender has to hear besides refusals: a row that bears no date was pushed before, so it is taken for a repetition, but the
     /// record is another one by now. Perhaps it was meant to go back.
     pub(super) fn outdated(&self, result: &WireResult, stored: Option<&Record>) -> Option<WireResult> {
         let carried = Record::parse(self.wire.record.as_ref()?.get()).ok()?;
-        let stored = stored.filter(|stored| !self.dated && result.replayed && !stored.same_content(&carried))?;
+        // By its `_rev`: numbers, ids of the server and merged fields make a row another one than what was sent, with nobody else's help.
+        let changed = |stored: &&Record| stored.rev() != result.rev && !stored.same_content(&carried);
+        let stored = stored.filter(|stored| !self.dated && result.replayed && changed(stored))?;
         Some(WireResult {
             code: Some("outdated".to_owned()),
             message: Some(
@@ -120,5 +135,6 @@ fn read(
         payload,
         by,
         dated: !said.is_empty(),
+        undated: own.or(deleted_at).is_none(),
     })
 }

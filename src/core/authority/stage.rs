@@ -155,6 +155,11 @@ impl<'a> Stage<'a> {
         self.write_again(&conflict.id, |stage, key, record| stage.referring(key, record, &about, id))
     }
 
+    /// Whether the version that this conflict is about has an id of its own.
+    fn both_kept(&self, conflict: &str) -> bool {
+        self.ids.contains_key(conflict) || self.loaded.given(conflict).is_some()
+    }
+
     /// What depends on a create that met another one was written for that version, not for the one that is here: where it has an id of
     /// its own by now, that is meant. Returns the conflicts of those that may still get one.
     pub(super) fn follow(&self, m: &mut Incoming) -> Result<Vec<Arc<str>>> {
@@ -305,6 +310,10 @@ impl<'a> Stage<'a> {
         let key = conflict.key();
         if let Some(there) = self.row(&key) {
             return Ok(there.record.clone());
+        }
+        // Kept beside the other one long ago, and let go of since: who says it again (a copied profile) has nothing to decide.
+        if conflict.status == Status::Unresolved && self.both_kept(&conflict.id) {
+            (conflict.status, conflict.winner) = (Status::Resolved, Winner::Merged);
         }
         if conflict.status == Status::Unresolved
             && let Some(open) = self.unresolved(&m.key).map(Conflict::from_record).transpose()?

@@ -7,7 +7,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, Texts, add_pointers, add_texts};
-use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record, check_whole};
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
 use serde_json::Value;
@@ -88,6 +88,7 @@ fn queued(
         plan.changes.push(Change::Local { collection: key.collection.clone(), record });
         return Ok(plan);
     }
+    check_whole(&record, Some(view))?;
     if let Some(hold) = replica.hold(key) {
         whole(context, key, "waits for a decision: resolve its conflict")?;
         plan.mutations = hold.mutation.clone().map(|first| Range { first, count: 1 });
@@ -162,10 +163,11 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
         return Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() });
     }
     let mut plan = enqueue(replica, op, key, record, view, context)?;
+    let base_rev = seen.rev.filter(|rev| Some(*rev) <= latest(replica, key));
     let (mut lost, types) = (None, replica.rules(key).types);
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
-            (m.base_rev, m.base, m.on) = (seen.rev, None, None);
+            (m.base_rev, m.base, m.on) = (base_rev, None, None);
             m.texts = seen_version(replica, key, seen).and_then(|was| merge::seen_texts(was, &m.record, types));
         }
         lost = match change {
@@ -180,6 +182,13 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
         plan.changes.push(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? });
     }
     Ok(plan)
+}
+
+/// The highest `_rev` that this device knows of a record. A row that says a higher one is of another server's data, or of what was read
+/// elsewhere: to the server such a base would be news of a history that it has lost (R7).
+fn latest(replica: &Replica, key: &Key) -> Option<u64> {
+    let bases = replica.pending_of(key).map(|m| m.base_rev);
+    bases.chain([replica.confirmed(key).and_then(Record::rev)]).max().flatten()
 }
 
 /// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record

@@ -3,7 +3,7 @@
 use super::{Context, Plan, check_key, check_room, enqueue, first, own_fields};
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::Op;
-use crate::core::record::{Key, Lines, Record, checked};
+use crate::core::record::{Key, Lines, MAX_BYTES, Record, checked};
 use crate::core::replica::Replica;
 use crate::core::schema::{Policy, Rules, check_name};
 use crate::core::stamp::Stamp;
@@ -70,7 +70,7 @@ impl Built {
     fn push(&mut self, replica: &Replica, key: &Key, text: &str, at: Stamp) -> Result<bool> {
         let plain = is_plain(&replica.rules(key));
         match self {
-            Self::Many(lines) if plain => lines.push(text, &key.id, at, &own_fields(checked(text)?)),
+            Self::Many(lines) if plain && text.len() < NEARLY => lines.push(text, &key.id, at, &own_fields(checked(text)?)),
             Self::Many(lines) => lines.add(&first(replica, key, text, at)?),
             Self::Few(records) => records.push(first(replica, key, text, at)?),
         }
@@ -84,6 +84,9 @@ impl Built {
         }
     }
 }
+
+/// With an id and an envelope still no longer than a record may be.
+const NEARLY: usize = MAX_BYTES - 2048;
 
 /// Nothing is kept with such a record that its author did not write.
 fn is_plain(rules: &Rules<'_>) -> bool {

@@ -6,7 +6,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
-use crate::core::record::{Envelope, Fields, Record, check};
+use crate::core::record::{Envelope, Fields, Record, check, check_whole};
 use crate::core::replica::{DeadLetter, Replica};
 use crate::core::stamp::Stamp;
 
@@ -117,10 +117,15 @@ fn edit(replica: &Replica, dead: &Mutation, text: &str, context: &Context) -> Re
     if dead.op == Op::Create {
         // What was counted on it before it was refused is not where counting begins.
         let record = first(replica, &dead.key, text, at)?;
-        return Ok((merge::written(&dead.record, &record, replica.client(), replica.rules(&dead.key).types)?, Vec::new()));
+        let record = merge::written(&dead.record, &record, replica.client(), replica.rules(&dead.key).types)?;
+        check_whole(&record, None)?;
+        return Ok((record, Vec::new()));
     }
     check(text)?;
-    enqueue::stamped(replica, &dead.key, rebuilt(dead, text, at)?, dead.base.as_ref().unwrap_or(&dead.record))
+    let below = dead.base.as_ref().unwrap_or(&dead.record);
+    let (record, changed) = enqueue::stamped(replica, &dead.key, rebuilt(dead, text, at)?, below)?;
+    check_whole(&record, Some(below))?;
+    Ok((record, changed))
 }
 
 fn rebuilt(dead: &Mutation, text: &str, at: Stamp) -> Result<Record> {

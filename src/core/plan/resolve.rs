@@ -6,7 +6,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Change, Range};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op};
-use crate::core::record::{ARCHIVE, Envelope, Key, Record};
+use crate::core::record::{ARCHIVE, Envelope, Key, Record, check_whole};
 use crate::core::remap::refer;
 use crate::core::replica::Replica;
 use crate::core::schema::Policy;
@@ -75,6 +75,7 @@ pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context
         let at = Stamp::next(context.now, Some(copy.updated_at()));
         let copy = Record::build(Envelope { id: new_id, updated_at: at, deleted_at: None, rev: None }, &copy.fields()?);
         let copy = referring(replica, &key, new_id, copy)?;
+        check_whole(&copy, None)?;
         let copy_key = Key { collection: key.collection, id: new_id.clone() };
         // Theirs stays as it is; what was written for mine the server knows, and lets it follow (R11).
         let m = Mutation { resolves: Some(id.clone()), ..Mutation::new(next, Op::Create, copy_key, copy) };
@@ -114,6 +115,9 @@ pub(super) fn resolve(replica: &Replica, id: &Arc<str>, choice: &Choice, context
         (Some(t), Choice::Patch { .. }) => enqueue::stamped(replica, &key, record, t)?,
         _ => (record, Vec::new()),
     };
+    if let Choice::Patch { .. } = choice {
+        check_whole(&record, theirs.as_ref())?;
+    }
     let texts = theirs.as_ref().and_then(|t| merge::seen_texts(t, &record, replica.rules(&key).types));
     let mut m = Mutation::new(next, op, key, record);
     m.base_rev = theirs.as_ref().and_then(Record::rev);

@@ -3,7 +3,7 @@
 //! Not here: the envelope (`record`), names of collections (`schema`).
 
 use super::fields::{Fields, Name};
-use super::{MAX_BYTES, MAX_DEPTH, MAX_ID};
+use super::{MAX_BYTES, MAX_DEPTH, MAX_ID, Record};
 use crate::core::error::{Code, Error, Result};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -37,6 +37,19 @@ pub fn check(text: &str) -> Result<()> {
         (None, Ok(())) => Err(Error::new(Code::InvalidRecord, "a record is a JSON object")),
         (None, Err(e)) => Err(Error::at(Code::InvalidRecord, pointer(&walk.path), format!("not usable JSON: {e}"))),
     }
+}
+
+/// A version is no longer than what devices take from a server ([`Record::whole_len`]): who writes it and who stores it ask the same. One that
+/// is longer already can be deleted, and can shrink.
+///
+/// # Errors
+/// `too-large`.
+pub fn check_whole(record: &Record, there: Option<&Record>) -> Result<()> {
+    let bytes = record.whole_len();
+    if bytes <= MAX_BYTES || record.is_deleted() || there.is_some_and(|there| bytes <= there.whole_len()) {
+        return Ok(());
+    }
+    Err(Error::new(Code::TooLarge, format!("with its stamps and `_rev` the record would have {bytes} bytes; it has at most {MAX_BYTES}")))
 }
 
 /// The members of a text that passes [`check`]. Scanned once where a look at each of them tells that nothing can be wrong with it,

@@ -37,7 +37,7 @@ export function planOneImport(store: Store, { name, pointer, value }: OnePart, c
     return note()
   }
   const base = madeFrom(value)
-  if (base !== undefined) {
+  if (base !== undefined && isKnown(store, name, current, base)) {
     plan.updated++
     return plan.add(name, put(name, text, base), note)
   }
@@ -65,7 +65,7 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
     const id = matches?.ids[at]
     const current = id === undefined ? undefined : rows.get(id)
     const base = madeFrom(row)
-    if (id === undefined || current === undefined || base === undefined || store.policy(name, id) === 'append-only') {
+    if (id === undefined || current === undefined || base === undefined || !isKnown(store, name, current, base) || store.policy(name, id) === 'append-only') {
       imported.push(row)
       texts.push(importedText(row, `${pointer}/${at}`))
       return
@@ -98,6 +98,12 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
 function madeFrom(row: Members): Base | undefined {
   const base = baseOf(row)
   return base?._rev === undefined ? undefined : base
+}
+
+/** Whether this device can have shown that version: one of another farm's export, or that was exported elsewhere, is news like any other row. */
+function isKnown(store: Store, name: string, current: AnyRow, base: Base): boolean {
+  const rev = current._rev ?? store.session.confirmed(name, current.id)?._rev
+  return rev !== undefined && base._rev !== undefined && base._rev <= rev
 }
 
 /** Imports collection by collection, so that the page stays usable and the call can be aborted between them. */

@@ -42,7 +42,9 @@ pub(super) async fn effects(db: &mut PgConnection, to: To<'_>, effects: &Effects
     retain_archive(db, scope, effects).await?;
     if !effects.ids.is_empty() {
         let (optimistic, server): (Vec<&str>, Vec<&str>) = effects.ids.iter().map(|(o, s)| (o.as_ref(), s.as_ref())).unzip();
-        let sql = "INSERT INTO ids (scope, optimistic, server) SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[])";
+        // The first one is in other rows by now.
+        let sql = "INSERT INTO ids (scope, optimistic, server) SELECT $1, * FROM UNNEST($2::TEXT[], $3::TEXT[]) \
+                   ON CONFLICT (scope, optimistic) DO NOTHING";
         sqlx::query(sql).bind(scope).bind(&optimistic).bind(server).execute(&mut *db).await?;
         let sql = "DELETE FROM waiting WHERE scope = $1 AND optimistic = ANY($2)";
         sqlx::query(sql).bind(scope).bind(&optimistic).execute(&mut *db).await?;

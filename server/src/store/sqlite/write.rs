@@ -70,6 +70,8 @@ pub(super) async fn effects(
         sql.push_values(chunk, |mut tuple, (optimistic, server)| {
             tuple.push_bind(scope).push_bind(optimistic.as_ref()).push_bind(server.as_ref());
         });
+        // The first one is in other rows by now.
+        sql.push(" ON CONFLICT (scope, optimistic) DO NOTHING");
         sql.build().execute(&mut *db).await?;
     }
     for chunk in effects.ids.chunks(CHUNK) {

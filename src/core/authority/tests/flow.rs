@@ -467,3 +467,83 @@ fn who_decides_for_what_was_there_once_and_saw_what_is_there_now_gets_it() {
     assert_eq!((farm.one(decision).status, farm.body(key)), (Applied, json!({"n": 1})));
     assert_eq!(farm.archive()[0].status, crate::core::conflict::Status::Resolved);
 }
+
+#[test]
+fn a_row_without_a_date_is_later_than_what_is_there() {
+    for based in [true, false] {
+        let mut farm = Farm::new();
+        // A device whose clock is four minutes ahead.
+        farm.one(mutation("a:1", Op::Create, FLOCK, 240_000, &json!({"n": 1})));
+        let mut row = json!({"id": "f1", "n": 2});
+        if based {
+            row["_rev"] = farm.rev(FLOCK).into();
+        }
+        assert!(farm.rows_push("flocks", &[row.clone()]).is_empty());
+        assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 2}), usize::from(!based)), "{based}");
+        assert_eq!(farm.row(FLOCK).unwrap().updated_at(), Stamp(NOW + 240_001));
+        let state = farm.state();
+        assert!(farm.rows_push("flocks", &[row]).is_empty());
+        assert_eq!(farm.state(), state, "pushed twice is once");
+    }
+    // What it says itself, it says.
+    let mut farm = Farm::new();
+    farm.one(mutation("a:1", Op::Create, FLOCK, 240_000, &json!({"n": 1})));
+    farm.rows_push("flocks", &[json!({"id": "f1", "n": 2, "_updatedAt": at(0)})]);
+    assert_eq!((farm.body(FLOCK), farm.archive().len()), (json!({"n": 1}), 1));
+}
+
+#[test]
+fn a_row_pushed_again_is_outdated_where_somebody_changed_it_only() {
+    let mut farm = Farm::new();
+    let lines = [json!({"id": "l", "orderId": "o", "kg": 1})];
+    let orders = [json!({"id": "optimistic_1", "self": "optimistic_1"})];
+    for _ in 0..2 {
+        assert!(farm.rows_push("lines", &lines).is_empty());
+        assert!(farm.rows_push("orders", &orders).is_empty());
+    }
+    assert_eq!(farm.body(("lines", "l")), json!({"orderId": "o", "kg": 1, "n": 1}));
+    farm.one(WireMutation {
+        base_rev: Some(farm.rev(("lines", "l"))),
+        ..mutation("a:1", Op::Update, ("lines", "l"), 2000, &json!({"orderId": "o", "kg": 2, "n": 1}))
+    });
+    let told = farm.rows_push("lines", &lines);
+    assert_eq!((told.len(), told[0].code.as_deref()), (1, Some("outdated")));
+}
+
+#[test]
+fn of_a_conflict_both_are_kept_once() {
+    let mut farm = Farm::new();
+    let bodies = [json!({"name": "Layer Group 3"}), json!({"name": "Broilers"})];
+    let mine = |id: &str| mutation(id, Op::Create, FLOCK, 2000, &bodies[1]);
+    let edit = |id: &str| WireMutation { base_rev: Some(1), ..mutation(id, Op::Update, ("manual", "m"), 2000, &json!({"n": 2})) };
+    farm.push(vec![
+        mutation("a:1", Op::Create, FLOCK, 1000, &bodies[0]),
+        mutation("a:2", Op::Create, ("manual", "m"), 1000, &json!({"n": 1})),
+    ]);
+    farm.push(vec![mine("b:1"), edit("b:2")]);
+    let open = farm.archive();
+    assert_eq!(open.len(), 2);
+    for (seq, conflict) in (3..).zip(&open) {
+        let both = mutation(&format!("b:{seq}"), Op::Create, (&conflict.collection, "other"), 3000, &json!({"name": "Broilers"}));
+        assert_eq!(farm.one(WireMutation { resolves: Some(conflict.id.clone()), ..both }).status, Applied);
+    }
+    // So much is overwritten that the archive lets go of the two.
+    farm.now += 60_000;
+    for collection in ["flocks", "manual"] {
+        for n in (0..1200).step_by(600) {
+            let of = |i: i64| {
+                mutation(&format!("x-{collection}:{}", n + i + 1), Op::Create, (collection, "x"), 4000 + n + i, &json!({"n": n + i}))
+            };
+            farm.push((0..600).map(|i| WireMutation { imported: true, ..of(i) }).collect());
+        }
+    }
+    assert!(farm.archive().iter().all(|c| open.iter().all(|o| o.id != c.id)));
+    // A copied profile says it again, under numbers of its own, and something that was written for it.
+    let child = WireMutation { depends_on: vec!["c:1".into()], ..mutation("c:3", Op::Create, ("orders", "o"), 1, &json!({})) };
+    let again = farm.push(vec![mine("c:1"), edit("c:2"), child]);
+    assert_eq!(statuses(&again), [("c:1", Refused), ("c:2", Refused), ("c:3", Applied)]);
+    for result in &again[..2] {
+        let told = crate::core::conflict::Conflict::from_record(&Record::parse(result.archived.as_ref().unwrap().get()).unwrap()).unwrap();
+        assert_eq!((told.status, told.winner), (Status::Resolved, Winner::Merged), "it was decided");
+    }
+}

@@ -190,3 +190,39 @@ fn a_record_of_many_members_and_an_edit_of_many_fields_take_no_longer_than_they_
         assert_eq!(farm.one(edit).status, Outcome::Applied, "{collection}");
     }
 }
+
+#[test]
+fn what_is_stored_is_no_longer_than_devices_take() {
+    use crate::core::record::{MAX_BYTES, check};
+    let key = ("flocks", "f1");
+    let long = |id: &str, op, ms, letters: usize| mutation(id, op, key, ms, &json!({"t": "x".repeat(letters)}));
+    let empty = Record::parse(long("a:1", Op::Create, 1, 0).record.unwrap().get()).unwrap();
+    let most = MAX_BYTES - empty.whole_len();
+    let mut farm = Farm::new();
+    let refused = farm.one(long("a:1", Op::Create, 1, most + 1));
+    assert_eq!((refused.status, refused.code.as_deref(), refused.path.as_deref()), (Rejected, Some("too-large"), Some("/record")));
+    let stored = farm.one(long("a:2", Op::Create, 1, most));
+    assert_eq!(stored.status, Applied);
+    assert!(check(farm.row(key).unwrap().text()).is_ok());
+    // Nobody writes more in it who deletes it.
+    assert_eq!(farm.one(WireMutation { base_rev: stored.rev, ..long("a:3", Op::Delete, 2, most) }).status, Applied);
+    assert_eq!(farm.row(key).unwrap().text().len(), MAX_BYTES);
+
+    // Nor where the envelope is left out, or a number is added.
+    let spare =
+        [("flocks", r#","_updatedAt":"2025-01-01T00:00:00Z""#, 0), ("flocks", "", 0), ("lines", "", r#","n":9007199254740991"#.len())];
+    for (n, (collection, stamp, number)) in spare.into_iter().enumerate() {
+        let id = format!("f{}", n + 2);
+        let create = |seq: usize, letters: usize| {
+            let base = mutation(&format!("b:{seq}"), Op::Create, (collection, &id), 0, &json!({}));
+            text(base, &format!(r#"{{"id":"{id}","t":"{}"{stamp}}}"#, "x".repeat(letters)))
+        };
+        assert_eq!(farm.one(create(2 * n + 1, most - number + 1)).code.as_deref(), Some("too-large"), "{n}");
+        assert_eq!(farm.one(create(2 * n + 2, most - number)).status, Applied, "{n}");
+        let deleted = mutation("c:1", Op::Delete, (collection, &id), 1, &json!({}));
+        let base_rev = Some(farm.rev((collection, &id)));
+        farm.one(WireMutation { id: format!("c:{}", n + 1), record: None, base_rev, ..deleted });
+        let row = farm.row((collection, &id)).unwrap();
+        assert!(row.is_deleted() && check(row.text()).is_ok(), "{n}");
+    }
+}

@@ -270,3 +270,39 @@ fn a_rev_in_a_row_that_this_server_never_gave_starts_a_new_epoch_too() {
         assert_eq!((farm.body(("flocks", "a")), farm.archive().len()), (json!({"n": 12}), 2));
     }
 }
+
+#[test]
+fn rows_of_a_request_that_is_not_evaluated_are_asked_for_again() {
+    let mut farm = Farm::new();
+    create(&mut farm, "a");
+    let rows = |rows: &[Value]| vec![WireChanges { collection: "flocks".into(), records: rows.iter().map(raw).collect() }];
+    let changes = rows(&[json!({"id": "new", "n": 1}), json!([])]);
+    let push = PushRequest { cursor: Some("c1.elsewhere".into()), changes, ..request(Vec::new()) };
+    let response = farm.answer(&push);
+    assert!(response.reset);
+    let told: Vec<_> = response.results.iter().map(|r| (r.id.as_str(), r.status, r.code.as_deref(), r.retry_after_ms)).collect();
+    assert_eq!(
+        told,
+        [
+            ("/changes/0/records/0", Outcome::Retry, Some("reset"), Some(0)),
+            ("/changes/0/records/1", Outcome::Rejected, Some("invalid-record"), None)
+        ]
+    );
+    assert_eq!(farm.body(("flocks", "new")), "none");
+    let again = farm.answer(&PushRequest { cursor: Some(response.cursor), ..push });
+    assert_eq!((again.results.len(), farm.body(("flocks", "new"))), (1, json!({"n": 1})));
+}
+
+#[test]
+fn a_row_that_starts_a_new_epoch_is_judged_whatever_the_cursor() {
+    let mut farm = Farm::new();
+    let rev = create(&mut farm, "a");
+    let cursor = pull(&mut farm, None, 10).cursor;
+    let changes = vec![WireChanges { collection: "flocks".into(), records: vec![raw(&json!({"id": "row", "n": 1, "_rev": rev + 7}))] }];
+    let late = mutation("z:4", Op::Create, ("flocks", "new"), 1, &json!({}));
+    let push = PushRequest { cursor: Some(cursor), changes, ..request(vec![late]) };
+    let response = farm.answer(&push);
+    assert!(response.reset && response.results.is_empty(), "{:?}", response.results);
+    assert_eq!(farm.body(("flocks", "row")), json!({"n": 1}), "whoever pushes rows sends them once");
+    assert_eq!(farm.body(("flocks", "new")), "none", "a mutation comes again by itself");
+}
