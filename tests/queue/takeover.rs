@@ -336,6 +336,35 @@ fn what_is_written_between_two_take_overs_waits_for_the_servers_clock_like_what_
     assert_eq!(farm.tab(1).read(|r| r.queue().map(|m| (m.op, m.raw)).collect::<Vec<_>>()), [(Op::Create, true), (Op::Update, true)]);
 }
 
+/// The same database in two stores: the later version of a row of this device alone counts. Of two scopes the own one stays.
+#[test]
+fn of_two_versions_of_a_row_of_this_device_alone_the_later_one_stays() {
+    for (carries, later_moves) in [(true, true), (true, false), (false, true)] {
+        let mut farm = Farm::new(5, 2);
+        (0..2).for_each(|d| farm.reload_as(d, with_notes()));
+        farm.insert(1, "users", "u", &json!({"name": "Ada"}));
+        farm.sync(1);
+        farm.sync(0);
+        let writes = |farm: &Farm, d: usize, of: &str| {
+            farm.update(d, "users", "u", &json!({"pin": of}));
+            match farm.get(d, "notes", "n").is_some() {
+                true => farm.update(d, "notes", "n", &json!({"of": of})),
+                false => farm.insert(d, "notes", "n", &json!({"of": of})),
+            }
+            farm.durable(d);
+            farm.pass(1_000);
+        };
+        let (first, second) = if later_moves { (1, 0) } else { (0, 1) };
+        writes(&farm, first, "earlier");
+        writes(&farm, second, "later");
+        let journal = farm.devices[0].journal.clone();
+        farm.takes_over(&journal, carries).unwrap();
+        let want = if carries { "later" } else { "earlier" };
+        assert_eq!(farm.get(1, "notes", "n"), Some(json!({"of": want})), "carries: {carries} later moves: {later_moves}");
+        assert_eq!(farm.get(1, "users", "u"), Some(json!({"name": "Ada", "pin": want})), "carries: {carries} later moves: {later_moves}");
+    }
+}
+
 /// What was taken away beside a record that waits, after the record had moved.
 #[test]
 fn what_is_taken_away_between_two_take_overs_is_gone_here_too() {

@@ -67,13 +67,14 @@ impl Moving<'_> {
         }
     }
 
-    /// A version that no mutation brings: it moves once. Where there is another one, that gives way if it came from the source, too.
+    /// A version that no mutation brings: it moves once. Where there is another one, that gives way if it came from the source, too, or,
+    /// in the same database, is older.
     fn row(&mut self, key: Key, row: Record, here: Option<&Record>) {
         let id = version_id(&key, &row);
         let gives_way = match here {
             None => !row.is_deleted(),
             Some(here) if here.same(&row) => false,
-            Some(here) => self.taken.contains(&version_id(&key, here)),
+            Some(here) => self.taken.contains(&version_id(&key, here)) || self.way.same && here.updated_at() < row.updated_at(),
         };
         if gives_way && !self.taken.contains(&id) {
             self.taken.add(id);
