@@ -96,6 +96,7 @@ impl Moving<'_> {
             self.taken.add(id.clone());
             if !frozen {
                 self.taken.add(version_id(&m.key, &m.record));
+                self.taken.add(unfrozen(&m.id));
             }
             self.going.insert(id);
             self.brought.insert(moved.key.clone());
@@ -103,13 +104,20 @@ impl Moving<'_> {
         }
     }
 
-    /// The id under which a mutation moves: its own, once. What can change under its id (a refused one, or what could not be frozen) moves
-    /// again under that of its content.
+    /// The id under which a mutation moves: its own, once. What could change under its id (a refused one, or what was not frozen when it moved)
+    /// moves again under that of its content, unless that is here.
     fn number(&self, m: &Mutation, frozen: bool) -> Option<MutationId> {
-        if !self.taken.contains(&m.id) {
-            return Some(m.id.clone()).filter(|id| self.to.pending(id).is_none() && self.to.dead_letter(id).is_none());
+        let (to, id) = (self.to, &m.id);
+        let waiting = to.pending(id).or_else(|| to.dead_letter(id).map(|letter| &letter.mutation));
+        if !self.taken.contains(id) {
+            return Some(id.clone()).filter(|_| waiting.is_none());
         }
-        Some(version_id(&m.key, &m.record)).filter(|version| !frozen && !self.taken.contains(version))
+        if frozen && !self.taken.contains(&unfrozen(id)) {
+            return None;
+        }
+        let here = waiting.map(|here| &here.record).or_else(|| to.confirmed(&m.key));
+        let is_here = here.is_some_and(|here| here.same_content(&to.translated(&m.record)));
+        Some(version_id(&m.key, &m.record)).filter(|version| !is_here && !self.taken.contains(version))
     }
 
     /// A mutation as it waits here, under the ids known here. `again`: one of its name moved before, with other content.
@@ -196,6 +204,11 @@ impl Moving<'_> {
             }
         }
     }
+}
+
+/// What says of a mutation that moved that it could still change where it came from.
+fn unfrozen(id: &MutationId) -> MutationId {
+    MutationId::new(format!("~{}", id.client), id.seq)
 }
 
 /// A record that waits for the user, where more was written on it since than its conflict's entry says. Its id is of its content: a
