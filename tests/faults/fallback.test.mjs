@@ -198,6 +198,30 @@ test('a copy in localStorage beside the one in IndexedDB is counted, taken over,
   }), [[], []])
 }))
 
+test('where IndexedDB fails for the moment, nobody says that all is counted or deleted', { timeout: 180_000 }, () => withBrowser('unseen', async (open) => {
+  const page = await open([])
+  await page.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'private' })
+    await window.db.close()
+  })
+  const failing = await open([])
+  const seen = await failing.evaluate(async () => {
+    IDBFactory.prototype.open = () => { throw new DOMException('not now', 'InvalidStateError') }
+    await window.reopen()
+    await window.facts.insert({ id: 'also' })
+    await window.db.close()
+    const left = () => Object.keys(localStorage).filter((key) => key.startsWith('homing:unseen|')).length
+    const listed = await window.codeOf(window.homing.listDatabases())
+    const refused = await window.codeOf(window.homing.deleteDatabase({ name: 'unseen', scope: '' }))
+    const before = left()
+    const deleted = await window.codeOf(window.homing.deleteDatabase({ name: 'unseen', scope: '', discardPending: true }))
+    return { listed, refused, kept: before > 0, deleted, left: left() }
+  })
+  assert.deepEqual(seen, { listed: 'storage-unavailable', refused: 'storage-unavailable', kept: true, deleted: 'storage-unavailable', left: 0 })
+  assert.deepEqual(await page.evaluate(async () => (await window.homing.listDatabases()).map(({ name, pending }) => ({ name, pending }))), [{ name: 'unseen', pending: 1 }])
+}))
+
 test('without both there is memory: it works, and says that it will not last', { timeout: 180_000 }, () => withBrowser('memory', async (open) => {
   const page = await open(['indexedDB', 'localStorage'])
   assert.deepEqual(await page.evaluate(async () => {
