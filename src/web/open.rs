@@ -154,17 +154,25 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
     Ok(Handle { engine, platform, client, storage })
 }
 
-/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it. What cannot
-/// be looked at beside it stays where it is.
+/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it. Where another
+/// page takes it over, that page does; what cannot be looked at stays where it is.
 async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
     let (found, unseen) = WebJournal::find(stored).await;
     if let Some(error) = unseen.filter(|_| found.is_empty()) {
         return Err(error);
     }
     for other in found {
-        let other = other.claimed()?;
-        engine.adopt(&other).await?;
-        platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+        let other = match other.claimed() {
+            Err(error) if error.code == Code::StorageLost => continue,
+            other => other?,
+        };
+        match engine.adopt(&other).await {
+            Err(error) if error.code == Code::StorageLost && other.is_lost().await => {}
+            moved => {
+                moved?;
+                platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+            }
+        }
     }
     Ok(())
 }

@@ -108,6 +108,11 @@ impl WebJournal {
             other => Ok(other),
         }
     }
+
+    /// Whether somebody has deleted it, or has it now.
+    pub(super) async fn is_lost(&self) -> bool {
+        self.tail(0).await.is_err_and(|error| error.code == Code::StorageLost)
+    }
 }
 
 macro_rules! each {

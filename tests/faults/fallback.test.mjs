@@ -222,6 +222,34 @@ test('where IndexedDB fails for the moment, nobody says that all is counted or d
   assert.deepEqual(await page.evaluate(async () => (await window.homing.listDatabases()).map(({ name, pending }) => ({ name, pending }))), [{ name: 'unseen', pending: 1 }])
 }))
 
+test('of two pages that log in at once the one that is late opens too: the other one moves the guest\'s work', { timeout: 180_000 }, () => withBrowser('twice', async (open) => {
+  const local = await open(['indexedDB'])
+  await local.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'guest' })
+    await window.db.close()
+  })
+  await local.close()
+  const page = await open([])
+  assert.deepEqual(await page.evaluate(async () => {
+    const marks = 'homing:twice|marks'
+    const { getItem } = Storage.prototype
+    // Whoever looks finds that somebody else has claimed it since the look before.
+    Storage.prototype.getItem = function (key) {
+      const value = getItem.call(this, key)
+      if (key === marks && value !== null) this.setItem(key, JSON.stringify({ ...JSON.parse(value), incarnation: crypto.randomUUID() }))
+      return value
+    }
+    const late = await window.codeOf(window.reopen({ scope: 'user', adoptScope: '' }))
+    const left = localStorage.getItem(marks) !== null
+    Storage.prototype.getItem = getItem
+    await window.db?.close()
+    // The other page never came to it: the next log-in does.
+    await window.reopen({ scope: 'user', adoptScope: '' })
+    return { late, left, ids: window.ids() }
+  }), { late: 'resolved', left: true, ids: ['guest'] })
+}))
+
 test('without both there is memory: it works, and says that it will not last', { timeout: 180_000 }, () => withBrowser('memory', async (open) => {
   const page = await open(['indexedDB', 'localStorage'])
   assert.deepEqual(await page.evaluate(async () => {
