@@ -43,5 +43,7 @@ mod regressions;
 mod rules;
 #[path = "queue/rulings.rs"]
 mod rulings;
+#[path = "queue/takeover.rs"]
+mod takeover;
 #[path = "queue/writes.rs"]
 mod writes;

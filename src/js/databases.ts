@@ -32,8 +32,8 @@ export async function remove(which: { name: string; scope?: string; discardPendi
   if (typeof name !== 'string' || typeof scope !== 'string') throw new HomingError({ code: 'invalid-record', message: 'A database is named by texts, its name and its scope.', phase: 'close', path: typeof name === 'string' ? '/scope' : '/name' })
   await loadWasm(source)
   if (isOpen(name, scope)) throw new HomingError({ code: 'blocked', message: `'${name}' is open in this page: use its wipe(), or close it first.`, phase: 'close' })
-  const pending = await asked(() => pendingOf(storedName(name, scope))) ?? 0
-  if (pending > 0 && discardPending !== true) throw new HomingError({ code: 'pending-work', message: `${pending} writes did not reach the server yet.`, phase: 'close' })
+  const pending = discardPending === true ? 0 : await asked(() => pendingOf(storedName(name, scope))) ?? 0
+  if (pending > 0) throw new HomingError({ code: 'pending-work', message: `${pending} writes did not reach the server yet.`, phase: 'close' })
   await asked(() => deleteStored(storedName(name, scope)))
   forgetOpened(name, scope)
 }

@@ -28,7 +28,7 @@ export function openDatabase<S extends Schema = Record<string, Record<string, un
 /**
  * The databases of this origin on this device, for a log-in page: whose they are, and how much of them was never sent.
  *
- * @throws HomingError `storage-unavailable`
+ * @throws HomingError `storage-unavailable`, also where IndexedDB fails just then and only `localStorage` could be looked at
  * @example
  * for (const { scope, pending } of await listDatabases()) console.log(scope, pending)
  */
@@ -39,7 +39,8 @@ export function listDatabases(): Promise<readonly StoredDatabase[]> {
 /**
  * Deletes a database that is not open in this page.
  *
- * @throws HomingError `pending-work` while something is unsent, unless told to discard it; `blocked` while it is open here
+ * @throws HomingError `pending-work` while something is unsent, unless told to discard it; `blocked` while it is open here;
+ * `storage-unavailable` where IndexedDB fails just then: nothing is known of what is in it; with `discardPending` what was found elsewhere is deleted
  * @example await deleteDatabase({ name: 'farm', scope: 'user-7' })
  */
 export function deleteDatabase(which: { name: string; scope?: string; discardPending?: boolean }): Promise<void> {

@@ -154,39 +154,57 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
     Ok(Handle { engine, platform, client, storage })
 }
 
-/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it.
+/// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it. Where another
+/// page takes it over, that page does; what cannot be looked at stays where it is.
 async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
-    for other in WebJournal::find(stored).await? {
-        let other = other.claimed()?;
-        engine.adopt(&other).await?;
-        platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+    let (found, unseen) = WebJournal::find(stored).await;
+    if let Some(error) = unseen.filter(|_| found.is_empty()) {
+        return Err(error);
+    }
+    for other in found {
+        let other = match other.claimed() {
+            Err(error) if error.code == Code::StorageLost => continue,
+            other => other?,
+        };
+        match engine.adopt(&other).await {
+            Err(error) if error.code == Code::StorageLost && other.is_lost().await => {}
+            moved => {
+                moved?;
+                platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+            }
+        }
     }
     Ok(())
 }
 
-/// How many mutations wait in a database that need not be open; nothing where there is none.
+/// How many mutations wait in a database that need not be open; nothing where there is none. Where that cannot be said, an error.
 #[wasm_bindgen(js_name = pendingOf)]
 pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
     let look = async {
         let mut all = None;
-        for journal in WebJournal::find(&stored).await? {
+        let (found, unseen) = WebJournal::find(&stored).await;
+        for journal in found {
             let pending = crate::engine::pending(&journal).await;
             journal.close().await;
             all = Some(all.unwrap_or(0) + pending?);
         }
-        Ok(all.and_then(|n| u32::try_from(n).ok()))
+        unseen.map_or(Ok(all.and_then(|n| u32::try_from(n).ok())), Err)
     };
     look.await.map_err(|e: Error| encode::error(&e, "storage"))
 }
 
-/// Deletes a database that is not open here.
+/// Deletes a database that is not open here, as far as it can be found: an error where not all of it can.
 #[wasm_bindgen(js_name = deleteStored)]
 pub async fn delete_stored(stored: String) -> Result<(), JsValue> {
     let delete = async {
-        for journal in WebJournal::find(&stored).await? {
-            journal.destroy().await?;
+        let (found, unseen) = WebJournal::find(&stored).await;
+        let mut failed = unseen;
+        for journal in found {
+            if let Err(error) = journal.destroy().await {
+                failed.get_or_insert(error);
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     };
     delete.await.map_err(|e: Error| encode::error(&e, "close"))
 }

@@ -1,6 +1,6 @@
 //! Which storage a page gets: IndexedDB, else `localStorage`, else memory; memory where it asked for that.
 
-use crate::core::error::{Code, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Parts;
 use crate::storage::indexeddb::{Durability, EarlyReading, Gone, IndexedDbJournal};
 use crate::storage::local_storage::LocalStorageJournal;
@@ -86,21 +86,19 @@ impl WebJournal {
         }
     }
 
-    /// The databases of that stored name: in IndexedDB, in `localStorage`, or both, where the browser had no IndexedDB for a while.
-    pub(super) async fn find(stored: &str) -> Result<Vec<Self>> {
-        let local = LocalStorageJournal::exists(stored).then(|| LocalStorageJournal::open(stored));
+    /// The databases of that stored name: in IndexedDB, in `localStorage`, or both, where the browser had no IndexedDB for a while. And why
+    /// one could not be looked at, where that is so: it may be there.
+    pub(super) async fn find(stored: &str) -> (Vec<Self>, Option<Error>) {
         let better = match IndexedDbJournal::exists(stored).await {
-            Ok(true) => Some(IndexedDbJournal::open(stored, Durability::Relaxed).await?),
-            Err(error) if local.is_none() => return Err(error),
-            // Also where the browser has no IndexedDB for us.
-            _ => None,
+            Ok(true) => Some(IndexedDbJournal::open(stored, Durability::Relaxed).await.map(Self::IndexedDb)),
+            Ok(false) => None,
+            Err(_) if IndexedDbJournal::is_missing() && LocalStorageJournal::exists(stored) => None,
+            Err(error) => Some(Err(error)),
         };
-        let local = match better {
-            // What cannot be read beside it hinders nobody.
-            Some(_) => local.and_then(Result::ok),
-            None => local.transpose()?,
-        };
-        Ok(better.map(Self::IndexedDb).into_iter().chain(local.map(Self::LocalStorage)).collect())
+        let local = LocalStorageJournal::exists(stored).then(|| LocalStorageJournal::open(stored).map(Self::LocalStorage));
+        let mut unseen = None;
+        let found = better.into_iter().chain(local).filter_map(|journal| journal.map_err(|error| _ = unseen.get_or_insert(error)).ok());
+        (found.collect(), unseen)
     }
 
     /// Where others would not hear that it is deleted, they are told before it is read.
@@ -109,6 +107,11 @@ impl WebJournal {
             Self::LocalStorage(journal) => journal.claimed().map(Self::LocalStorage),
             other => Ok(other),
         }
+    }
+
+    /// Whether somebody has deleted it, or has it now.
+    pub(super) async fn is_lost(&self) -> bool {
+        self.tail(0).await.is_err_and(|error| error.code == Code::StorageLost)
     }
 }
 

@@ -198,6 +198,58 @@ test('a copy in localStorage beside the one in IndexedDB is counted, taken over,
   }), [[], []])
 }))
 
+test('where IndexedDB fails for the moment, nobody says that all is counted or deleted', { timeout: 180_000 }, () => withBrowser('unseen', async (open) => {
+  const page = await open([])
+  await page.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'private' })
+    await window.db.close()
+  })
+  const failing = await open([])
+  const seen = await failing.evaluate(async () => {
+    IDBFactory.prototype.open = () => { throw new DOMException('not now', 'InvalidStateError') }
+    await window.reopen()
+    await window.facts.insert({ id: 'also' })
+    await window.db.close()
+    const left = () => Object.keys(localStorage).filter((key) => key.startsWith('homing:unseen|')).length
+    const listed = await window.codeOf(window.homing.listDatabases())
+    const refused = await window.codeOf(window.homing.deleteDatabase({ name: 'unseen', scope: '' }))
+    const before = left()
+    const deleted = await window.codeOf(window.homing.deleteDatabase({ name: 'unseen', scope: '', discardPending: true }))
+    return { listed, refused, kept: before > 0, deleted, left: left() }
+  })
+  assert.deepEqual(seen, { listed: 'storage-unavailable', refused: 'storage-unavailable', kept: true, deleted: 'storage-unavailable', left: 0 })
+  assert.deepEqual(await page.evaluate(async () => (await window.homing.listDatabases()).map(({ name, pending }) => ({ name, pending }))), [{ name: 'unseen', pending: 1 }])
+}))
+
+test('of two pages that log in at once the one that is late opens too: the other one moves the guest\'s work', { timeout: 180_000 }, () => withBrowser('twice', async (open) => {
+  const local = await open(['indexedDB'])
+  await local.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'guest' })
+    await window.db.close()
+  })
+  await local.close()
+  const page = await open([])
+  assert.deepEqual(await page.evaluate(async () => {
+    const marks = 'homing:twice|marks'
+    const { getItem } = Storage.prototype
+    // Whoever looks finds that somebody else has claimed it since the look before.
+    Storage.prototype.getItem = function (key) {
+      const value = getItem.call(this, key)
+      if (key === marks && value !== null) this.setItem(key, JSON.stringify({ ...JSON.parse(value), incarnation: crypto.randomUUID() }))
+      return value
+    }
+    const late = await window.codeOf(window.reopen({ scope: 'user', adoptScope: '' }))
+    const left = localStorage.getItem(marks) !== null
+    Storage.prototype.getItem = getItem
+    await window.db?.close()
+    // The other page never came to it: the next log-in does.
+    await window.reopen({ scope: 'user', adoptScope: '' })
+    return { late, left, ids: window.ids() }
+  }), { late: 'resolved', left: true, ids: ['guest'] })
+}))
+
 test('without both there is memory: it works, and says that it will not last', { timeout: 180_000 }, () => withBrowser('memory', async (open) => {
   const page = await open(['indexedDB', 'localStorage'])
   assert.deepEqual(await page.evaluate(async () => {

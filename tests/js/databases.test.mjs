@@ -92,8 +92,8 @@ test('an open that fails while it takes over a guest\'s work leaves nothing behi
     const { add } = IDBObjectStore.prototype
     let adds = 0
     IDBObjectStore.prototype.add = function (...given) {
-      // The first names the new database, the second is what the guest wrote.
-      if (this.name === 'journal' && ++adds === 2) throw new DOMException('full', 'QuotaExceededError')
+      // The first names the new database, the second freezes the guest's, the third is what the guest wrote.
+      if (this.name === 'journal' && ++adds === 3) throw new DOMException('full', 'QuotaExceededError')
       return add.apply(this, given)
     }
     // In the page: only there the stub is met.

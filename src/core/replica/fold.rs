@@ -214,7 +214,8 @@ impl Replica {
     fn append(&mut self, mut m: Mutation) {
         // Nothing waits for a record that is new.
         let last = if m.op == Op::Create { None } else { self.pending_of(&m.key).next_back() };
-        m.raw = last.map_or(self.standing.offset.is_none() || m.raw, |last| self.raw_after(last, &m));
+        // What comes from another database may say so itself.
+        m.raw = m.raw || last.map_or(self.standing.offset.is_none(), |last| self.raw_after(last, &m));
         self.place += 1;
         if m.id.client == self.client {
             self.seq = self.seq.max(m.id.seq);

@@ -17,12 +17,14 @@ mod refusals;
 mod remap;
 mod response;
 mod segments;
+mod taken;
 mod touched;
 mod undo;
 mod view;
 
 pub use ready::Limits;
 pub use segments::{SegmentPlan, Snapshot};
+pub(crate) use taken::{Taken, version_id};
 pub use touched::{CollectionChange, Source, Touched};
 pub use undo::Undo;
 pub(crate) use view::overlay;

@@ -163,7 +163,7 @@ impl Replica {
     }
 
     /// The mutation under the ids known now; `None` when nothing in it changes.
-    fn mutation_by_ids(&self, m: &Mutation) -> Option<Mutation> {
+    pub(crate) fn mutation_by_ids(&self, m: &Mutation) -> Option<Mutation> {
         let (record, base) = (self.changed_by_ids(&m.record), m.base.as_ref().and_then(|b| self.changed_by_ids(b)));
         let id = self.ids.server_id(&m.key.id);
         if record.is_none() && base.is_none() && id.is_none() {

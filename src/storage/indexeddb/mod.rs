@@ -100,6 +100,12 @@ impl IndexedDbJournal {
         Ok(open::find(name).await?.map(|database| database.close()).is_some())
     }
 
+    /// Whether this environment has no IndexedDB for us, not even one that fails: then a page has its databases elsewhere.
+    #[must_use]
+    pub fn is_missing() -> bool {
+        open::is_missing()
+    }
+
     /// From now on `tell` hears what becomes of the connection.
     pub fn listen(&self, tell: impl Fn(Gone) + 'static) {
         self.connection.listen(Rc::new(tell));

@@ -36,6 +36,12 @@ fn factory() -> Result<IdbFactory> {
     factory.ok_or_else(|| Error::new(Code::StorageUnavailable, "this environment has no IndexedDB"))
 }
 
+/// Whether this environment has no IndexedDB for us: it is not there, or whoever reads the global is refused. One that is there and fails
+/// is another matter, it may have the database.
+pub(super) fn is_missing() -> bool {
+    factory().is_err()
+}
+
 /// Pauses, in milliseconds, before a browser is asked once more whose own error kept it from opening.
 const PAUSES: [u32; 3] = [100, 400, 1_500];
 
