@@ -147,6 +147,9 @@ fn queued(
     if let (Some(dead), Some(now)) = (letter, &plan.mutations) {
         let retried = letters::retried(replica, &dead.id, &now.first);
         plan.changes.extend(retried);
+        if last.is_some_and(|last| !letters::is_below(replica, &dead.id, last)) {
+            plan.changes.push(replaced(replica, key, &dead.record, context)?);
+        }
     }
     Ok(plan)
 }
@@ -163,6 +166,7 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
     }
     let mut plan = enqueue(replica, op, key, record, view, context)?;
     let (mut lost, types) = (None, replica.rules(key).types);
+    let nothing_waits = replica.pending_of(key).next().is_none();
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
             (m.base_rev, m.base, m.on) = (seen.rev, None, None);
@@ -172,14 +176,21 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
             Change::Swap(m) => replica.pending(&m.id).map(|m| m.record.clone()),
             Change::DeadEdit(m) => replica.dead_letter(&m.id).map(|letter| letter.mutation.record.clone()),
             Change::Mine { key, .. } => replica.hold(key).map(|hold| hold.mine.clone()),
+            // Where something waits, that is what is shown.
+            Change::Undead { id } if nothing_waits => replica.dead_letter(id).map(|letter| letter.mutation.record.clone()),
             _ => lost,
         };
     }
     if let Some(lost) = lost {
-        let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(&lost), None, Status::Automatic, context.now);
-        plan.changes.push(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? });
+        plan.changes.push(replaced(replica, key, &lost, context)?);
     }
     Ok(plan)
+}
+
+/// The archive entry of a version that no server has and that a later one was not made on.
+pub(super) fn replaced(replica: &Replica, key: &Key, lost: &Record, context: &Context) -> Result<Change> {
+    let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(lost), None, Status::Automatic, context.now);
+    Ok(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? })
 }
 
 /// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record

@@ -21,6 +21,14 @@ pub(super) fn retried(replica: &Replica, dead: &MutationId, now: &MutationId) ->
     redepend.into_iter().chain([Change::Undead { id: dead.clone() }]).collect()
 }
 
+/// Whether what waits was made on the refused version; else it was saved whole by somebody who had not seen that.
+pub(super) fn is_below(replica: &Replica, dead: &MutationId, waiting: &Mutation) -> bool {
+    let below = |m: &&Mutation| m.on.as_ref().and_then(|on| replica.pending(on));
+    std::iter::successors(Some(waiting), below)
+        .take(replica.pending_of(&waiting.key).count())
+        .any(|m| m.on.as_ref() == Some(dead) || m.retry_of.as_ref() == Some(dead))
+}
+
 /// A refused mutation that nobody retries: what waited for it waits no longer.
 pub(super) fn gone(replica: &Replica, dead: &MutationId) -> Vec<Change> {
     let waited_for = replica.queue().any(|m| m.depends_on.contains(dead));
@@ -107,6 +115,9 @@ fn join(replica: &Replica, dead: &Mutation, waiting: &Mutation, context: &Contex
         waiting.id.clone()
     };
     plan.changes.extend(retried(replica, &dead.id, &now));
+    if !is_below(replica, &dead.id, waiting) {
+        plan.changes.push(enqueue::replaced(replica, &dead.key, &dead.record, context)?);
+    }
     plan.mutations = Some(Range { first: now, count: 1 });
     Ok(plan)
 }
