@@ -17,7 +17,7 @@ export async function installPeers() {
   const hash = createHash('sha256').update(await readFile(join(BENCH, 'package-lock.json'))).digest('hex')
   if (await readFile(STAMP, 'utf8').catch(() => '') === hash) return
   const [command, ...first] = npm()
-  await progress('installing the libraries to compare with', () => run(command, [...first, 'ci', '--no-audit', '--no-fund'], { cwd: BENCH, quiet: true }))
+  await progress('installing the libraries to compare with', () => run(command, [...first, 'ci', '--include=dev', '--no-audit', '--no-fund'], { cwd: BENCH, quiet: true }))
   await writeFile(STAMP, hash)
 }
 

@@ -1,7 +1,7 @@
 // `npm run bench`: the same work on Homing and on what a user would pick instead, interleaved in one run in real Chromium.
 //
 //   npm run bench                       everything; writes bench/RESULTS.md and bench/results.svg; under 15 minutes
-//   npm run bench -- --quick            fewer rounds
+//   npm run bench -- --quick            fewer rounds; RESULTS.md is written all the same
 //   npm run bench -- --only bulk,burst  some workloads; RESULTS.md stays as it is
 //   npm run bench -- --peers homing,hand-written
 //   npm run bench -- --profile          also prints where each peer's time goes (one extra, profiled round)
@@ -31,7 +31,7 @@ const WORKLOADS = [
 const HELP = `Usage: npm run bench [-- --quick] [-- --only NAME,NAME] [-- --peers NAME,NAME] [-- --profile] [-- --merge]
 
 Measures the same work on Homing and on what a user would pick instead, interleaved in one run in real Chromium.
-  --quick    fewer rounds
+  --quick    fewer rounds; without --only and --peers it writes bench/RESULTS.md over what a full run measured
   --only     some of ${WORKLOADS.join(', ')}
   --peers    some of ${PEERS.map(({ name }) => name).join(', ')}
   --profile  also prints where each peer's time goes

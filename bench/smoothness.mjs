@@ -3,6 +3,7 @@
 import { coldOpen } from './cold.mjs'
 import { readKeys, watchGaps, watchLongTasks, watchStore } from './probes.mjs'
 import { makeRecords } from './records.mjs'
+import { verifyStored } from './verification.mjs'
 
 const COUNT = 100_000
 const BULK = 10_000
@@ -16,6 +17,7 @@ export async function measureSmoothness({ open, database }) {
   const segments = watchStore('segments')
   const figures = await measure(open, database, watchLongTasks)
   segments.stop()
+  await verifyStored(open, database, COUNT + BULK + SINGLES)
   return withSegments(figures, segments.totals.puts)
 }
 
@@ -24,6 +26,7 @@ export async function measureSmoothnessInWorker({ openInWorker, database }) {
   const before = new Set(await readKeys(database, 'segments'))
   const figures = await measure(openInWorker, database, watchGaps)
   const after = await readKeys(database, 'segments')
+  await verifyStored(openInWorker, database, COUNT + BULK + SINGLES)
   return withSegments(figures, after.filter((key) => !before.has(key)).length)
 }
 
@@ -52,8 +55,6 @@ async function measure(open, database, watch) {
   const compacting = await tasks.longest()
   tasks.stop()
 
-  const { length } = await db.list()
-  if (length !== COUNT + BULK + SINGLES) throw new Error(`${length} records`)
   await db.close()
   return { opening, writing, compacting }
 }

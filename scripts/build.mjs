@@ -34,20 +34,25 @@ const GLUE = ['build/wasm/homing_wasm.js', 'build/wasm/homing_wasm_bg.wasm']
 const AUTHORITY = ['build/wasm/homing_authority.js', 'build/wasm/homing_authority_bg.wasm']
 const AUTHORITY_WASM = 'build/wasm/authority.wasm'
 
+/** What every step is made with: this script, and the packages that it calls. */
+const TOOLS = ['scripts/build.mjs', 'package-lock.json']
+
+const step = (name, { inputs, ...rest }) => unlessDone(name, { inputs: [...TOOLS, ...inputs], ...rest })
+
 /** Builds everything that changed. Needs nothing but the source tree: it sets up first. */
 export async function build() {
   await setUp(['rust', 'wasm', 'packages'])
   const compiled = await buildWasm()
-  await unlessDone('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled, 'homing_wasm')) })
-  await unlessDone('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', () => optimiseWasm('-O3', GLUE[1], 'dist/homing.wasm')) })
+  await step('glue', { inputs: ['Cargo.lock'], key: await hashFile(compiled), outputs: GLUE, work: () => progress('generating the glue', () => bindWasm(compiled, 'homing_wasm')) })
+  await step('wasm-opt', { inputs: [GLUE[1]], key: WASM_FEATURES.join(), outputs: ['dist/homing.wasm'], work: () => progress('optimising the wasm', () => optimiseWasm('-O3', GLUE[1], 'dist/homing.wasm')) })
   const authority = await buildWasm('authority')
-  await unlessDone('authority', { inputs: ['Cargo.lock'], key: await hashFile(authority), outputs: [...AUTHORITY, AUTHORITY_WASM], work: () => progress('the server for tests', async () => {
+  await step('authority', { inputs: ['Cargo.lock'], key: await hashFile(authority), outputs: [...AUTHORITY, AUTHORITY_WASM], work: () => progress('the server for tests', async () => {
     await bindWasm(authority, 'homing_authority')
     await optimiseWasm('-O1', AUTHORITY[1], AUTHORITY_WASM)
   }) })
-  const bundled = ['src/js', 'package.json', 'package-lock.json', GLUE[0], 'dist/homing.wasm', AUTHORITY[0], AUTHORITY_WASM]
-  await unlessDone('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/worker.js', 'dist/homing.js', 'dist/slim.js', 'dist/testing.js', 'dist/NOTICE'], work: () => progress('bundling', bundle) })
-  await unlessDone('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
+  const bundled = ['src/js', 'package.json', GLUE[0], 'dist/homing.wasm', AUTHORITY[0], AUTHORITY_WASM]
+  await step('bundles', { inputs: bundled, key: BROWSERS.join(), outputs: ['dist/worker.js', 'dist/homing.js', 'dist/slim.js', 'dist/testing.js', 'dist/NOTICE'], work: () => progress('bundling', bundle) })
+  await step('types', { inputs: ['src/js', 'tsconfig.json'], outputs: ['dist/types/index.d.ts'], work: () => progress('emitting types', emitTypes) })
   await copySchemas()
   await copyConformance()
   await printSizes()

@@ -13,6 +13,7 @@ import { farmText } from './farm.mjs'
 import { setUp } from './setup.mjs'
 import { serveStatic } from './static-server.mjs'
 import { ROOT } from './support/environment.mjs'
+import { endOrderly } from './support/ending.mjs'
 import { SetupError, isMain, runMain } from './support/process.mjs'
 import { startServer } from './support/reference-server.mjs'
 
@@ -110,12 +111,10 @@ async function show({ port, serverPort }) {
     console.error(`The server ended by itself (${code}):\n${demo.server.log.slice(-10).join('\n')}`)
     process.exit(1)
   })
-  for (const signal of ['SIGINT', 'SIGTERM']) {
-    process.once(signal, () => {
-      ending = true
-      demo.close().then(() => process.exit(0))
-    })
-  }
+  endOrderly(() => {
+    ending = true
+    demo.close().then(() => process.exit(0))
+  })
 }
 
 async function main() {

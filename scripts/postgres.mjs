@@ -22,7 +22,7 @@ async function main() {
   await setUp(['postgres'])
   const postgres = await startPostgres({ durable })
   try {
-    const { code } = await run(command, args, { env: { ...cargoEnv(), HOMING_TEST_POSTGRES: postgres.url }, allowFailure: true })
+    const { code } = await run(command, args, { env: { ...cargoEnv(), HOMING_TEST_POSTGRES: postgres.url }, whole: true, allowFailure: true })
     process.exitCode = typeof code === 'number' ? code : 1
   } finally {
     await postgres.stop()

@@ -10,27 +10,29 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildServer } from './build.mjs'
 import { ROOT, serverBinary } from './support/environment.mjs'
+import { passSignals } from './support/ending.mjs'
 import { isMain, runMain } from './support/process.mjs'
 
 const FOLDER = join(ROOT, '.cache/server')
 
-async function main() {
-  const given = process.argv.slice(2)
+/** A flag that the server also takes from a variable has no default where that is set: arguments come first. */
+const VARIABLES = { '--database': 'HOMING_DATABASE' }
+
+/** The arguments of `homing-server` for those that were given to this script. */
+export function commandLine(given, env = process.env) {
   const command = given[0] === undefined || given[0].startsWith('--') && given[0] !== '--help' ? ['serve', ...given] : given
-  await buildServer()
-  await mkdir(FOLDER, { recursive: true })
+  if (command[0] !== 'serve' || command.includes('--help')) return command
   const defaults = { '--listen': '127.0.0.1:8787', '--database': `sqlite:${join(FOLDER, 'homing.sqlite')}`, '--schema': 'src/schemas/egglogu.schema.json' }
-  const args = command[0] === 'serve' && !command.includes('--help') ? [...command, ...missingFlags(command, defaults)] : command
-  const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit', env: { HOMING_JWT_SECRET: await developmentSecret(), ...process.env } })
-  // Ctrl-C reaches the server itself; this process waits for its orderly end.
-  process.on('SIGINT', () => {})
-  process.on('SIGTERM', () => child.kill('SIGTERM'))
-  child.once('error', (error) => { console.error(error); process.exitCode = 1 })
-  child.once('exit', (code) => { process.exitCode = code ?? 1 })
+  const said = (flag) => command.some((arg) => arg === flag || arg.startsWith(`${flag}=`)) || (env[VARIABLES[flag]] ?? '') !== ''
+  return [...command, ...Object.entries(defaults).filter(([flag]) => !said(flag)).flat()]
 }
 
-function missingFlags(args, defaults) {
-  return Object.entries(defaults).filter(([flag]) => !args.some((arg) => arg === flag || arg.startsWith(`${flag}=`))).flat()
+async function main() {
+  const args = commandLine(process.argv.slice(2))
+  await buildServer()
+  await mkdir(FOLDER, { recursive: true })
+  const child = spawn(serverBinary(), args, { cwd: ROOT, stdio: 'inherit', env: { HOMING_JWT_SECRET: await developmentSecret(), ...process.env } })
+  passSignals(child)
 }
 
 /** Kept between runs, so that a token minted once stays valid on this machine. Not for production. */

@@ -102,7 +102,8 @@ async function providePackages() {
   const stamp = join(ROOT, 'node_modules/.homing-lock')
   if (await readFile(stamp, 'utf8').catch(() => '') === hash) return 'present'
   const [command, ...first] = npm()
-  await progress('installing node_modules', () => run(command, [...first, 'ci', '--no-audit', '--no-fund'], { cwd: ROOT, env: cargoEnv(), quiet: true }))
+  // What builds and tests is a development dependency: npm leaves those out where NODE_ENV is "production".
+  await progress('installing node_modules', () => run(command, [...first, 'ci', '--include=dev', '--no-audit', '--no-fund'], { cwd: ROOT, env: cargoEnv(), quiet: true }))
   await mkdir(join(ROOT, 'node_modules'), { recursive: true })
   await writeFile(stamp, hash)
   return 'installed'

@@ -25,22 +25,50 @@ const TEST = ['test', '--quiet', '--test', 'simulation', '--', '--nocapture']
 /** What the copy needs to compile the test. */
 const PARTS = ['Cargo.toml', 'Cargo.lock', 'src', 'server', 'tests']
 
-/** Breaks one line in the copy, runs what must notice, and says by what it was caught; `null` when by nothing. */
-async function caughtBy({ name, file, find, replace, by }, copy, env) {
-  const path = join(copy, file)
-  const text = await readFile(path, 'utf8')
-  await writeFile(path, text.replace(find, () => replace))
+/** Runs what must notice a mutant, in the copy as it is. `failed`: the tests that did, where their runner names them; `null` where it does not. */
+async function attempt(by, copy, env) {
   const script = by?.endsWith('.mjs')
   const [program, args] = script ? ['node', ['--test', '--test-force-exit', '--test-reporter=tap', by]] : command(by)
   const { code, stdout, stderr } = await run(program, args, { cwd: copy, env: program === 'wasm-pack' ? { ...await wasmEnv(), ...env } : env, quiet: true, allowFailure: true, ...(script && { timeout: 60_000 }) })
-  await writeFile(path, text)
   // A file that cannot be loaded is told as one test that failed.
   const ran = script ? /^ +---$/m.test(stdout) && !/^not ok \d+ - \S+\.mjs$/m.test(stdout) : /^running [1-9]/m.test(stdout)
-  if (!ran) throw new SetupError(`The mutant "${name}" does not compile, or its test is gone.`, (stderr || stdout).split('\n').slice(0, 12).join('\n'))
+  const named = script ? /^ *not ok \d+ - (.*)$/gm : program === 'wasm-pack' ? /^test (\S+).* FAIL/gm : /^ {4}(\S+)$/gm
+  const failures = script || program === 'wasm-pack' ? stdout : stdout.slice(stdout.lastIndexOf('\nfailures:\n') + 1 || stdout.length)
+  // Who is ended by a signal (a stack that overflows) comes to no list.
+  const killed = /\(signal: \d+/.test(stderr)
+  return { ran, passed: code === 0, stdout, said: stderr || stdout, failed: killed ? null : [...failures.matchAll(named)].map(([, name]) => name) }
+}
+
+/** What each `by` says of the unbroken copy: a test that fails anyway catches nothing. */
+const unbroken = new Map()
+
+async function requirePassing(by, copy, env) {
+  if (!unbroken.has(by)) unbroken.set(by, await attempt(by, copy, env))
+  const { ran, passed, said } = unbroken.get(by)
+  if (!ran || !passed) throw new SetupError(`Without any mutant ${by ?? 'the simulation'} ${ran ? 'fails' : 'does not run'}.`, said.split('\n').slice(-12).join('\n'))
+}
+
+/** Breaks one line in the copy, runs what must notice, and says by what it was caught; `null` when by nothing. */
+async function caughtBy({ name, file, find, replace, by }, copy, env) {
+  await requirePassing(by, copy, env)
+  const path = join(copy, file)
+  const text = await readFile(path, 'utf8')
+  await writeFile(path, text.replace(find, () => replace))
+  const { ran, passed, stdout, said, failed } = await attempt(by, copy, env)
+  await writeFile(path, text)
+  if (!ran) throw new SetupError(`The mutant "${name}" does not compile, or its test is gone.`, said.split('\n').slice(0, 12).join('\n'))
+  if (passed) return null
   const [, seed, what] = /^SEED=(\d+): (.*)$/m.exec(stdout) ?? []
-  if (code === 0 || by === undefined && seed === undefined) return null
-  if (program === 'wasm-pack' && !new RegExp(`^test .*${by.split(' ').at(-1)}.* FAIL`, 'm').test(stdout)) return null
-  return by === undefined ? `seed ${seed}, ${what.slice(0, 100)}` : by
+  if (by === undefined) return seed === undefined ? null : `seed ${seed}, ${what.slice(0, 100)}`
+  const test = filter(by)
+  return failed === null || failed.some((one) => one.includes(test)) ? by : null
+}
+
+/** The part of a test's name that `by` has; empty where it names a whole file or library. */
+function filter(by) {
+  const words = by.split(' ')
+  const last = words.at(-1)
+  return by.endsWith('.mjs') || last.startsWith('-') || ['--test', '-p'].includes(words.at(-2)) || words[0] === '--browser' && words.length < 3 ? '' : last
 }
 
 function command(by) {

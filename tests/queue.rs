@@ -13,10 +13,16 @@
 
 #[path = "queue/archive.rs"]
 mod archive;
+#[path = "queue/beside.rs"]
+mod beside;
 #[path = "queue/both.rs"]
 mod both;
 #[path = "queue/contracts.rs"]
 mod contracts;
+#[path = "queue/decisions.rs"]
+mod decisions;
+#[path = "queue/declarations.rs"]
+mod declarations;
 #[path = "queue/deletes.rs"]
 mod deletes;
 #[path = "queue/dependencies.rs"]

@@ -32,7 +32,7 @@ export async function startDevice({ root, device, pollInterval }) {
       element('h1', {}, 'The farm could not be opened'), element('p', {}, explain(error))))
     throw error
   }
-  const { db, config } = opened
+  const { db, collections } = opened
   const parts = { db, device, network, notices }
   const dialog = createConflictDialog({ ...parts, root: document.body })
   const config$ = element('div', {},
@@ -46,17 +46,22 @@ export async function startDevice({ root, device, pollInterval }) {
   const firstRun = createFirstRun({ ...parts, loaded: showEither })
   const main = element('main', { id: 'main' })
 
-  // Between the welcome and the farm there is only one question: is there a flock (or was there ever a sync)?
+  // A farm whose last flock is deleted is still a farm, and so is one of which only deletions are left.
+  const hasFarm = () => collections.some((name) => db.collection(name).list({ includeDeleted: true, limit: 1 }).length > 0)
+
+  // The welcome gives way to the farm once; there is no way back while the page is open.
   function showEither() {
-    if (firstRun.isBusy()) return
-    const view = db.collection('flocks').count() > 0 ? tabs.node : firstRun.node
-    if (main.firstElementChild !== view) main.replaceChildren(view)
+    if (firstRun.isBusy() || tabs.node.isConnected || !hasFarm()) return
+    const hadFocus = main.contains(document.activeElement)
+    main.replaceChildren(tabs.node)
+    if (hadFocus) tabs.focus()
   }
 
-  db.collection('flocks').subscribe(showEither)
-  showEither()
+  db.status.subscribe(showEither)
+  main.append(firstRun.node)
   root.replaceChildren(createStatusBar(parts), main)
+  showEither()
   // For the console and for the tests.
-  window.homing = { db, network, config }
+  window.homing = { db, network }
   document.documentElement.dataset.ready = 'true'
 }

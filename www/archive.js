@@ -15,10 +15,11 @@ export function createArchive({ db, dialog }) {
   const unresolvedList = element('ul', { class: 'rows', dataset: { testid: 'unresolved' } })
   const archiveList = element('ul', { class: 'rows', dataset: { testid: 'archive' } })
   const waiting = element('h3', { tabindex: '-1', dataset: { testid: 'waiting' } }, 'Waiting for your decision')
+  const archiveHeading = element('h3', {}, 'Archive of overwritten versions')
   const nothing = element('p', { class: 'hint' }, 'Nothing waits for a decision.')
   const empty = element('p', { class: 'hint' }, 'No version was overwritten yet.')
-  const unresolved = keyedList(unresolvedList, { key: ({ id }) => id, create: createQuestion })
-  const archived = keyedList(archiveList, { key: ({ id, status }) => `${id} ${status}`, create: createEntry })
+  const unresolved = keyedList(unresolvedList, { key: ({ id }) => id, create: createQuestion, heading: waiting })
+  const archived = keyedList(archiveList, { key: ({ id, status, winner }) => `${id} ${status} ${winner}`, create: createEntry, heading: archiveHeading })
 
   function createQuestion(conflict) {
     const { sentence } = describeConflict(conflict, db.clientId)
@@ -59,7 +60,7 @@ export function createArchive({ db, dialog }) {
   show()
   return element('div', {},
     element('section', { class: 'card' }, waiting, nothing, unresolvedList),
-    element('section', { class: 'card' }, element('h3', {}, 'Archive of overwritten versions'),
+    element('section', { class: 'card' }, archiveHeading,
       element('p', { class: 'hint' }, 'When two devices change the same record, the later change is kept and the other version is put here.'),
       empty, archiveList))
 }

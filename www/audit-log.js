@@ -13,8 +13,9 @@ export function createAuditLog({ db, notices }) {
   const log = db.collection('auditLog')
   const latest = log.query({ orderBy: '-ts', limit: LIMIT })
   const count = element('p', { class: 'hint', dataset: { testid: 'audit-count' } })
+  const heading = element('h2', {}, 'Audit log')
   const list = element('ol', { class: 'rows audit', dataset: { testid: 'audit' } })
-  const rows = keyedList(list, { key: (entry) => entry.id, create: createRow })
+  const rows = keyedList(list, { key: (entry) => entry.id, create: createRow, heading })
   const detail = element('input', { type: 'text', required: true, dataset: { testid: 'audit-detail' } })
 
   function createRow() {
@@ -51,7 +52,7 @@ export function createAuditLog({ db, notices }) {
   db.status.subscribe(() => rows.each((entry) => entry.showState()))
   show()
   return element('div', {},
-    element('h2', {}, 'Audit log'),
+    heading,
     element('form', { class: 'filters', onsubmit: add },
       element('label', { class: 'field grow' }, element('span', { class: 'field-name' }, 'Note for the log'), detail),
       element('button', { type: 'submit', dataset: { testid: 'audit-add' } }, 'Add note')),

@@ -6,6 +6,9 @@ import { createDiff } from './diff.js'
 import { element } from './dom.js'
 import { explain } from './notices.js'
 
+/** Long enough that the second press of a double click, meant for what stood there before, decides nothing. */
+const UNREAD_MS = 500
+
 /**
  * @param {{ db: any, notices: any, root: HTMLElement }} parts
  * @returns {{ open: (conflict: any, returnTo?: HTMLElement) => void }} `open` for the list on Config, with where the focus goes when
@@ -25,7 +28,7 @@ export function createConflictDialog({ db, notices, root }) {
   let back = null
   const asked = new Set()
 
-  function open(conflict, returnTo = null) {
+  function open(conflict, returnTo = null, { unasked = false } = {}) {
     asked.add(conflict.id)
     current = conflict
     back = returnTo
@@ -42,10 +45,12 @@ export function createConflictDialog({ db, notices, root }) {
       },
     }, 'View diff')
     body.replaceChildren(element('p', {}, 'Nothing is lost: the other version stays in the archive.'), diff)
+    const answers = choices.map(({ choice, text, testid }, index) => element('button', {
+      type: 'button', class: index === 0 ? null : 'second', disabled: unasked, dataset: { testid }, onclick: () => decide(choice),
+    }, text))
+    if (unasked) setTimeout(() => { for (const answer of answers) answer.disabled = false }, UNREAD_MS)
     buttons.replaceChildren(
-      ...choices.map(({ choice, text, testid }, index) => element('button', {
-        type: 'button', class: index === 0 ? null : 'second', dataset: { testid }, onclick: () => decide(choice),
-      }, text)),
+      ...answers,
       view,
       element('button', { type: 'button', class: 'quiet', dataset: { testid: 'decide-later' }, onclick: () => dialog.close() }, 'Later'))
     if (!dialog.open) dialog.showModal()
@@ -64,7 +69,8 @@ export function createConflictDialog({ db, notices, root }) {
       title.focus()
       return
     }
-    dialog.close()
+    // The decision may have closed it already, and the next question stands there now.
+    if (current?.id === id) dialog.close()
     notices.say(`Decided: ${label}.`)
   }
 
@@ -75,10 +81,13 @@ export function createConflictDialog({ db, notices, root }) {
   /** Opens the next question of this device that was not yet asked; closes one that was answered elsewhere. */
   function showNext() {
     const unresolved = waiting()
-    if (dialog.open && current && !unresolved.some(({ id }) => id === current.id)) dialog.close()
-    if (dialog.open) return
+    if (current !== null) {
+      // What was open is taken leave of first: the event `close` comes later, and asks again.
+      if (dialog.open && !unresolved.some(({ id }) => id === current.id)) dialog.close()
+      return
+    }
     const next = unresolved.find((conflict) => isOurs(conflict, db.clientId) && !asked.has(conflict.id))
-    if (next) open(next)
+    if (next) open(next, null, { unasked: true })
   }
 
   dialog.addEventListener('close', () => {

@@ -8,8 +8,9 @@ import { element, formatTime, keyedList } from './dom.js'
  */
 export function createDeadLetters({ db, notices }) {
   const list = element('ul', { class: 'rows', dataset: { testid: 'dead-letters' } })
+  const heading = element('h3', {}, 'Refused by the server')
   const nothing = element('p', { class: 'hint' }, 'The server has refused nothing.')
-  const rows = keyedList(list, { key: ({ id }) => id, create: createRow })
+  const rows = keyedList(list, { key: ({ id }) => id, create: createRow, heading })
 
   function createRow(letter) {
     const name = letter.record?.name ?? letter.recordId
@@ -34,5 +35,5 @@ export function createDeadLetters({ db, notices }) {
 
   db.deadLetters.subscribe(show)
   show()
-  return element('section', { class: 'card' }, element('h3', {}, 'Refused by the server'), nothing, list)
+  return element('section', { class: 'card' }, heading, nothing, list)
 }

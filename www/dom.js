@@ -22,20 +22,29 @@ export function element(tag, attributes = {}, ...children) {
   return node
 }
 
+/** Puts the focus where nothing can be typed or pressed: on a row, on a heading. */
+export function focusOn(node) {
+  node.tabIndex = -1
+  node.focus()
+}
+
 /**
  * Keeps the children of `container` in step with a list of rows, by key: a row that stays keeps its node (and the focus
- * in it), a new one is created, a gone one removed.
+ * in it), a new one is created, a gone one removed. The focus of one that goes passes to the row in its place, or to `heading`.
  *
  * @param {Element} container holds nothing else
- * @param {{ key: (row: any) => string, create: (row: any) => { node: Element, update: (row: any) => void, remove?: () => void } }} kind
+ * @param {{ key: (row: any) => string, create: (row: any) => { node: Element, update: (row: any) => void }, heading: HTMLElement }} kind
  * @returns {{ show: (rows: readonly any[]) => void, each: (work: (entry: any, key: string) => void) => void }}
  */
-export function keyedList(container, { key, create }) {
+export function keyedList(container, { key, create, heading }) {
   const entries = new Map()
   function show(rows) {
     const wanted = new Set(rows.map(key))
+    const before = [...container.children]
+    let focusedAt = -1
     for (const [id, entry] of entries) {
       if (wanted.has(id)) continue
+      if (entry.node.contains(document.activeElement)) focusedAt = before.indexOf(entry.node)
       entry.node.remove()
       entries.delete(id)
     }
@@ -51,53 +60,57 @@ export function keyedList(container, { key, create }) {
       if (entry.node === next) next = next.nextElementSibling
       else container.insertBefore(entry.node, next)
     }
+    if (focusedAt >= 0) focusOn(container.children[focusedAt] ?? container.lastElementChild ?? heading)
   }
   return { show, each: (work) => entries.forEach(work) }
 }
 
 /**
- * Shows a value in an input, unless the user is typing there: the typed text stays until the field is left.
+ * An input bound to one field of one record.
  *
- * @param {HTMLInputElement | HTMLSelectElement} input
- */
-export function showValue(input, value) {
-  const text = value === null || value === undefined ? '' : String(value)
-  if (input.type === 'checkbox') {
-    input.checked = value === true
-    return
-  }
-  if (document.activeElement === input && input.dataset.dirty === 'true') return
-  if (input.value !== text) input.value = text
-}
-
-/**
- * An input bound to one field of one record: `save` gets the new value when the user leaves the field or presses Enter.
- * An emptied number field is not saved, the old value comes back.
+ * `save` gets the new value when the user leaves the field or presses Enter; `refuse` is told why a value cannot be one. An emptied
+ * number field is not saved. Whatever is not saved gives way to the record's value.
  *
- * @param {{ label: string, type?: string, testid?: string, options?: readonly string[], save: (value: any) => void, step?: string }} options
+ * @param {{ label: string, type?: string, testid?: string, options?: readonly string[], step?: string, save: (value: any) => Promise<boolean>, refuse: (why: string) => void }} options
+ *   `save` resolves to whether it went well
+ * @returns {{ node: HTMLInputElement | HTMLSelectElement, show: (value: any) => void }} `show` the record's value, whenever it may have
+ *   changed: text that is being typed stays until the field is left
  */
-export function fieldInput({ label, type = 'text', testid, options, save, step }) {
+export function fieldInput({ label, type = 'text', testid, options, step, save, refuse }) {
   const shared = { 'aria-label': label, dataset: testid ? { testid } : {} }
-  const input = options
+  const node = options
     ? element('select', shared, options.map((value) => element('option', { value }, value)))
     : element('input', { ...shared, type, step, min: type === 'number' ? '0' : null, autocomplete: 'off' })
-  let shown = ''
-  input.addEventListener('focus', () => { shown = input.value })
-  input.addEventListener('input', () => { input.dataset.dirty = 'true' })
-  input.addEventListener('change', () => {
-    input.dataset.dirty = 'false'
-    if (type === 'checkbox') return save(input.checked)
-    if (type !== 'number') return save(input.value)
-    if (Number.isFinite(input.valueAsNumber)) save(input.valueAsNumber)
-    else input.value = shown
+  let current
+  let isTyping = false
+  function show(value) {
+    current = value
+    if (!isTyping) showCurrent()
+  }
+  function showCurrent() {
+    isTyping = false
+    const text = current === null || current === undefined ? '' : String(current)
+    if (type === 'checkbox') node.checked = current === true
+    else if (node.value !== text) node.value = text
+  }
+  node.addEventListener('input', () => { isTyping = true })
+  node.addEventListener('change', async () => {
+    isTyping = false
+    if (!node.checkValidity()) {
+      refuse(`${node.getAttribute('aria-label')}: ${node.validationMessage}`)
+      return showCurrent()
+    }
+    const value = type === 'checkbox' ? node.checked : type === 'number' ? node.valueAsNumber : node.value
+    const isSaved = !Number.isNaN(value) && await save(value)
+    if (!isSaved && !isTyping) showCurrent()
   })
-  input.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter') input.blur()
-    if (event.key !== 'Escape' || type === 'checkbox' || options) return
-    input.value = shown
-    input.dataset.dirty = 'false'
+  // What was typed and taken back is no change; meanwhile another device may have made one.
+  node.addEventListener('blur', () => { if (isTyping) showCurrent() })
+  node.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter') node.blur()
+    if (event.key === 'Escape' && type !== 'checkbox' && !options) showCurrent()
   })
-  return input
+  return { node, show }
 }
 
 /** A field shown with its name above it. */

@@ -28,8 +28,10 @@ export function createFirstRun({ db, notices, loaded }) {
 
   let busy = false
   async function run(work) {
+    // A button that is disabled loses the focus.
+    if (busy) return
     busy = true
-    load.disabled = fetchAll.disabled = true
+    for (const button of [load, fetchAll]) button.setAttribute('aria-disabled', 'true')
     progress.hidden = false
     show({ phase: 'Starting' })
     try {
@@ -39,7 +41,7 @@ export function createFirstRun({ db, notices, loaded }) {
       notices.say(explain(error), { alarm: true })
     }
     progress.hidden = true
-    load.disabled = fetchAll.disabled = false
+    for (const button of [load, fetchAll]) button.removeAttribute('aria-disabled')
     busy = false
     loaded()
   }

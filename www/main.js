@@ -10,3 +10,6 @@ const root = document.getElementById('app')
 const device = DEVICES.find(({ id }) => id === query.get('device'))
 if (device) await startDevice({ root, device, pollInterval: Number(query.get('poll')) || undefined })
 else startSideBySide(root, DEVICES)
+
+// Without it the page is the same, as long as there is a network.
+navigator.serviceWorker?.register('./service-worker.js').catch(() => {})

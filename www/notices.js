@@ -14,7 +14,7 @@ const REASONS = {
   offline: 'This device is offline. Changes are kept and sent later.',
   paused: 'Syncing is paused.',
   'breaker-open': 'The server failed several times; Homing waits a little before it tries again.',
-  'auth-required': 'The server wants a new sign-in.',
+  'auth-required': 'The server wants a new sign-in. Reload this page.',
   'server-error': 'The server could not answer. Changes are kept and sent later.',
   timeout: 'The server did not answer in time. Changes are kept and sent later.',
 }
@@ -57,9 +57,15 @@ export function createNotices(root) {
   return { say, watch }
 }
 
+// The engine knows only that nothing came back; whether that is this device's doing, the page can tell.
+function reasonOf(code) {
+  if (code === 'offline' && navigator.onLine) return 'The server is out of reach. Changes are kept and sent later.'
+  return REASONS[code]
+}
+
 /** An error in the words of the farm, with Homing's code for whoever is asked to help. */
 export function explain(error) {
   const code = error?.code
   if (!code) return String(error?.message ?? error)
-  return `${REASONS[code] ?? error.message} (${code}${error.path ? ` at ${error.path}` : ''})`
+  return `${reasonOf(code) ?? error.message} (${code}${error.path ? ` at ${error.path}` : ''})`
 }

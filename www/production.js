@@ -1,7 +1,8 @@
 // Daily production: the latest days that match the filter, edited in place, one form for a new day.
 
 import { createBadge } from './badge.js'
-import { element, fieldInput, keyedList, labelled, showValue } from './dom.js'
+import { element, fieldInput, keyedList, labelled } from './dom.js'
+import { deleteWithUndo } from './undo.js'
 
 const LIMIT = 30
 const FIELDS = [
@@ -18,7 +19,8 @@ export function createProduction({ db, notices }) {
   const days = db.collection('dailyProduction')
   const flocks = db.collection('flocks')
   const list = element('ul', { class: 'rows production', dataset: { testid: 'production' } })
-  const rows = keyedList(list, { key: (day) => days.keyOf(day.id), create: createRow })
+  const heading = element('h2', {}, 'Daily production')
+  const rows = keyedList(list, { key: (day) => days.keyOf(day.id), create: createRow, heading })
   const hint = element('p', { class: 'hint', role: 'status' })
   const flockFilter = element('select', { dataset: { testid: 'filter-flock' }, onchange: search })
   const from = element('input', { type: 'date', dataset: { testid: 'filter-from' }, onchange: search })
@@ -43,17 +45,17 @@ export function createProduction({ db, notices }) {
     hint.textContent = shown.length === 0 ? 'No day matches.' : `The latest ${shown.length} of ${days.count().toLocaleString()} entries.`
   }
 
+  const refuse = (why) => notices.say(why, { alarm: true })
+
   function createRow(first) {
     let day = first
     const badge = createBadge()
     const when = element('span', { class: 'when' })
-    const save = (field) => (value) => {
-      if (day[field] !== value) notices.watch(days.update(day.id, { [field]: value }))
-    }
-    const inputs = FIELDS.map(([field, title, options]) => [field, title, fieldInput({ label: title, testid: `day-${field}`, save: save(field), ...options })])
+    const save = (field) => async (value) => day[field] === value || notices.watch(days.update(day.id, { [field]: value }))
+    const inputs = FIELDS.map(([field, title, options]) => [field, title, fieldInput({ label: title, testid: `day-${field}`, save: save(field), refuse, ...options })])
     const remove = element('button', { type: 'button', class: 'quiet danger', dataset: { testid: 'day-delete' }, onclick: () => removeDay(day) }, 'Delete')
     const node = element('li', { class: 'row', dataset: { testid: 'day', id: first.id } },
-      when, inputs.map(([, title, input]) => labelled(title, input)), element('div', { class: 'row-end' }, badge.node, remove))
+      when, inputs.map(([, title, input]) => labelled(title, input.node)), element('div', { class: 'row-end' }, badge.node, remove))
     return {
       node,
       showState: () => badge.show(days.state(day.id)),
@@ -63,8 +65,8 @@ export function createProduction({ db, notices }) {
         const name = `${row.date}, ${flocks.get(row.flockId)?.name ?? 'unknown flock'}`
         when.textContent = name
         for (const [field, title, input] of inputs) {
-          input.setAttribute('aria-label', `${title} on ${name}`)
-          showValue(input, row[field])
+          input.node.setAttribute('aria-label', `${title} on ${name}`)
+          input.show(row[field])
         }
         remove.setAttribute('aria-label', `Delete the entry of ${name}`)
         badge.show(days.state(row.id))
@@ -72,10 +74,8 @@ export function createProduction({ db, notices }) {
     }
   }
 
-  async function removeDay(day) {
-    if (await notices.watch(days.delete(day.id))) {
-      notices.say(`The entry of ${day.date} was deleted.`, { action: 'Undo', run: () => notices.watch(days.undelete(day.id)) })
-    }
+  function removeDay(day) {
+    return deleteWithUndo({ collection: days, row: day, text: `The entry of ${day.date} was deleted.`, notices })
   }
 
   function createForm() {
@@ -103,13 +103,15 @@ export function createProduction({ db, notices }) {
   }
 
   function showFlocks() {
+    const filtered = flockFilter.value
     const options = () => flocks.getSnapshot().map((flock) => element('option', { value: flock.id }, flock.name))
     for (const [select, first] of [[flockFilter, [element('option', { value: '' }, 'All flocks')]], [newDay.flock, []]]) {
       const chosen = select.value
       select.replaceChildren(...first, ...options())
       if ([...select.options].some((option) => option.value === chosen)) select.value = chosen
     }
-    if (found) show()
+    // The flock of the filter may be gone, and with it what the list would have to say.
+    if (found) flockFilter.value === filtered ? show() : search()
   }
 
   flocks.subscribe(showFlocks)
@@ -117,7 +119,7 @@ export function createProduction({ db, notices }) {
   showFlocks()
   search()
   return element('div', {},
-    element('h2', {}, 'Daily production'),
+    heading,
     element('div', { class: 'filters' }, labelled('Flock', flockFilter), labelled('From', from), labelled('To', to)),
     newDay.form, hint, list)
 }

@@ -2,7 +2,7 @@
 // fields both keep their edit.
 
 import { createBadge } from './badge.js'
-import { element, fieldInput, labelled, showValue } from './dom.js'
+import { element, fieldInput, labelled } from './dom.js'
 
 const GROUPS = [
   ['farm', 'The farm', [
@@ -33,13 +33,14 @@ export function createSettings({ db, notices }) {
     const inputs = fields.map(([field, label, options]) => [field, label, fieldInput({
       label,
       testid: `${name}-${field}`,
-      save: (value) => { if (record.get()?.[field] !== value) notices.watch(record.update({ [field]: value })) },
+      refuse: (why) => notices.say(why, { alarm: true }),
+      save: async (value) => record.get()?.[field] === value || notices.watch(record.update({ [field]: value })),
       ...options,
     })])
     const showState = () => { if (record.get()) badge.show(record.state()) }
     function show() {
       const value = record.get()
-      for (const [field, , input] of inputs) showValue(input, value?.[field])
+      for (const [field, , input] of inputs) input.show(value?.[field])
       showState()
     }
     record.subscribe(show)
@@ -47,6 +48,6 @@ export function createSettings({ db, notices }) {
     show()
     return element('section', { class: 'card', dataset: { testid: `group-${name}` } },
       element('h3', {}, title, ' ', badge.node),
-      element('div', { class: 'fields' }, inputs.map(([, label, input]) => labelled(label, input))))
+      element('div', { class: 'fields' }, inputs.map(([, label, input]) => labelled(label, input.node))))
   }
 }

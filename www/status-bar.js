@@ -11,7 +11,7 @@ const STATES = {
   applying: 'Taking in changes…',
   backoff: 'Server out of reach, will try again',
   'breaker-open': 'Server in trouble, waiting',
-  'auth-required': 'Sign-in needed',
+  'auth-required': 'Sign-in needed: reload this page',
   forbidden: 'The server refuses this device',
   incompatible: 'The server speaks another version',
   paused: 'Paused',

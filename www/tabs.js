@@ -4,7 +4,7 @@ import { element } from './dom.js'
 
 /**
  * @param {readonly { id: string, title: string, panel: HTMLElement, mark?: HTMLElement }[]} tabs `mark` sits beside the title
- * @returns {{ node: HTMLElement, choose: (id: string) => void }}
+ * @returns {{ node: HTMLElement, choose: (id: string) => void, focus: () => void }} `focus` on the title of the chosen one
  */
 export function createTabs(tabs) {
   const buttons = tabs.map(({ id, title, mark }) => element('button', {
@@ -35,5 +35,5 @@ export function createTabs(tabs) {
   }
 
   choose(tabs[0].id)
-  return { node: element('div', {}, list, panels), choose }
+  return { node: element('div', {}, list, panels), choose, focus: () => buttons.find(({ tabIndex }) => tabIndex === 0).focus() }
 }

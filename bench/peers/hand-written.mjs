@@ -58,23 +58,34 @@ export async function open(name) {
     busy = false
   }
 
-  /** By the thousand: read the queue and the rows it names, send them, forget what was acknowledged. */
+  /** Up to a thousand entries of the queue behind one of them, and the rows they name. */
+  async function read(after) {
+    const range = after === undefined ? null : IDBKeyRange.lowerBound(after, true)
+    const store = db.transaction('outbox').objectStore('outbox')
+    const [keys, entries] = await Promise.all([settled(store.getAllKeys(range, BATCH)), settled(store.getAll(range, BATCH))])
+    const rows = db.transaction('records').objectStore('records')
+    return { keys, records: await Promise.all([...new Set(entries.map(({ id }) => id))].map((id) => settled(rows.get(id)))) }
+  }
+
+  function forget(keys) {
+    return new Promise((resolve, reject) => {
+      const transaction = db.transaction('outbox', 'readwrite')
+      transaction.oncomplete = () => resolve()
+      transaction.onabort = () => reject(transaction.error)
+      transaction.objectStore('outbox').delete(IDBKeyRange.bound(keys[0], keys.at(-1)))
+      transaction.commit()
+    })
+  }
+
+  /** By the thousand, one request at a time: while it is under way the next batch is read, and the one before is forgotten. */
   async function push() {
-    for (;;) {
-      const store = db.transaction('outbox').objectStore('outbox')
-      const [keys, entries] = await Promise.all([settled(store.getAllKeys(null, BATCH)), settled(store.getAll(null, BATCH))])
-      if (keys.length === 0) return
-      const rows = db.transaction('records').objectStore('records')
-      const records = await Promise.all([...new Set(entries.map(({ id }) => id))].map((id) => settled(rows.get(id))))
-      await send(name, records)
-      await new Promise((resolve, reject) => {
-        const transaction = db.transaction('outbox', 'readwrite')
-        transaction.oncomplete = () => resolve()
-        transaction.onabort = () => reject(transaction.error)
-        transaction.objectStore('outbox').delete(IDBKeyRange.bound(keys[0], keys.at(-1)))
-        transaction.commit()
-      })
+    let forgotten
+    for (let batch = await read(); batch.keys.length > 0;) {
+      const [next] = await Promise.all([read(batch.keys.at(-1)), send(name, batch.records), forgotten])
+      forgotten = forget(batch.keys)
+      batch = next
     }
+    await forgotten
   }
 
   /** Page by page, the next one on its way while this one is merged: the later version of each row stays. */

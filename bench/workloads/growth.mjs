@@ -5,6 +5,7 @@
 import { measureTime } from '../clock.mjs'
 import { makeRecord, makeRecords } from '../records.mjs'
 import { quantile } from '../statistics.mjs'
+import { verifyStored } from '../verification.mjs'
 
 const STEP = 10_000
 const STEPS = 10
@@ -31,9 +32,8 @@ export async function measure({ open, database }) {
     times.push(await measureTime(() => db.insertMany(records)))
   }
   const lastSingles = await writeSingles(db, STEP * STEPS + SINGLES)
-  const { length } = await db.list()
-  if (length !== STEP * (STEPS + 1) + 2 * SINGLES) throw new Error(`${length} records`)
   await db.close()
+  await verifyStored(open, database, STEP * (STEPS + 1) + 2 * SINGLES)
   const first = quantile(times.slice(0, 3), 0.5)
   const last = quantile(times.slice(-3), 0.5)
   return { value: last / first, info: { 'first ms': first, 'last ms': last, 'single ×': lastSingles / firstSingles } }

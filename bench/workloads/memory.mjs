@@ -2,7 +2,7 @@
 
 import { coldOpen } from '../cold.mjs'
 import { watchWasmMemory } from '../probes.mjs'
-import { touchRecords } from '../records.mjs'
+import { touchRecords, verifyRecords } from '../records.mjs'
 
 const COUNT = 20_000
 const MB = 1e6
@@ -29,7 +29,7 @@ export async function measure({ open, database }) {
   await settle()
   const heap = performance.memory.usedJSHeapSize
   wasm.stop()
-  if (rows.length !== COUNT) throw new Error(`${rows.length} records`)
+  verifyRecords(rows, COUNT)
   await db.close()
   return { value: (heap + wasm.bytes()) / MB, info: { 'heap MB': heap / MB, 'wasm MB': wasm.bytes() / MB, 'heap before MB': before / MB } }
 }

@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { spawn } from 'node:child_process'
+import { removeNow, untilExit } from './ending.mjs'
 import { SetupError, capture, stop } from './process.mjs'
 import { findProgram } from './environment.mjs'
 
@@ -39,8 +40,10 @@ export async function startPostgres({ durable = false } = {}) {
   const speed = durable ? ['shared_buffers=1GB', 'max_wal_size=4GB', 'min_wal_size=1GB'] : ['fsync=off', 'full_page_writes=off']
   const settings = [...speed, 'max_connections=200', 'listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`]
   const child = spawn(join(programs, 'postgres'), ['-D', data, ...settings.flatMap((setting) => ['-c', setting])], { ...options, stdio: ['ignore', 'ignore', 'pipe'] })
-  const end = () => child.kill('SIGQUIT')
-  process.once('exit', end)
+  const forget = untilExit(() => {
+    child.kill('SIGQUIT')
+    removeNow(folder, join(data, 'postmaster.pid'))
+  })
   let said = ''
   await new Promise((resolve, reject) => {
     child.stderr.setEncoding('utf8').on('data', (text) => {
@@ -52,9 +55,9 @@ export async function startPostgres({ durable = false } = {}) {
   return {
     url: `postgres://homing@127.0.0.1:${port}/postgres`,
     async stop() {
-      process.off('exit', end)
       await stop(child, 'SIGINT')
       await rm(folder, { recursive: true, force: true })
+      forget()
     },
   }
 }

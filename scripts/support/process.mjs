@@ -4,6 +4,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { realpathSync } from 'node:fs'
+import { untilExit } from './ending.mjs'
+
+/** How long a child that is told to end may tidy up. */
+const GRACE_MS = 5000
 
 /** A command that ended with a code other than 0, or could not be started. `output` is the tail of what it printed. */
 export class CommandError extends Error {
@@ -31,16 +35,18 @@ export class SetupError extends Error {
  *
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, echo?: boolean, input?: string, timeout?: number, allowFailure?: boolean }} [options]
- *   `echo` both shows and keeps the output; `timeout` in milliseconds, after which it and all it started is killed;
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, quiet?: boolean, echo?: boolean, input?: string, timeout?: number, whole?: boolean, allowFailure?: boolean }} [options]
+ *   `echo` both shows and keeps the output; `timeout` in milliseconds, after which it and all it started is ended; `whole`: all it
+ *   started is ended with this process, too, not only itself;
  *   `allowFailure` resolves with the code instead of rejecting.
  */
 export async function run(command, args, options = {}) {
-  const { cwd, env = process.env, quiet = false, echo = false, input, timeout, allowFailure = false } = options
+  const { cwd, env = process.env, quiet = false, echo = false, input, timeout, whole = timeout !== undefined, allowFailure = false } = options
   const stdin = input === undefined ? 'ignore' : 'pipe'
   const output = quiet || echo ? 'pipe' : 'inherit'
-  const child = spawn(command, args, { cwd, env, stdio: [stdin, output, output], detached: timeout !== undefined })
-  const end = timeout === undefined ? undefined : limit(child, timeout)
+  const group = whole && process.platform !== 'win32'
+  const child = spawn(command, args, { cwd, env, stdio: [stdin, output, output], detached: group })
+  const end = keep(child, { group, timeout })
   let stdout = ''
   let stderr = ''
   child.stdout?.setEncoding('utf8')
@@ -62,35 +68,39 @@ export async function run(command, args, options = {}) {
     code = error.code ?? 'an error'
     stderr += error.message
   } finally {
-    end?.()
+    end()
   }
   if (code !== 0 && !allowFailure) throw new CommandError(name, code, tail(stderr + stdout))
   return { code, stdout, stderr }
 }
 
 /**
- * Ends a child and what it started after so many milliseconds: whatever else holds its output would keep us waiting. It leads a
- * process group of its own, which no Ctrl-C reaches, so it is ended with us, too. Answers how to call that off.
+ * Ends a child with this process, and after so many milliseconds: whatever else holds its output would keep us waiting. One that leads a
+ * `group` of its own is ended with all that is in it: no Ctrl-C reaches those. Each may tidy up first. Answers how to call that off.
  */
-function limit(child, milliseconds) {
-  const kill = () => {
+function keep(child, { group, timeout }) {
+  const kill = (signal) => {
     try {
-      process.kill(-child.pid, 'SIGKILL')
+      if (child.pid !== undefined) process.kill(group ? -child.pid : child.pid, signal)
     } catch (error) {
       if (error.code !== 'ESRCH') throw error // gone already
     }
   }
-  const timer = setTimeout(() => {
-    console.error(`\nended after ${Math.round(milliseconds / 1000)} s: ${child.spawnargs.join(' ')}`)
-    kill()
-    child.stdout?.destroy()
-    child.stderr?.destroy()
-  }, milliseconds)
-  const interrupted = () => process.exit(130)
-  process.once('exit', kill).once('SIGINT', interrupted).once('SIGTERM', interrupted)
+  const forget = untilExit(() => kill('SIGTERM'))
+  const timers = timeout === undefined ? [] : [
+    setTimeout(() => {
+      console.error(`\nended after ${Math.round(timeout / 1000)} s: ${child.spawnargs.join(' ')}`)
+      kill('SIGTERM')
+    }, timeout),
+    setTimeout(() => {
+      kill('SIGKILL')
+      child.stdout?.destroy()
+      child.stderr?.destroy()
+    }, timeout + GRACE_MS),
+  ]
   return () => {
-    clearTimeout(timer)
-    process.off('exit', kill).off('SIGINT', interrupted).off('SIGTERM', interrupted)
+    timers.forEach(clearTimeout)
+    forget()
   }
 }
 

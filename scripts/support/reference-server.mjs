@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { ROOT, serverBinary } from './environment.mjs'
+import { removeNow, untilExit } from './ending.mjs'
 import { SetupError, run, stop } from './process.mjs'
 
 const READY = /^listening on http:\/\/[^\s:]+:(\d+)/
@@ -35,6 +36,7 @@ export async function startServer(options) {
   if (!existsSync(binary)) throw new Error(`${binary} is not there; run: npm run build:server`)
   const env = { ...process.env, HOMING_JWT_SECRET: options.secret ?? randomBytes(32).toString('hex') } // not an argument: `ps` shows those
   const folder = options.database === undefined ? await mkdtemp(join(tmpdir(), 'homing-server-')) : null
+  const forget = folder === null ? () => {} : untilExit(() => removeNow(folder))
   const database = options.database ?? join(folder, 'homing.sqlite')
   const host = options.host ?? '127.0.0.1'
   const log = []
@@ -65,6 +67,7 @@ export async function startServer(options) {
     async stop() {
       await stop(running.child)
       if (folder !== null) await rm(folder, { recursive: true, force: true })
+      forget()
     },
   }
   return server
@@ -73,9 +76,8 @@ export async function startServer(options) {
 /** Resolves to `{ child, port }` at the line `listening on …`, or rejects with what it printed when it ends before that. */
 function startProcess(binary, args, env, log) {
   const child = spawn(binary, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const end = () => child.kill('SIGKILL') // a test that fails half way leaves no server behind
-  process.once('exit', end)
-  child.once('exit', () => process.off('exit', end))
+  const forget = untilExit(() => child.kill('SIGKILL')) // a test that fails half way leaves no server behind
+  child.once('exit', forget)
   createInterface({ input: child.stderr }).on('line', (line) => {
     log.push(line)
     if (log.length > 1000) log.shift()

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ROOT } from './environment.mjs'
 
@@ -13,22 +13,30 @@ const FILE = join(ROOT, '.cache/stamps.json')
  *
  * @param {string} name printed, and the name of the stamp
  * @param {{ inputs: readonly string[], outputs: readonly string[], key?: string, work: () => Promise<void> }} step paths relative to the project
+ * @param {string} [file] where the hashes are
  */
-export async function unlessDone(name, { inputs, outputs, key = '', work }) {
+export async function unlessDone(name, { inputs, outputs, key = '', work }, file = FILE) {
   const hash = await hashOf(inputs, key)
-  if ((await readStamps())[name] === hash && outputs.every((path) => existsSync(join(ROOT, path)))) {
+  if ((await readStamps(file))[name] === hash && outputs.every((path) => existsSync(join(ROOT, path)))) {
     console.log(`${name}: unchanged`)
     return
   }
+  // Work that is cut short leaves half of its outputs, and the inputs may be as they were by the next time.
+  await stamp(file, name, undefined)
   await work()
-  const stamps = { ...await readStamps(), [name]: hash }
-  await mkdir(dirname(FILE), { recursive: true })
-  await writeFile(FILE, JSON.stringify(stamps, null, 2))
+  await stamp(file, name, hash)
 }
 
-async function readStamps() {
+async function stamp(file, name, hash) {
+  const stamps = { ...await readStamps(file), [name]: hash }
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(`${file}.new`, JSON.stringify(stamps, null, 2))
+  await rename(`${file}.new`, file)
+}
+
+async function readStamps(file) {
   try {
-    return JSON.parse(await readFile(FILE, 'utf8'))
+    return JSON.parse(await readFile(file, 'utf8'))
   } catch {
     return {} // none yet, or cut short: everything is built again
   }

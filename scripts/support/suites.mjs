@@ -40,7 +40,7 @@ export const SUITES = [
     commands: async () => [
       onPostgres(serverTests()),
       onPostgres(serverTests(...BY_HTTP), { HOMING_TEST_STORE: 'postgres' }),
-      onPostgres(nodeTest(['tests/conformance/conformance.test.mjs'])),
+      onPostgres(nodeTest(filesIn('tests/conformance', '.test.mjs'))),
     ],
   },
   { name: 'browser', files: browserTests, commands: () => browserCommands(browserTests()) },
@@ -55,6 +55,7 @@ export const SUITES = [
   nodeSuite('e2e', 'tests/e2e', ['package', 'server']),
   nodeSuite('faults', 'tests/faults', ['package', 'server']),
   nodeSuite('package', 'tests/package', ['package']),
+  nodeSuite('scripts', 'tests/scripts', ['server']),
   {
     name: 'merge',
     part: true,

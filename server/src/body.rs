@@ -4,6 +4,7 @@
 //! request means (`core::authority`).
 
 use crate::error::Failure;
+use crate::room::Share;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use homing::core::authority::Refusal;
@@ -18,11 +19,11 @@ const DISCARD_BYTES: usize = 64 * 1024 * 1024;
 /// How long that may take.
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-/// The whole body, or 413 as soon as it is longer than `max`. Never holds more than `max` bytes.
+/// The whole body, or 413 as soon as it is longer than `max`. Never holds more than `max` bytes, nor any that the room has no place for.
 ///
 /// # Errors
-/// 413 past the limit; 400 when compressed bytes are broken.
-pub async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Failure> {
+/// 413 past the limit; 400 when compressed bytes are broken; 503 where others need the room.
+pub async fn read(mut body: Body, max: usize, share: &mut Share) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| match limit_of(&e) {
@@ -33,6 +34,10 @@ pub async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Failure> {
             if bytes.len() + data.len() > max {
                 discard(body);
                 return Err(Failure::too_large(max));
+            }
+            if share.grow(data.len()).await.is_err() {
+                discard(body);
+                return Err(Failure::full());
             }
             bytes.extend_from_slice(&data);
         }

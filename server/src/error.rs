@@ -118,6 +118,13 @@ impl Failure {
         Self::passing(StatusCode::INTERNAL_SERVER_ERROR, "server-error", "the server failed; the same request can be sent again", 1000)
     }
 
+    /// 503: too many bodies are in memory already.
+    #[must_use]
+    pub fn full() -> Self {
+        let message = "too much is being answered at once; the same request can be sent again";
+        Self::passing(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, 1000)
+    }
+
     /// 503: the database cannot be reached or is locked by someone else.
     #[must_use]
     pub fn unavailable() -> Self {

@@ -10,6 +10,7 @@ use crate::auth::{Caller, Gate};
 use crate::body;
 use crate::error::{Failure, JSON, REQUEST_ID, SUPPORTED};
 use crate::rate::Rate;
+use crate::room::Room;
 use crate::store::Store;
 use crate::sync::{self, Desk};
 use axum::body::Body;
@@ -50,6 +51,8 @@ pub struct App<S> {
     pub desk: Arc<Desk<S>>,
     /// Longest request body.
     pub max_body: usize,
+    /// Where bodies are kept while they are answered.
+    pub room: Room,
 }
 
 /// The whole server as a service.
@@ -119,14 +122,20 @@ async fn push<S: Store>(
     body: Body,
 ) -> Result<Response, Failure> {
     body::check_json(&headers)?;
-    let bytes = body::read(body, app.max_body).await?;
+    let mut share = app.room.share();
+    let bytes = body::read(body, app.max_body, &mut share).await?;
     let request: PushRequest = body::decode(&bytes)?;
     drop(bytes);
     let summary = Summary { client: request.client_id.clone(), mutations: request.mutations.len(), ..Summary::default() };
     let request_id = request.request_id.clone();
     // In a task of its own: a client that hangs up does not stop a transaction half-way.
     let desk = app.desk.clone();
-    let done = tokio::spawn(async move { desk.push(&scope, &request, now()).await }).await;
+    let work = async move {
+        let answer = desk.push(&scope, &request, now()).await;
+        drop((request, share));
+        answer
+    };
+    let done = tokio::spawn(work).await;
     finish(summary, done.unwrap_or_else(|_| Err(Failure::internal())), &request_id)
 }
 

@@ -57,6 +57,7 @@ pub mod http;
 pub mod log;
 pub mod purge;
 pub mod rate;
+pub mod room;
 pub mod rules;
 pub mod serve;
 pub mod store;

@@ -7,6 +7,7 @@
 
 use crate::store::{Purged, Store, StoreError, Transaction as _};
 use homing::core::authority::{Needs, horizon};
+use homing::core::mutation::MutationId;
 use homing::core::stamp::Stamp;
 
 /// Goes through all scopes once. Several servers may do so at the same time: a clock of theirs that is ahead of the database's
@@ -46,15 +47,30 @@ async fn purge(
     stopping: &impl Fn() -> bool,
     sum: &mut Purged,
 ) -> Result<(), StoreError> {
+    // Requests of the scope get their turn between two steps.
     loop {
         let (mut tx, _) = store.begin(scope, now, &Needs::default()).await?;
-        let gone = tx.purge(before).await?;
+        let gone = tx.purge_tombstones(before).await?;
         tx.commit().await?;
-        sum.tombstones += gone.tombstones;
-        sum.receipts += gone.receipts;
-        // Requests of the scope get their turn in between.
-        if gone == Purged::default() || stopping() {
+        sum.tombstones += gone;
+        if stopping() {
             return Ok(());
         }
+        if gone == 0 {
+            break;
+        }
     }
+    // Before the first: numbers above i64 are stored below 0.
+    let mut after = Some(MutationId::new("", i64::MIN.cast_unsigned()));
+    while let Some(last) = after {
+        let (mut tx, _) = store.begin(scope, now, &Needs::default()).await?;
+        let (gone, next) = tx.purge_receipts(before, &last).await?;
+        tx.commit().await?;
+        sum.receipts += gone;
+        if stopping() {
+            return Ok(());
+        }
+        after = next;
+    }
+    Ok(())
 }

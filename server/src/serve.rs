@@ -9,6 +9,7 @@ use crate::declare;
 use crate::http::{App, router};
 use crate::purge;
 use crate::rate::Rate;
+use crate::room::Room;
 use crate::rules::Rules;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
@@ -103,7 +104,8 @@ async fn run<S: Store>(options: &Serve, (schema, rules): (Schema, Rules), gate: 
     let desk = Arc::new(Desk::new(store, schema, rules));
     let rate = Arc::new(Rate::new(options.rate));
     let gate = Arc::new(gate);
-    let app = App { gate: gate.clone(), rate: rate.clone(), desk: desk.clone(), max_body: options.max_body };
+    let app =
+        App { gate: gate.clone(), rate: rate.clone(), desk: desk.clone(), max_body: options.max_body, room: Room::new(options.max_body) };
     let service = router(app, &options.allow_origin).into_make_service_with_connect_info::<SocketAddr>();
     let (end, ended) = watch::channel(false);
     let mut upkeep = tokio::spawn(upkeep(desk.clone(), rate, options.purge_every, ended));

@@ -15,6 +15,7 @@ use homing::core::schema::Schema;
 use homing::core::stamp::Stamp;
 use serde::Deserialize;
 use std::collections::HashMap;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How often a request is judged where somebody else writes what it was judged on at the same time.
 const TRIES: usize = 5;
@@ -105,7 +106,7 @@ impl<S: Store> Desk<S> {
         let Evaluated { results, effects, .. } = loop {
             look.load(&more, &mut snapshot).await?;
             snapshot.asked.add(&more);
-            let evaluated = authority::evaluate(&self.schema, request, &snapshot, now);
+            let evaluated = aside(|| authority::evaluate(&self.schema, request, &snapshot, now));
             rounds += 1;
             // What is still unknown then, the database knows: it refuses a claim that somebody else has.
             if evaluated.missing.is_empty() || rounds == MOST_ROUNDS {
@@ -185,6 +186,14 @@ struct Applied {
     /// Where the scope stood when it was judged.
     before: Head,
     effects: Effects,
+}
+
+/// Work that may take as long as a request may: others are answered meanwhile. Where there is one thread, there is nobody to hand them to.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|here| here.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// What makes ids that nobody can foresee.

@@ -44,6 +44,30 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_again() {
     assert_eq!(phone.get("limit=1").await.status, 200);
 }
 
+/// Bodies that are being read, or wait for their scope, are in memory. Of all together there are no more than 64 of the greatest length.
+#[tokio::test]
+async fn there_is_room_for_so_many_bodies_and_the_next_one_is_told_to_come_later() {
+    use std::io::Write as _;
+    let server = Server::with(|options| options.max_body = 16 * 1024).await;
+    let half = |_: usize| {
+        let mut stream = std::net::TcpStream::connect(server.running.address).unwrap();
+        let head = "POST /api/v1/sync/delta HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16384";
+        let text = format!("{head}\r\nAuthorization: Bearer {}\r\n\r\n{}", server.client.token, " ".repeat(16_000));
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let stalled: Vec<_> = (0..64).map(half).collect();
+    let push = request("a", vec![create("a", 1, "flocks", "f1", json!({ "text": "x".repeat(8_000) }))]);
+    let refused = server.client.push(&push).await;
+    refused.expect_failure(503, "unavailable", "push");
+    assert_eq!((refused.headers.contains_key("retry-after"), &refused.body["error"]["retryable"]), (true, &json!(true)));
+    // Who needs no room is answered.
+    assert_eq!(server.client.get("limit=1").await.status, 200);
+    assert_eq!(reply(server.client.http.get(format!("{}/healthz", server.client.base))).await.status, 200);
+    drop(stalled);
+    assert_eq!(server.client.push(&push).await.status, 200);
+}
+
 #[tokio::test]
 async fn keys_of_a_set_open_the_server_for_the_declared_audience_and_issuer() {
     let key = EncodingKey::from_ec_der(include_bytes!("fixtures/es256.der"));

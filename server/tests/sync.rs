@@ -112,6 +112,56 @@ async fn pushes_that_merge_make_no_record_longer_than_any_may_be() {
     assert_eq!(outcomes(&server.client.sync(&request("a", vec![field(6, 10)])).await), ["merged"]);
 }
 
+/// Forty bytes can name a row of a megabyte, and an answer holds it several times: what is too much for one request comes with the next ones.
+#[tokio::test]
+async fn a_short_push_on_long_rows_is_answered_a_part_at_a_time() {
+    let server = Server::start().await;
+    let long = |n: u64| create("a", n, "flocks", &format!("f{n}"), json!({ "text": "x".repeat(900_000) }));
+    for n in (1..=24).step_by(4) {
+        assert_eq!(outcomes(&server.client.sync(&request("a", (n..n + 4).map(long).collect())).await), ["applied"; 4]);
+    }
+    let edit = |n: u64| update("b", n, &format!("f{n}"), &Value::Null, "short", "2025-06-01T11:00:00.000Z");
+    let mut waiting: Vec<u64> = (1..=24).collect();
+    let mut rounds = 0;
+    while !waiting.is_empty() {
+        let pushed = request("b", waiting.iter().map(|n| edit(*n)).collect());
+        let answer = server.client.sync(&pushed).await;
+        let results = answer["results"].to_string();
+        assert!(results.len() < 36 << 20, "{}", results.len());
+        let judged = outcomes(&answer).iter().take_while(|status| **status == "applied").count();
+        assert!(judged > 0 && outcomes(&answer)[judged..].iter().all(|status| *status == "retry"));
+        assert!(answer["results"].as_array().unwrap()[judged..].iter().all(|r| r["code"] == "too-much" && r["retryAfterMs"] == 0));
+        if rounds == 0 {
+            // The same again costs no more, and says the same.
+            let again = server.client.sync(&pushed).await;
+            assert!(again["results"].to_string().len() < 36 << 20);
+            assert_eq!((&again["results"][0]["replayed"], &again["results"][0]["rev"]), (&json!(true), &answer["results"][0]["rev"]));
+        }
+        waiting.drain(..judged);
+        rounds += 1;
+    }
+    assert!((2..10).contains(&rounds), "{rounds}");
+    assert_eq!(server.place.count("collection = 'flocks' AND LENGTH(body) < 1000").await, 24);
+    assert_eq!(server.place.count("collection = '_conflictArchive'").await, 24);
+}
+
+/// Each is looked for, while nobody else writes: so there is an end to it, and it takes one statement.
+#[tokio::test]
+async fn what_depends_on_thousands_of_others_keeps_nobody_waiting() {
+    let server = Server::start().await;
+    let child = |n: usize| {
+        let mut child = create("a", 1, "flocks", "f1", json!({}));
+        child["dependsOn"] = (0..n).map(|n| json!(format!("client{n}:1"))).collect();
+        request("a", vec![child])
+    };
+    let from = std::time::Instant::now();
+    assert_eq!(outcomes(&server.client.sync(&child(10_000)).await), ["blocked"]);
+    println!("10,000 dependencies: {:?}", from.elapsed());
+    let refused = server.client.push(&child(10_001)).await;
+    refused.expect_failure(413, "too-large", "push");
+    assert_eq!(refused.body["error"]["path"], "/mutations");
+}
+
 #[tokio::test]
 async fn one_mutation_id_twice_in_one_request_takes_effect_once() {
     let server = Server::start().await;

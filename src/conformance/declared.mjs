@@ -2,7 +2,8 @@
 // `homing conformance --print-schema` prints the declarations. Not here: the other promises (`cases.mjs`).
 
 import { deepStrictEqual as same, ok } from 'node:assert'
-import { content } from './client.mjs'
+import { meet } from './meeting.mjs'
+import { content } from './versions.mjs'
 
 /** @typedef {{ readonly [file: string]: { policy: string, fields?: object, groups?: object, cases: readonly Vector[] } }} Vectors */
 /** @typedef {{ name: string, base?: object, local: object, incoming: object, symmetric: boolean, winner: object, archived: readonly string[] }} Vector */
@@ -20,27 +21,79 @@ export function schema(vectors) {
   return { collections: { ...Object.fromEntries(merged), [NUMBERED]: { ordinal: { field: 'n', parent: 'parent' } }, [UNIQUE]: { unique: [['code'], ['house', 'door']] } } }
 }
 
-/** @type {readonly { name: string, promise: string, declared: true, story: (run: import('./client.mjs').Run, vectors: Vectors) => Promise<void> }[]} */
+/** @type {readonly import('./cases.mjs').Case[]} */
 export const DECLARED = [
   {
     name: 'merging',
-    declared: true,
+    needs: 'declared',
     promise: 'every policy and every typed field merges as in the golden vectors (tests/fixtures/merge/*.json)',
     async story(run, vectors) {
       let n = 0
-      for (const [file, { cases, fields }] of asked(vectors)) {
+      const reader = run.device('reader')
+      for (const [file, { cases, fields, policy }] of asked(vectors)) {
+        const collection = { name: merging(file), policy, typed: fields !== undefined }
         for (const vector of cases) {
           // Deleted here, edited there: over the wire a person decides it (`delete-against-edit`).
           if (vector.local._deletedAt !== null || vector.incoming._deletedAt !== null) continue
-          await meet(run, merging(file), fields !== undefined, `v${++n}`, vector, vector.incoming, vector.local)
-          if (vector.symmetric) await meet(run, merging(file), fields !== undefined, `v${++n}`, vector, vector.local, vector.incoming)
+          await meet(run, reader, collection, `v${++n}`, vector, vector.incoming, vector.local)
+          if (vector.symmetric) await meet(run, reader, collection, `v${++n}`, vector, vector.local, vector.incoming)
         }
       }
     },
   },
   {
+    name: 'joining',
+    needs: 'declared',
+    promise: 'what three devices counted and added without having seen each other is all there, in whatever order it comes',
+    async story(run) {
+      const counter = (eggs, p, n) => ({ eggs, _crdt: { eggs: { b: 10, p, n } } })
+      const a = { '="a"': 1 }
+      const set = (tags, e, v) => ({ tags, _crdt: { tags: { e, v: { ...a, ...v } } } })
+      // In turns: what b did, what c did without it, what b did next on its own version.
+      const stories = {
+        counter: [{ eggs: 10 }, [counter(15, { b: 5 }, {}), counter(7, {}, { c: 3 }), counter(16, { b: 6 }, {})], counter(13, { b: 6 }, { c: 3 })],
+        set: [{ tags: ['a'] }, [set(['a', 'x'], { '"a"': a, '"x"': { b: 1 } }, { b: 1 }), set([], {}, {}), set(['a', 'x', 'y'], { '"a"': a, '"x"': { b: 1 }, '"y"': { b: 2 } }, { b: 2 })],
+          set(['x', 'y'], { '"x"': { b: 1 }, '"y"': { b: 2 } }, { b: 2 })],
+      }
+      const devices = { a: run.device('a'), b: run.device('b'), c: run.device('c') }
+      const reader = run.device('reader')
+      for (const [file, [base, versions, expected]] of Object.entries(stories)) {
+        for (const order of [[0, 1, 2], [1, 0, 2], [0, 2, 1]]) {
+          const id = run.id(`${file}${order.join('')}`)
+          const at = { collection: merging(file) }
+          const [made] = await devices.a.push(devices.a.mutation('create', id, base, { ...at, at: -5000 }))
+          let own = made.rev
+          for (const n of order) {
+            const device = n === 1 ? devices.c : devices.b
+            const [{ status, rev, message }] = await device.push(device.mutation('update', id, versions[n], { ...at, baseRev: n === 1 ? made.rev : own, at: -4000 + 1000 * n }))
+            ok(['applied', 'merged'].includes(status), `${file}: ${status} ${message ?? ''}`)
+            if (n !== 1) own = rev
+          }
+          await reader.pull()
+          const row = reader.row(id, merging(file))
+          same([content(row), row._crdt], [content({ id, ...expected }), expected._crdt], `${file}, in the order ${order}`)
+          same(reader.archive(id, merging(file)).length, 0, `${file}: nothing was lost, yet something is in the archive`)
+        }
+      }
+    },
+  },
+  {
+    name: 'schemas',
+    needs: 'declared',
+    promise: 'who declares a collection otherwise is told how the server does, and waits; the rest of his request flows',
+    async story(run) {
+      const device = run.device('a')
+      const mutations = [device.mutation('create', run.id('otherwise'), { parent: run.id('p') }, { collection: NUMBERED }), device.mutation('create', run.id('rest'), {})]
+      const { results: [waits, flows] } = await device.send(device.request(mutations, { schemas: { [NUMBERED]: 'another' } }))
+      same([waits.status, waits.code, Number.isInteger(waits.retryAfterMs), waits.declared?.ordinal], ['retry', 'schema-mismatch', true, { field: 'n', parent: 'parent' }])
+      same(flows.status, 'applied')
+      const [later] = await device.push(...mutations)
+      same([later.status, later.record?.n], ['applied', 1], 'what was to wait has no receipt')
+    },
+  },
+  {
     name: 'ordinals',
-    declared: true,
+    needs: 'declared',
     promise: 'numbers go up by one under each parent, whoever asks at once; none is given twice, no edit changes one',
     async story(run) {
       const parent = run.id('parent')
@@ -70,7 +123,7 @@ export const DECLARED = [
   },
   {
     name: 'unique',
-    declared: true,
+    needs: 'declared',
     promise: 'of those who want one value at once one gets it, the others are refused with code and path; let go, it is free',
     async story(run) {
       const code = run.id('code')
@@ -90,44 +143,3 @@ export const DECLARED = [
     },
   },
 ]
-
-/** Two versions of one record meet: one is stored, the other comes from somebody who has not seen it. */
-async function meet(run, collection, typed, name, { name: about, base, winner, archived, ...versions }, first, second) {
-  const [a, b] = [run.device(`a-${name}`), run.device(`b-${name}`)]
-  const id = run.id(name)
-  const version = (device, op, { id: _, _updatedAt, ...fields }, more) => {
-    const mutation = device.mutation(op, id, fields, { collection, ...more })
-    return { ...mutation, updatedAt: _updatedAt, record: { ...mutation.record, _updatedAt } }
-  }
-  const [stored] = await a.push(version(a, 'create', first))
-  const texts = Object.entries(base ?? {}).filter(([field, value]) => typeof value === 'string' && !['id', '_updatedAt'].includes(field))
-  const was = base === undefined ? {} : { was: Object.fromEntries(texts.map(([field, value]) => [`/${field}`, value])) }
-  // Where fields merge one by one a device says which it changed, removals too.
-  const changed = Object.keys(second._fieldTimes ?? {}).filter((pointer) => pointer !== '')
-  let [met] = await b.push(version(b, 'update', second, { baseRev: stored.rev - 1, ...was, ...changed.length > 0 ? { changed } : {} }))
-  // `client-wins`: the device goes on from the version it met, later than that.
-  const again = met.status === 'conflict' && met.archived?.winner === 'mine' && met.archived.status === 'automatic'
-  if (again) [met] = await b.push(version(b, 'update', { ...second, _updatedAt: winner._updatedAt }, { baseRev: stored.rev }))
-  const what = `${collection.replace('conformance.', '')}: ${about}`
-  ok(again || met.status !== 'rejected', `${what}: ${met.code} ${met.message}`)
-  const reader = await run.device(`r-${name}`).pull()
-  const row = reader.row(id, collection)
-  const { id: _, ...expected } = content(winner)
-  const { id: __, ...found } = content(row)
-  same(found, expected, `${what}: another version came of it`)
-  // What brings no news is no new version, and neither is what only counts (R19): there a row may keep its stamp.
-  const news = JSON.stringify(without(first)) !== JSON.stringify(found)
-  if (!again && !typed && news) same(row._updatedAt, winner._updatedAt, `${what}: its stamp`)
-  const entries = reader.archive(id, collection)
-  const kept = entries.flatMap(({ mine, theirs }) => [mine, theirs]).map((one) => JSON.stringify(without(one)))
-  for (const lost of archived) {
-    if (again) continue
-    ok(kept.includes(JSON.stringify(without(versions[lost]))), `${what}: ${lost} is not in the archive`)
-  }
-  if (archived.length === 0) same(entries.length, 0, `${what}: nothing was lost, yet something is in the archive`)
-}
-
-const without = (version) => {
-  const { id: _, ...rest } = content(version)
-  return rest
-}

@@ -4,9 +4,11 @@
 //! for what the server never judges).
 
 use crate::core::error::{Code, Error, Result};
+use crate::core::merge::rest;
+use crate::core::mutation::Mutation;
 use crate::core::own;
 use crate::core::record::{ARCHIVE, Envelope, Fields, Key, Record};
-use crate::core::schema::{Policy, Schema, digest, label};
+use crate::core::schema::{Policy, Schema, Types, digest, label};
 use crate::core::stamp::Stamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -135,6 +137,28 @@ impl Conflict {
     #[must_use]
     pub fn about(&self) -> Key {
         Key::new(self.collection.as_str(), self.record_id.as_str())
+    }
+
+    /// Whose content a decision makes the record's; `accepted`: it leaves the row as it is. Whoever is preferred: what the others
+    /// counted and added is in it, too.
+    ///
+    /// # Errors
+    /// Those of a body that cannot be read.
+    pub fn decided(&self, about: &Key, record: &Record, accepted: bool, types: &Types) -> Result<Winner> {
+        let Some(mine) = self.mine.as_ref().filter(|_| !accepted && self.about() == *about) else {
+            return Ok(if accepted { Winner::Theirs } else { Winner::Merged });
+        };
+        // Deleted is deleted, whenever that was.
+        let same = mine.is_deleted() && record.is_deleted() || rest(mine, types)?.same_content(&rest(record, types)?);
+        Ok(if same { Winner::Mine } else { Winner::Merged })
+    }
+
+    /// The same of a decision of this device, by the version it was made on.
+    #[must_use]
+    pub fn preferred(&self, m: &Mutation, types: &Types) -> Winner {
+        let gone = m.base.as_ref().is_none_or(Record::is_deleted);
+        let accepted = gone && m.record.is_deleted() || m.base.as_ref().is_some_and(|theirs| theirs.same_content(&m.record));
+        self.decided(&m.key, &m.record, accepted, types).unwrap_or(Winner::Merged)
     }
 
     /// Its key in `_conflictArchive`.

@@ -246,6 +246,17 @@ pub struct Quarantined {
     /// At most 64 KiB of what was received.
     #[serde(rename = "x")]
     pub raw: String,
+    /// The id that it gives itself, where the server listed it as a row: the record is there all the same.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+}
+
+impl Quarantined {
+    /// The record that it is a version of, where that is known.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        Some(Key { collection: self.collection.clone(), id: self.id.clone()? })
+    }
 }
 
 /// The result of one mutation.

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Begins the name of a table beside. No collection can be called so, neither by an app nor by a server.
-const MARK: char = '\u{1}';
+/// Begins the name of a table beside. No collection can be called so, neither by an app nor by a server; and a page of a version that
+/// knows no such tables leaves names with a `$` out of its documents, which would be saved, and sent, whole.
+const MARK: &str = "$\u{1}";
 
 /// Members by name, as text.
 pub type Members = Vec<(String, Box<RawValue>)>;
@@ -192,6 +193,7 @@ mod tests {
     fn a_table_beside_is_no_collection() {
         let name = table("users");
         assert!(is_table(&name) && !is_table("users") && crate::core::schema::check_name(&name).is_err());
+        assert!(name.starts_with('$'), "an older version takes it into its documents");
         assert_eq!((collection(&name), collection("users")), ("users", "users"));
     }
 }

@@ -75,6 +75,8 @@ pub enum Intent {
         text: Arc<str>,
         /// The version it was made from, when the caller says so.
         seen: Seen,
+        /// Which members that never leave the device it changes or lacks on purpose; `None` where the caller cannot say.
+        own: Option<Vec<String>>,
     },
     /// A tombstone.
     Delete {
@@ -186,6 +188,8 @@ pub struct Plan {
     pub inserted: usize,
     /// Imports: rows already here.
     pub unchanged: usize,
+    /// Imports: rows that are here with other content, which stays; theirs is in the archive.
+    pub archived: usize,
     /// Imports: rows whose id came twice.
     pub duplicate_ids: usize,
 }
@@ -226,7 +230,7 @@ fn planned(replica: &Replica, intent: &Intent, context: &Context) -> Result<Plan
                 None => Ok(Plan { ids: vec![key.id.clone()], ..Plan::default() }),
             }
         }
-        Intent::Put { key, text, seen } => put(replica, key, text, *seen, context),
+        Intent::Put { key, text, seen, .. } => put(replica, key, text, *seen, context),
         Intent::Delete { key } => {
             let view = live(replica, key)?;
             refuse_append_only(replica, key)?;

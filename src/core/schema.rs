@@ -321,6 +321,21 @@ impl Collection {
         Ok(())
     }
 
+    /// The members of the shared half that two declarations do not have alike.
+    #[must_use]
+    pub fn differs_in(&self, other: &Self) -> Vec<&'static str> {
+        let same = [
+            ("merge", self.merge == other.merge),
+            ("singleton", self.singleton == other.singleton),
+            ("ids", self.ids == other.ids),
+            ("fields", self.fields == other.fields),
+            ("groups", self.groups == other.groups),
+            ("references", self.references == other.references),
+            ("ordinal", self.ordinal == other.ordinal),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    }
+
     /// Hash of the shared half: merge, singleton, ids, fields, groups, references, ordinal.
     #[must_use]
     pub fn hash(&self) -> String {
@@ -463,10 +478,26 @@ mod tests {
         let a = Schema::parse(r#"{"collections":{"x":{"merge":"fields","lazy":true},"pins":{"sync":false}}}"#).unwrap();
         let b = Schema::parse(r#"{"collections":{"x":{"merge":"fields","label":"n"}}}"#).unwrap();
         assert_eq!(a.hashes(), b.hashes());
-        assert_ne!(a.hashes(), Schema::parse(r#"{"collections":{"x":{"merge":"lww"}}}"#).unwrap().hashes());
+        let lww = Schema::parse(r#"{"collections":{"x":{"merge":"lww"}}}"#).unwrap();
+        assert_ne!(a.hashes(), lww.hashes());
+        let differ = |one: &Schema, other: &Schema| one.collections["x"].differs_in(&other.collections["x"]);
+        assert_eq!((differ(&a, &b), differ(&a, &lww)), (vec![], vec!["merge"]));
         let rules =
             |more: &str| Schema::parse(&format!(r#"{{"collections":{{"x":{{"merge":"fields"{more}}}}}}}"#)).unwrap().hashes()["x"].clone();
         assert_eq!(rules(""), rules(r#","unique":[["code"]]"#), "a rule that only the server knows");
-        assert_ne!(rules(""), rules(r#","ordinal":{"field":"n"}"#));
+        // Whatever is in the hash has a name in what the app is told.
+        for more in [
+            r#","singleton":true"#,
+            r#","ids":"server""#,
+            r#","fields":{"n":"counter"}"#,
+            r#","groups":[["a","b"]]"#,
+            r#","references":{"a":"b"}"#,
+            r#","ordinal":{"field":"n"}"#,
+        ] {
+            assert_ne!(rules(""), rules(more));
+            let with = Schema::parse(&format!(r#"{{"collections":{{"x":{{"merge":"fields"{more}}}}}}}"#)).unwrap();
+            let name = more.split('"').nth(1).unwrap();
+            assert_eq!(with.collections["x"].differs_in(&a.collections["x"]), [name]);
+        }
     }
 }

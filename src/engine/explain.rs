@@ -9,6 +9,7 @@ use crate::core::stamp::Stamp;
 use crate::platform::Platform;
 use crate::storage::Journal;
 use crate::transport::Transport;
+use std::borrow::Cow;
 
 /// So many requests without a verdict, and the app is told.
 pub const STALLED_AFTER: u32 = 10;
@@ -48,7 +49,7 @@ pub struct Waiting {
     /// Not before then, when the server or a failure said so.
     pub next_attempt_at: Option<Stamp>,
     /// Why it is not settled yet, the nearest reason first, in a sentence.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Until when that holds.
     pub until: Option<Stamp>,
     /// The mutation, dead letter or conflict it waits for.
@@ -95,7 +96,7 @@ const TIRED: &str = "It was sent again and again without a verdict.";
 impl Memory {
     pub(super) fn explain(&self, m: &Mutation, blocked: &HashMap<MutationId, MutationId>, now: Stamp, options: &super::Options) -> Waiting {
         let next_attempt_at = self.not_before.get(&m.id).copied().filter(|at| *at > now);
-        let say = |state, reason, until, waiting_for| Waiting {
+        let why = |state, reason, until, waiting_for| Waiting {
             id: m.id.clone(),
             state,
             attempts: self.attempts.get(&m.id).copied().unwrap_or(0).max(u32::from(m.attempted)),
@@ -104,6 +105,7 @@ impl Memory {
             until,
             waiting_for,
         };
+        let say = |state, reason: &'static str, until, waiting_for| why(state, Cow::Borrowed(reason), until, waiting_for);
         let (queued, r) = (MutationState::Queued, &self.replica);
         if self.in_flight.contains(&m.id) {
             return say(MutationState::Syncing, "It is on its way.", None, None);
@@ -120,6 +122,9 @@ impl Memory {
         }
         if let Some(reason) = state(self.state) {
             return say(queued, reason, self.until, None);
+        }
+        if let Some(error) = self.mismatched.get(&m.key.collection) {
+            return why(queued, Cow::Owned(error.message.clone()), next_attempt_at, None);
         }
         if next_attempt_at.is_some() {
             return say(queued, "The server asked to wait.", next_attempt_at, None);

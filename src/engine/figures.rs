@@ -93,7 +93,7 @@ impl Memory {
     }
 
     pub(super) fn health(&self, now: Stamp, server_now: Stamp) -> Health {
-        let stopped = self.state.held() || self.state == State::BreakerOpen;
+        let stopped = self.state.held() || self.state == State::BreakerOpen || self.mismatch().is_some();
         self.metrics.health(now.0, self.oldest_ms(server_now), stopped || self.replica.dead_letters().next().is_some())
     }
 

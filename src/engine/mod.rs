@@ -21,6 +21,7 @@ mod later;
 mod lazy;
 mod load;
 mod machine;
+mod mismatch;
 mod pull;
 mod push;
 mod receive;
@@ -161,6 +162,7 @@ struct Memory {
     never_sent: HashSet<MutationId>,
     attempts: HashMap<MutationId, u32>,
     not_before: HashMap<MutationId, Stamp>,
+    mismatched: mismatch::Mismatched,
     best_rtt: Option<i64>,
     stalled: HashSet<MutationId>,
     report: report::Buffer,
@@ -248,6 +250,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             never_sent: HashSet::default(),
             attempts: HashMap::default(),
             not_before: HashMap::default(),
+            mismatched: mismatch::Mismatched::default(),
             best_rtt: None,
             stalled: HashSet::default(),
             report: report::Buffer::default(),

@@ -8,7 +8,9 @@ use crate::core::record::{ARCHIVE, Record, check, check_id};
 use crate::core::schema::check_name;
 use crate::core::stamp::Stamp;
 use crate::transport::TransportError;
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
 /// Most bytes kept of a row that is not usable.
 const KEPT: usize = 64 * 1024;
@@ -38,7 +40,10 @@ pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Sent) -> 
                 if named { usable(raw.get(), page.collection == ARCHIVE) } else { Err("its collection has no usable name".to_owned()) };
             match row {
                 Ok(row) => rows.push(row),
-                Err(why) => quarantined.push(Quarantined { collection: cut(&page.collection).into(), why, raw: cut(raw.get()) }),
+                Err(why) => {
+                    let collection = cut(&page.collection).into();
+                    quarantined.push(Quarantined { collection, why, raw: cut(raw.get()), id: id_of(raw.get()) });
+                }
             }
         }
         if named {
@@ -80,7 +85,7 @@ fn settled(wire: WireResult, quarantined: &mut Vec<Quarantined>) -> Option<Settl
         match usable(raw.get(), archive) {
             Ok(row) => Some(row),
             Err(why) => {
-                quarantined.push(Quarantined { collection: "".into(), why, raw: cut(raw.get()) });
+                quarantined.push(Quarantined { collection: "".into(), why, raw: cut(raw.get()), id: None });
                 None
             }
         }
@@ -96,6 +101,15 @@ fn settled(wire: WireResult, quarantined: &mut Vec<Quarantined>) -> Option<Settl
         message: wire.message,
         path: wire.path,
     })
+}
+
+/// The id that a row gives itself, whatever else is wrong with it.
+fn id_of(text: &str) -> Option<Arc<str>> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    serde_json::from_str::<Named>(text).ok().filter(|named| check_id(&named.id).is_ok()).map(|named| named.id.into())
 }
 
 fn cut(text: &str) -> String {

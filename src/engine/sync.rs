@@ -4,6 +4,7 @@
 //! requests are sent and what their failures mean (`cycle`).
 
 use super::cycle::{Failure, Sent, Step};
+use super::mismatch::Declared;
 use super::{Engine, Event, Memory, receive::receive};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, Quarantined, Response};
@@ -75,6 +76,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         for result in wire.results.iter().filter(|r| !r.status.is_final()) {
             retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms)));
         }
+        let declared = self.read(|r| Declared::of(&wire, r));
         let mut response = receive(wire, asked, sent).map_err(Failure::Transport)?;
         self.read(|r| set_aside_strangers(r, &mut response));
         let standing = self.read(|r| r.standing().clone());
@@ -146,10 +148,15 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 if memory.replica.blocked_by(&id).is_some() {
                     continue;
                 }
+                // What the server only put off was not tried.
+                if wait == Some(0) {
+                    memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1));
+                }
                 let wait = wait.map_or(1000, |ms| i64::try_from(ms).unwrap_or(LONGEST_WAIT_MS)).clamp(100, LONGEST_WAIT_MS);
                 memory.not_before.insert(id, Stamp(now.0.saturating_add(wait)));
             }
         }
+        self.note_declared(declared);
         if reused {
             self.take_new_client().await?;
         }
@@ -277,7 +284,9 @@ impl Memory {
         let mut seq = self.replica.seq();
         let (mut changes, mut roots, mut ids) = (Vec::new(), HashMap::default(), HashMap::default());
         let others: BTreeSet<&str> = self.replica.queue().map(|m| &*m.id.client).filter(|other| **other != *client).collect();
-        for m in self.replica.queue().filter(|m| m.id.client != client) {
+        let queue = self.replica.queue().filter(|m| m.id.client != client);
+        let queue: Vec<Mutation> = queue.map(|m| self.replica.left_of(m).unwrap_or_else(|| m.clone())).collect();
+        for m in &queue {
             seq += 1;
             let id = MutationId::new(client.clone(), seq);
             changes.push(Change::Drop { id: m.id.clone(), discarded: false });
@@ -310,7 +319,7 @@ fn set_aside_strangers(replica: &Replica, response: &mut Response) {
             continue;
         }
         let why = format!("the row that came with the result of {} is another record's", result.id);
-        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned() });
+        response.quarantined.push(Quarantined { collection: m.key.collection.clone(), why, raw: row.text().to_owned(), id: None });
         result.record = None;
     }
 }

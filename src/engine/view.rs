@@ -111,7 +111,7 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 true => memory.health(now, server_now(self.inner.platform.now(), standing.offset)),
                 false => Health::Ok,
             },
-            error: memory.status_error.clone(),
+            error: memory.status_error.clone().or_else(|| memory.mismatch().cloned()),
             last_synced_at: standing.synced_at,
             ever_synced: standing.cursor.is_some(),
             pending: memory.replica.queue_len(),

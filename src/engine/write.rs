@@ -36,8 +36,8 @@ pub struct Receipt {
     pub ids: Vec<Vec<Arc<str>>>,
     /// Per intent: its mutations (they may change until it is durable).
     pub mutations: Vec<Option<Range>>,
-    /// Imports: rows new here, already here, with an id that came twice.
-    pub counts: (usize, usize, usize),
+    /// Imports: rows new here, already here, archived because they differ, with an id that came twice.
+    pub counts: (usize, usize, usize, usize),
     /// Of new records of one intent: the stamp they have, where they are otherwise as they were given ([`crate::core::plan::Plan`]).
     pub as_given: Option<Stamp>,
 }
@@ -86,7 +86,10 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 ids: planned.plans.iter().map(|p| p.ids.clone()).collect(),
                 mutations: planned.plans.iter().map(|p| p.mutations.clone()).collect(),
                 as_given: if let [plan] = planned.plans.as_slice() { plan.as_given } else { None },
-                counts: planned.plans.iter().fold((0, 0, 0), |c, p| (c.0 + p.inserted, c.1 + p.unchanged, c.2 + p.duplicate_ids)),
+                counts: planned
+                    .plans
+                    .iter()
+                    .fold((0, 0, 0, 0), |c, p| (c.0 + p.inserted, c.1 + p.unchanged, c.2 + p.archived, c.3 + p.duplicate_ids)),
             };
             memory.speculative.push_back(planned);
             memory.collect(Source::Local);

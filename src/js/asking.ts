@@ -24,43 +24,76 @@ export interface AskingHost {
   dispatch(type: 'error', error: HomingError): void
 }
 
+/** What is asked of the page, and in a world of `homing/testing` of that. */
+export interface AskingGround {
+  /** Does it after so long, unless what is returned is called before. */
+  after(ms: number, work: () => void): () => void
+  /** Undefined where there are none. */
+  locks(): LockManager | undefined
+}
+
+const PAGE: AskingGround = {
+  after: (ms, work) => {
+    const timer = setTimeout(work, ms)
+    return () => clearTimeout(timer)
+  },
+  locks: () => globalThis.navigator?.locks,
+}
+
 export class Asking {
   readonly #host: AskingHost
+  readonly #ground: AskingGround
   readonly #patience: number
   readonly #asked = new Set<string>()
   /** Whether any collection has a handler. */
   #asks: boolean | null = null
   #log: ((entry: string) => void) | undefined
+  #underWay = 0
 
-  constructor(host: AskingHost, patience = PATIENCE_MS) {
+  constructor(host: AskingHost, ground = PAGE, patience = PATIENCE_MS) {
     this.#host = host
+    this.#ground = ground
     this.#patience = patience
   }
 
   /** Asks about what is left from before; later, so that the app has its database by then. */
   start(log: ((entry: string) => void) | undefined): void {
     this.#log = log
-    setTimeout(() => this.look())
+    if (!this.#hasHandler()) return
+    this.#underWay++
+    this.#ground.after(0, () => {
+      this.#underWay--
+      this.look()
+    })
+  }
+
+  /** How many of the app's answers, turns to ask, and looks at what is left are waited for. */
+  get underWay(): number {
+    return this.#underWay
   }
 
   /** Something changed: asks about what is new. */
   look(): void {
     const { declaration: { collections }, ended } = this.#host
-    // Every write comes by here.
-    this.#asks ??= Object.values(collections).some((declared) => declared?.onConflict !== undefined)
-    if (ended.signal.aborted || !this.#asks) return
+    if (ended.signal.aborted || !this.#hasHandler()) return
     for (const id of this.#host.ownConflicts()) {
       const about = this.#asked.has(id) ? undefined : this.#host.conflict(id)
       if (about === undefined || collections[about.collection]?.onConflict === undefined) continue
       this.#asked.add(id)
-      this.#alone(id, () => this.#ask(id)).catch((error: unknown) => this.#report(id, 'aborted', 'failed', error))
+      this.#underWay++
+      this.#alone(id, () => this.#ask(id)).catch((error: unknown) => this.#report(id, 'aborted', 'failed', error)).finally(() => this.#underWay--)
     }
+  }
+
+  /** Every write asks. */
+  #hasHandler(): boolean {
+    return this.#asks ??= Object.values(this.#host.declaration.collections).some((declared) => declared?.onConflict !== undefined)
   }
 
   /** One tab at a time; where the browser has no locks, the first answer counts and the second is told that it was settled. */
   async #alone(id: string, work: () => Promise<void>): Promise<void> {
     const { name, scope, ended: { signal } } = this.#host
-    const locks = globalThis.navigator?.locks
+    const locks = this.#ground.locks()
     if (locks === undefined) return work()
     try {
       await locks.request(`homing:ask:${JSON.stringify([name, scope, id])}`, { signal }, async () => {
@@ -78,8 +111,7 @@ export class Asking {
     const conflict = this.#host.ownConflicts().includes(id) ? this.#host.conflict(id) : undefined
     const onConflict = conflict === undefined ? undefined : collections[conflict.collection]?.onConflict
     if (conflict === undefined || onConflict === undefined) return
-    const late = setTimeout(() => this.#report(id, 'timeout', 'has not answered'), this.#patience)
-    const calm = (): void => clearTimeout(late)
+    const calm = this.#ground.after(this.#patience, () => this.#report(id, 'timeout', 'has not answered'))
     signal.addEventListener('abort', calm, { once: true })
     let choice: Choice<Members>
     try {

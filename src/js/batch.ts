@@ -215,12 +215,21 @@ class BatchTicket<R> extends GroupTicket<R> {
   }
 }
 
-/** An exception of the app becomes ours, with the original as its cause. */
+/** An exception of the app becomes ours, with the original as its cause. What a promise writes later is no part of the batch: half of it would be. */
 function callWork<R>(gathering: Gathering, work: (tx: Batch<Schema>) => R): R {
   try {
-    return work(gathering)
+    const value = work(gathering)
+    // One of the batch's own writes may be what a short function gives back: nothing is left to do in that.
+    if (!isThenable(value) || gathering.gathered.some(({ part }) => part === value as unknown)) return value
+    // Its failure follows from this one: what it writes after the first `await` is refused.
+    value.then(undefined, () => {})
+    throw gathering.refused ?? new HomingError({ code: 'invalid-record', message: 'The function given to batch has to be synchronous, and returned a promise; nothing was written. Wait for what it needs before the batch.', phase: 'write' })
   } catch (error) {
     if (error instanceof HomingError) throw error
     throw gathering.refused ?? new HomingError({ code: 'aborted', message: 'The function given to batch failed; nothing was written.', phase: 'write', cause: error })
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }

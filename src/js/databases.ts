@@ -26,9 +26,10 @@ export async function list(source: () => WasmSource | Promise<WasmSource>): Prom
 }
 
 /** Deletes a database that this page has not open. */
-export async function remove(which: { name: string; scope: string; discardPending?: boolean }, source: () => WasmSource | Promise<WasmSource>): Promise<void> {
+export async function remove(which: { name: string; scope?: string; discardPending?: boolean }, source: () => WasmSource | Promise<WasmSource>): Promise<void> {
   checkEnvironment()
-  const { name, scope, discardPending } = which
+  const { name, scope = '', discardPending } = which ?? {}
+  if (typeof name !== 'string' || typeof scope !== 'string') throw new HomingError({ code: 'invalid-record', message: 'A database is named by texts, its name and its scope.', phase: 'close', path: typeof name === 'string' ? '/scope' : '/name' })
   await loadWasm(source)
   if (isOpen(name, scope)) throw new HomingError({ code: 'blocked', message: `'${name}' is open in this page: use its wipe(), or close it first.`, phase: 'close' })
   const pending = await asked(() => pendingOf(storedName(name, scope))) ?? 0

@@ -135,7 +135,7 @@ export interface Hooks {
 export interface Written extends ImportCounts { readonly ticket: number; readonly results: readonly OpResult[] }
 export interface OpResult { readonly ids: readonly string[] }
 /** What the imports among the operations came to, added up. */
-export interface ImportCounts { readonly inserted: number; readonly unchanged: number; readonly duplicateIds: number }
+export interface ImportCounts { readonly inserted: number; readonly unchanged: number; readonly archived: number; readonly duplicateIds: number }
 
 /** A run of mutation ids: `<client>:<n>` and the `count - 1` after it; null where nothing was queued. */
 export interface Span { readonly first: string; readonly count: number }

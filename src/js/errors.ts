@@ -1,7 +1,10 @@
 // The one error class of the package, and how foreign failures become one. Not here: what may fail; the Rust half decides
 // that and sends JSON.
 
-/** What failed. A closed list: an app can branch on it. */
+/**
+ * What failed. A closed list: an app can branch on it. `wrong-key` and `backup-invalid` are reserved for encryption and backups, which are not
+ * there yet: nothing fails with them.
+ */
 export type ErrorCode =
   | 'invalid-record' | 'invalid-id' | 'duplicate-id' | 'duplicate-key' | 'not-found' | 'append-only' | 'too-large' | 'queue-full'
   | 'storage-full' | 'storage-unavailable' | 'storage-lost' | 'format-too-new' | 'wrong-key' | 'blocked' | 'closed' | 'pending-work'

@@ -9,6 +9,7 @@ import type { AnyOptions } from './options.js'
 import type { Database, OpenOptions, Schema, StoredDatabase } from './types.js'
 
 export { HomingError } from './errors.js'
+export { sharedSchema } from './shared.js'
 export type * from './types.js'
 
 /**
@@ -41,7 +42,7 @@ export function listDatabases(): Promise<readonly StoredDatabase[]> {
  * @throws HomingError `pending-work` while something is unsent, unless told to discard it; `blocked` while it is open here
  * @example await deleteDatabase({ name: 'farm', scope: 'user-7' })
  */
-export function deleteDatabase(which: { name: string; scope: string; discardPending?: boolean }): Promise<void> {
+export function deleteDatabase(which: { name: string; scope?: string; discardPending?: boolean }): Promise<void> {
   return remove(which, wasmBytes)
 }
 

@@ -2,6 +2,7 @@
 // and disk in the place of the browser's. Not here: that world (`testing/`), opening in a page (`opening.ts`).
 
 import { Disk } from '#wasm'
+import type { AskingGround } from './asking.js'
 import { LocalDatabase } from './database.js'
 import type { Engine, Hooks } from './engine.js'
 import { loadWasm, type WasmSource } from './loader.js'
@@ -33,12 +34,13 @@ export class Inside {
   /** Opens the database; the device must not have it open. */
   async open(): Promise<LocalDatabase> {
     const declaration = declare(this.#options)
-    const session = new Session(declaration)
+    const session = new Session(declaration, this.#ground())
     const hooks: Hooks = { ...makeHooks(this.#options, { touch: () => session.touch(), appended: () => {}, ended: session.ended }), ...this.#surroundings }
     session.attach(await this.#disk.open(declaration.text, untilEnd(hooks, session.ended.signal)) as Engine)
     this.#session = session
     this.setOnline(this.#online)
     session.engine?.visible(true)
+    session.asking.start(hooks.log)
     const end = async (work: (engine: Engine) => Promise<void>): Promise<void> => {
       const { engine } = session
       if (engine === null) return
@@ -47,6 +49,24 @@ export class Inside {
       this.#session = null
     }
     return new LocalDatabase(session, () => end((engine) => engine.durable().then(() => engine.close())), (discard) => end((engine) => engine.destroy(discard)))
+  }
+
+  /** One page per device, so no locks; and time is the world's. */
+  #ground(): AskingGround {
+    const { sleep } = this.#surroundings
+    return {
+      after: (ms, work) => {
+        let stands = true
+        void sleep(ms).then(() => { if (stands) work() })
+        return () => { stands = false }
+      },
+      locks: () => undefined,
+    }
+  }
+
+  /** How many answers of the app's `onConflict` are waited for. */
+  get asking(): number {
+    return this.#session?.asking.underWay ?? 0
   }
 
   get isOpen(): boolean {

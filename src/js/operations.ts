@@ -144,9 +144,14 @@ export function baseOf(record: Members): Base | undefined {
   return Number.isSafeInteger(rev) ? { _updatedAt: at, _rev: rev as number } : { _updatedAt: at }
 }
 
-/** A whole record whose text is ready. */
-export function put(collection: string, record: string, base: Base | undefined): Operation {
-  return { head: `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}}`, records: NO_RECORDS }
+/**
+ * A whole record whose text is ready.
+ *
+ * @param own which of the members that never leave the device it changes or lacks on purpose, where that is known
+ */
+export function put(collection: string, record: string, base: Base | undefined, own?: readonly string[]): Operation {
+  const changed = own === undefined ? '' : `,"own":${JSON.stringify(own)}`
+  return { head: `{"op":"put","collection":${JSON.stringify(collection)},"record":${record}${baseText(base)}${changed}}`, records: NO_RECORDS }
 }
 
 /**

@@ -1,10 +1,11 @@
 // What the app declares, checked and put into the form the engine takes, and its functions as the hooks that the engine calls.
 
+import { checkOptions, refuse } from './checks.js'
 import type { Hooks } from './engine.js'
 import { HomingError, reportCallbackError } from './errors.js'
 import { storedName } from './names.js'
 import type { CollectionOptions, LogEntry, OpenOptions, PullRequest, PushRequest, SyncOptions } from './types.js'
-import { isObject, type Members } from './values.js'
+import { step, type Members } from './values.js'
 
 /** The declaration of a collection whose record type does not matter here. */
 export type AnyCollection = CollectionOptions<Members>
@@ -37,27 +38,10 @@ export interface Declaration {
  * @throws HomingError `invalid-record` with the path of the option
  */
 export function declare(options: AnyOptions): Declaration {
-  if (!isObject(options)) throw refuse('', 'openDatabase takes an object of options')
+  checkOptions(options)
   const { name, scope = '', adoptScope, collections = {}, version = 0, durability = 'relaxed', storage = 'auto', maxQueue, sync, worker = false } = options
-  if (typeof name !== 'string' || name === '') throw refuse('/name', 'A database needs a name')
-  if (typeof scope !== 'string') throw refuse('/scope', 'A scope is a text')
-  if (adoptScope !== undefined && typeof adoptScope !== 'string') throw refuse('/adoptScope', 'A scope is a text')
-  if (!isObject(collections)) throw refuse('/collections', 'Collections are an object, name to declaration')
-  if (!['auto', 'indexeddb', 'memory'].includes(storage)) throw refuse('/storage', 'Storage is auto, indexeddb or memory')
-  if (!['relaxed', 'strict'].includes(durability)) throw refuse('/durability', 'Durability is relaxed or strict')
-  if (maxQueue !== undefined && !(Number.isInteger(maxQueue) && maxQueue > 0)) throw refuse('/maxQueue', 'maxQueue is a whole number above 0')
-  if (typeof worker !== 'boolean' && typeof worker !== 'function') throw refuse('/worker', 'worker is true, false, or a function that makes one')
-  for (const [collection, declared] of Object.entries(collections)) {
-    const given: unknown = declared?.onConflict
-    if (given !== undefined && typeof given !== 'function') throw refuse(`/collections/${collection}/onConflict`, 'onConflict is a function')
-    checkJson(`/collections/${collection}`, declared)
-  }
-  const { maxAttempts } = sync ?? {}
-  if (maxAttempts !== undefined && !(Number.isInteger(maxAttempts) && maxAttempts > 0)) throw refuse('/sync/maxAttempts', 'maxAttempts is a whole number above 0')
-  if (sync !== undefined && sync.url === undefined && sync.transport === undefined) throw refuse('/sync', 'Sync needs a url or a transport')
+  for (const [collection, declared] of Object.entries(collections)) checkJson(`/collections${step(collection)}`, declared)
   const data = sync === undefined ? undefined : syncData(sync)
-  checkJson('/version', version)
-  checkJson('/sync', data)
   return {
     name,
     scope,
@@ -82,10 +66,6 @@ function checkJson(path: string, value: unknown): void {
 
 function syncData({ url, auto = true, debounce = 250, pollInterval = 60_000, timeout = 30_000, maxAttempts, batch, credentials, transport }: SyncOptions): object {
   return { url, auto, debounce, pollInterval, timeout, maxAttempts, batch: { mutations: batch?.mutations, bytes: batch?.bytes }, credentials, custom: transport !== undefined }
-}
-
-function refuse(path: string, why: string, cause?: unknown): HomingError {
-  return new HomingError({ code: 'invalid-record', message: `${why} (option ${path || '/'}).`, phase: 'open', path, cause })
 }
 
 /** What the hooks tell the session. */

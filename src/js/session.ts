@@ -1,7 +1,7 @@
 // One opened engine and everything of the page that hangs on it: what it says is taken in before the next read, and told to
 // listeners in a microtask. Not here: the public objects (`database.ts`, `collection.ts`), opening and counting (`opening.ts`).
 
-import { Asking, type AskingHost } from './asking.js'
+import { Asking, type AskingGround, type AskingHost } from './asking.js'
 import { isOnlyEdits, joinChanges } from './changes.js'
 import { read, type Answer, type Change, type Drained, type Engine, type ImportCounts, type OpResult, type Spans, type Written } from './engine.js'
 import { HomingError, abortError, closedError, isErrorDetail, reportCallbackError, toHomingError, type Phase } from './errors.js'
@@ -30,7 +30,7 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   readonly status: StatusSource
   readonly room: RoomSource
   readonly reports: Reports
-  readonly asking = new Asking(this)
+  readonly asking: Asking
   readonly lazy: Lazy
   /** Ends when the session does: everything outside that was waited for. */
   readonly ended = new AbortController()
@@ -52,11 +52,12 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
   #fresh: Ticket[] = []
   readonly #verdicts = new Verdicts()
 
-  constructor(declaration: Declaration) {
+  constructor(declaration: Declaration, ground?: AskingGround) {
     this.declaration = declaration
     this.name = declaration.name
     this.scope = declaration.scope
     this.lazy = new Lazy(declaration, this)
+    this.asking = new Asking(this, ground)
     this.room = new RoomSource(declaration.durable, (lost) => this.#tellRoom(lost))
     this.status = new StatusSource(this)
     this.reports = new Reports(this)

@@ -8,6 +8,7 @@ import { open } from './opening.js'
 import type { Database, OpenOptions, Schema, StoredDatabase } from './types.js'
 
 export { HomingError } from './errors.js'
+export { sharedSchema } from './shared.js'
 export type { WasmSource } from './loader.js'
 export type * from './types.js'
 
@@ -34,6 +35,6 @@ export async function listDatabases({ wasm }: { wasm: WasmSource | Promise<WasmS
 }
 
 /** Like `deleteDatabase` of the default entry. @example await deleteDatabase({ name: 'farm', scope: 'user-7', wasm }) */
-export async function deleteDatabase({ wasm, ...which }: { name: string; scope: string; discardPending?: boolean; wasm: WasmSource | Promise<WasmSource> }): Promise<void> {
+export async function deleteDatabase({ wasm, ...which }: { name: string; scope?: string; discardPending?: boolean; wasm: WasmSource | Promise<WasmSource> }): Promise<void> {
   return remove(which, () => wasm)
 }

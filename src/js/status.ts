@@ -16,7 +16,7 @@ const INITIAL: Status = freeze({
 } satisfies Status)
 
 /** What is needed of the session. */
-interface Host { readonly engine: Engine | null; readonly room: RoomSource; refresh(): void }
+interface Host { readonly engine: Engine | null; readonly room: RoomSource; readonly ended: AbortController; refresh(): void }
 
 export class StatusSource extends Source<Status> {
   readonly #session: Host
@@ -57,7 +57,8 @@ export class StatusSource extends Source<Status> {
     this.#session.refresh()
     const engine = this.#session.engine
     if (engine === null) {
-      if (this.#snapshot !== INITIAL || this.#failed !== null) this.#close()
+      // Also where nobody had looked while it was open.
+      if (this.#session.ended.signal.aborted || this.#snapshot !== INITIAL || this.#failed !== null) this.#close()
       return this.#snapshot
     }
     const { room } = this.#session

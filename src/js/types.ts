@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // The public types. Hand-written; the implementation is checked against them. Rules that types cannot say:
 // 1. `openDatabase` never waits for the network, a token, a lock or another tab.
 // 2. Reads are synchronous and see every write of this page at once. A write that storage refused is taken out again and
@@ -122,9 +123,12 @@ export interface Collection<T> extends Observable<readonly Row<T>[], Changes<T>>
   put(record: T & { id: string }, options?: WriteOptions): Write<Row<T>>
   /** Changes some fields; `not-found` without the record. @example await flocks.update('f1', (row) => ({ count: row.count - 1 })) */
   update(id: string, change: Patch<T> | ((row: Row<T>) => Patch<T>), options?: WriteOptions): Write<Row<T>>
-  /** Leaves a tombstone. @example await flocks.delete('f1') */
+  /** Leaves a tombstone; of a record that was never sent, nothing: its create and this come to nothing. @example await flocks.delete('f1') */
   delete(id: string, options?: WriteOptions): Write<void>
-  /** Brings a deleted record back. @example await flocks.undelete('f1') */
+  /**
+   * Brings a deleted record back. `not-found` where nothing is left of it, because it was never sent: `put` it again.
+   * @example await flocks.undelete('f1')
+   */
   undelete(id: string, options?: WriteOptions): Write<Row<T>>
 }
 /** A single record. @example await db.singleton('settings').update({ darkMode: true }) */
@@ -139,6 +143,9 @@ export interface Batch<S> {
   collection<K extends Name<S>>(name: K): Pick<Collection<S[K]>, 'get' | 'list' | 'insert' | 'put' | 'update' | 'delete' | 'undelete'>
   singleton<K extends Name<S>>(name: K): Pick<Singleton<S[K]>, 'get' | 'set' | 'update'>
 }
+
+/** What no `async` function is: what it writes after its first `await` would be written without the rest. */
+export type Synchronous<R> = R extends Write<unknown, unknown> ? unknown : R extends PromiseLike<unknown> ? never : unknown
 
 /** How two versions of one record become one; `lww` (the later wins, the other is archived) unless declared. */
 export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | 'client-wins' | 'manual'
@@ -173,7 +180,8 @@ export interface CollectionOptions<T> {
   /**
    * Fields that never leave the device: caches, PINs, passwords of a broker. No request names them, so they are in no archive, in no
    * conflict and on no other device, and gone with the storage of this one. Rows show them; what arrives leaves them as they are. Writing
-   * nothing else is settled at once, `local`, and the stamp stays. Declare them before they are first written. @example ['pin']
+   * nothing else is settled at once, `local`, and the stamp stays. `put` of a row with `_updatedAt` writes those that it has and takes none
+   * away. Declare them before they are first written. @example ['pin']
    */
   localFields?: readonly Key<T>[]
   /** Read when asked for (`ready`, or whoever follows it): before, reads and writes are `not-loaded`. */
@@ -191,12 +199,18 @@ export interface CollectionOptions<T> {
    */
   onConflict?: (conflict: Conflict<T>) => Choice<T> | Promise<Choice<T>>
 }
+declare const shared: unique symbol
+/** Declarations from a JSON file, as `sharedSchema` gives them. */
+export interface SharedCollections { readonly [shared]: true }
+/** A declaration file: what `homing-server --schema` loads. */
+export interface SchemaFile { readonly version?: number; readonly collections: { readonly [name: string]: object } }
 /** @example await openDatabase<Farm>({ name: 'farm', sync: { url: 'https://example.org', getToken } }) */
 export interface OpenOptions<S> {
   name: string
   /** Whose data: each scope is a database of its own. */
   scope?: string
-  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> }
+  /** By hand, or from the JSON file that the server loads: `sharedSchema(file).collections`. What is not known is refused, with its path. */
+  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> } | SharedCollections
   /**
    * Log-in of a guest: what was written under this scope (`''` for none) and never sent moves here, under the ids it has; the other
    * database is deleted. Close it first. @example openDatabase({ name: 'farm', scope: user.id, adoptScope: '' })
@@ -204,6 +218,11 @@ export interface OpenOptions<S> {
   adoptScope?: string
   /** Version of the declaration. */
   version?: number
+  /**
+   * Without it nothing leaves this device: `status.state` is `paused`, `sync()` rejects with `paused`, `settled` says `local`. What is written is
+   * kept for a server all the same, should one be declared later: it counts as `pending`, and no `maxQueue` ends it; `deleteDatabase` asks
+   * for `discardPending`, `wipe` does not.
+   */
   sync?: SyncOptions
   storage?: 'auto' | 'indexeddb' | 'memory'
   durability?: 'relaxed' | 'strict'
@@ -251,10 +270,11 @@ export interface Database<S extends Schema> extends HomingEvents {
   collection<K extends Name<S>>(name: K): Collection<S[K]>
   singleton<K extends Name<S>>(name: K): Singleton<S[K]>
   /**
-   * All or nothing on this device; `atomic` asks the server for the same. `work` is synchronous; if it throws, nothing is written.
+   * All or nothing on this device; `atomic` asks the server for the same. `work` is synchronous; if it throws, or returns a promise
+   * other than one of its own writes, nothing is written.
    * @example await db.batch((tx) => { tx.collection('flocks').delete('f1'); tx.singleton('farm').update({ flocks: 3 }) })
    */
-  batch<R>(work: (tx: Batch<S>) => R, options?: { atomic?: boolean }): Promise<R> & { readonly settled: Promise<readonly Verdict[]> }
+  batch<R>(work: ((tx: Batch<S>) => R) & Synchronous<R>, options?: { atomic?: boolean }): Promise<R> & { readonly settled: Promise<readonly Verdict[]> }
   /**
    * Everything as one JSON tree, a fresh one, yours to change. It deep-equals what was imported; `reserved` adds Homing's own
    * members (`_updatedAt`, `_rev`, ids that Homing gave to rows without one). Where versions met, `_conflictArchive` lists them; nothing that
@@ -264,7 +284,8 @@ export interface Database<S extends Schema> extends HomingEvents {
   /**
    * Saves a tree: what changed in it since this page last exported, saved or refreshed is written. Rows the page has not seen
    * are never touched, and a row that somebody changed meanwhile is not deleted. A member that is missing altogether is left
-   * alone; an empty array deletes its rows.
+   * alone; an empty array deletes its rows. Export first: where this page has neither exported, saved nor refreshed, nothing is
+   * overwritten or deleted. Then a row that differs from what is here is not written but archived (`archived` of the report).
    * `only` names members to look at (`['feed']` includes `feed.purchases`), `deletions: false` deletes nothing.
    */
   saveDocument(tree: object, options?: Options & { only?: readonly string[]; deletions?: boolean }): Promise<SaveReport>
@@ -333,8 +354,8 @@ export interface Database<S extends Schema> extends HomingEvents {
 /** A database of this origin on this device, and how much of it was never sent. */
 export interface StoredDatabase { readonly name: string; readonly scope: string; readonly pending: number; /** Unknown (empty) where the browser keeps no `localStorage`. */ readonly lastOpenedAt: string }
 
-/** What `saveDocument` did. */
-export interface SaveReport { readonly inserted: number; readonly updated: number; readonly deleted: number; readonly unchanged: number; readonly settled: Promise<readonly Verdict[]> }
+/** What `saveDocument` did. `archived`: rows that differ and were not written, because the page has not seen what is here; their versions are in the archive. */
+export interface SaveReport { readonly inserted: number; readonly updated: number; readonly deleted: number; readonly unchanged: number; readonly archived: number; readonly settled: Promise<readonly Verdict[]> }
 
 /** What sync and storage are doing. @example db.status.getSnapshot().pending */
 export interface Status {
@@ -411,8 +432,11 @@ export interface HomingEvents {
 }
 /** What one cycle did. */
 export interface SyncReport { readonly requestId: string; readonly pushed: number; readonly pulled: number; readonly conflicts: number; readonly rejected: number; readonly remaining: number; readonly bytesSent: number; readonly bytesReceived: number; readonly ms: number }
-/** What an import did, per collection (singletons are not counted), and which rows it could not take. */
-export interface ImportReport { readonly collections: Record<string, { rows: number; inserted: number; unchanged: number; duplicateIds: number }>; readonly problems: readonly { path: string; code: ErrorCode }[] }
+/**
+ * What an import did, per collection (singletons are not counted), and which rows it could not take. `unchanged`: here already ·
+ * `archived`: here with other content, which stays; theirs is in the archive.
+ */
+export interface ImportReport { readonly collections: Record<string, { rows: number; inserted: number; unchanged: number; archived: number; duplicateIds: number }>; readonly problems: readonly { path: string; code: ErrorCode }[] }
 /** Rates are of the last 15 minutes, lag of the last hour. `status.health` is `critical` from an hour of lag, `degraded` from 5 % of either rate. */
 export interface Metrics {
   readonly queueDepth: number

@@ -88,6 +88,23 @@ export function copyContent(record: Members): Members {
   return out
 }
 
+/** What is declared to stay on the device. Where a collection does so as a whole, none of it is special. */
+export function localOf(declared: { readonly sync?: boolean; readonly localFields?: readonly string[] } | undefined): readonly string[] {
+  return declared?.sync === false ? [] : declared?.localFields ?? []
+}
+
+/** A record without some members, and those: what everybody may know of it, and what never leaves the device (`localFields`). */
+export function apart(record: Members, local: readonly string[]): readonly [Members, Members] {
+  if (local.length === 0) return [record, {}]
+  const shared = { ...record }
+  const own: Members = {}
+  for (const name of local) {
+    if (shared[name] !== undefined) own[name] = shared[name]
+    delete shared[name]
+  }
+  return [shared, own]
+}
+
 /** Text that is equal for equal contents: members sorted, Homing's own left out at the top. What is no JSON never equals anything. */
 export function contentKey(record: Members): string {
   return membersKey(record, isReserved, 0)

@@ -49,6 +49,8 @@ struct Op<'a> {
     base: Option<String>,
     #[serde(default)]
     base_rev: Option<u64>,
+    #[serde(default)]
+    own: Option<Vec<String>>,
 }
 
 /// A batch of writes: a head line, then a line per new record. `name` gives ids to records of a collection that come without one.
@@ -126,7 +128,7 @@ fn intent(op: Op<'_>, lines: &mut Lines<'_>, name: &impl Fn(&str) -> String) -> 
             if let Some(base) = op.base.as_deref() {
                 seen = Seen { stamp: Stamp::parse(base).ok(), rev: op.base_rev };
             }
-            Intent::Put { key: Key::new(collection, id), text: raw.get().into(), seen }
+            Intent::Put { key: Key::new(collection, id), text: raw.get().into(), seen, own: op.own }
         }
         "delete" => Intent::Delete { key: key(&collection)? },
         "undelete" => Intent::Undelete { key: key(&collection)? },

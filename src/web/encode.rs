@@ -46,11 +46,12 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
         results: Vec<Ids<'a>>,
         inserted: usize,
         unchanged: usize,
+        archived: usize,
         duplicate_ids: usize,
     }
-    let (inserted, unchanged, duplicate_ids) = receipt.counts;
+    let (inserted, unchanged, archived, duplicate_ids) = receipt.counts;
     let results = receipt.ids.iter().map(|ids| Ids { ids }).collect();
-    text(&Written { ticket: receipt.ticket, results, inserted, unchanged, duplicate_ids })
+    text(&Written { ticket: receipt.ticket, results, inserted, unchanged, archived, duplicate_ids })
 }
 
 /// For types whose serialisation cannot fail: no maps but those with text keys.
@@ -288,7 +289,7 @@ pub(super) fn patches(replica: &Replica) -> String {
 #[serde(rename_all = "camelCase")]
 struct Reason<'a> {
     mutation_id: &'a MutationId,
-    reason: &'static str,
+    reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,7 +300,7 @@ struct Reason<'a> {
 pub(super) fn explain(engine: &WebEngine) -> String {
     let waiting = engine.explain();
     let reasons =
-        waiting.iter().map(|w| Reason { mutation_id: &w.id, reason: w.reason, until: w.until, waiting_for: w.waiting_for.as_deref() });
+        waiting.iter().map(|w| Reason { mutation_id: &w.id, reason: &w.reason, until: w.until, waiting_for: w.waiting_for.as_deref() });
     text(&reasons.collect::<Vec<_>>())
 }
 
@@ -364,8 +365,10 @@ fn current(replica: &Replica, row: &Record) -> Option<Conflict> {
         conflict.mine = Some(hold.mine.clone());
         conflict.base = conflict.base.or_else(|| hold.base.clone());
     }
-    if conflict.status == Status::Unresolved && replica.is_decided(row.id()) {
-        conflict.status = Status::Resolved;
+    if conflict.status == Status::Unresolved
+        && let Some(winner) = replica.decision(&conflict)
+    {
+        (conflict.status, conflict.winner) = (Status::Resolved, winner);
     }
     Some(conflict)
 }

@@ -149,6 +149,27 @@ fn max_attempts_bounds_what_is_tried_for_ever_by_default() {
     assert_eq!((d.pending(), d.engine.status().dead_letters, farm.server_rows()), (0, 0, 1));
 }
 
+/// What is too much for one request is not tried: it uses up no attempt, and comes soon.
+#[test]
+fn what_a_server_puts_off_comes_with_the_next_requests() {
+    let farm = Farm::new(29);
+    let (a, b) = (farm.device(Options::default()), farm.device(Options { max_attempts: Some(2), ..Options::default() }));
+    a.insert(names(60));
+    farm.pass(10_000);
+    b.sync(&farm).unwrap();
+    *farm.network.server.borrow_mut() = farm.network.server.borrow().clone().with_budget(5_000);
+    names(60).for_each(|id| a.update(&id, "from a"));
+    farm.pass(60_000);
+    assert_eq!(a.pending(), 0);
+    b.wire.take();
+    names(60).for_each(|id| b.update(&id, "from b"));
+    farm.pass(15_000);
+    let pushes = b.wire.take().iter().filter(|s| s.push && !s.records.is_empty()).count();
+    assert_eq!((b.pending(), b.engine.status().dead_letters), (0, 0), "{pushes}");
+    assert!((3..=60).contains(&pushes), "{pushes}");
+    farm.check_once();
+}
+
 #[test]
 fn a_group_that_is_poison_is_never_split() {
     let farm = Farm::new(24);

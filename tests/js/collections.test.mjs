@@ -172,6 +172,22 @@ test('a batch is all or nothing and reads what it wrote', async () => {
   assert.deepEqual(result, { inside: [true, '3,2', 2, 1], verdicts: Array(5).fill('local'), own: 2, refusal: ['not-found', true], clash: 'duplicate-id', thrown: 'aborted', nothing: true, late: 'closed', s: 1 })
 })
 
+test('a batch whose function returns a promise writes nothing, and what that fails at is no error of the page', async () => {
+  const result = await withDatabase(async (db) => {
+    const c = db.collection('c')
+    let after
+    const promised = await Promise.all([
+      (tx) => Promise.all([tx.collection('c').insert({ id: 'half' })]),
+      async (tx) => { tx.collection('c').insert({ id: 'half' }); await 0; await (after = failure(tx.collection('c').insert({ id: 'rest' }))); throw new Error('mine') },
+      async (tx) => { tx.collection('c').update('nope', (row) => row) },
+    ].map((work) => failure(db.batch(work))))
+    const codes = promised.map(({ code }) => code)
+    return { codes, message: promised[0].message, after: (await after).code, written: c.count(), own: (await db.batch((tx) => tx.collection('c').insert({ id: 'own' }))).id }
+  })
+  assert.match(result.message, /synchronous/)
+  assert.deepEqual({ ...result, message: 0 }, { codes: ['invalid-record', 'invalid-record', 'not-found'], message: 0, after: 'closed', written: 0, own: 'own' })
+})
+
 test('each write of a batch that is refused is settled, as the batch is', async () => {
   const result = await withDatabase(async (db) => {
     const c = db.collection('c')
@@ -317,7 +333,7 @@ test('the same database twice is one engine, counted; other options are refused'
     const bad = await Promise.all([openDatabase(), openDatabase({ name: '' }), openDatabase({ name: 'x', storage: 'floppy' }), openDatabase({ name: 'x', sync: {} }), openDatabase({ name: 'x', signal: AbortSignal.abort() }), openDatabase({ name: 'x', version: 1n }), openDatabase({ name: 'x', collections: { fine: {}, c: cyclic } }), openDatabase({ name: 'x', sync: { url: '/', timeout: 1n } })].map(failure))
     return { other: other.code, seen, after, bad: bad.map(({ homing, code, path }) => [homing, code, path]) }
   })
-  assert.deepEqual(result, { other: 'options-differ', seen: [1, 0, true, false], after: 2, bad: [[true, 'invalid-record', ''], [true, 'invalid-record', '/name'], [true, 'invalid-record', '/storage'], [true, 'invalid-record', '/sync'], [true, 'aborted', null], [true, 'invalid-record', '/version'], [true, 'invalid-record', '/collections/c'], [true, 'invalid-record', '/sync']] })
+  assert.deepEqual(result, { other: 'options-differ', seen: [1, 0, true, false], after: 2, bad: [[true, 'invalid-record', ''], [true, 'invalid-record', '/name'], [true, 'invalid-record', '/storage'], [true, 'invalid-record', '/sync'], [true, 'aborted', null], [true, 'invalid-record', '/version'], [true, 'invalid-record', '/collections/c/fields/fields'], [true, 'invalid-record', '/sync/timeout']] })
 })
 
 test('a log-out is refused while something is unsent', async () => {

@@ -36,6 +36,29 @@ test('databases are listed with what was never sent, and deleted when nothing is
   assert.deepEqual(result, { before: [], apart: 0, all: [['listed', 'user:1', 2, true], ['listed:user', '1', 0, true]], open: 'blocked', pending: 'pending-work', after: [] })
 })
 
+test('a database without a server, and one without a scope, by its name alone', async () => {
+  const result = await page.evaluate(async () => {
+    const { deleteDatabase } = await import('/dist/homing.js')
+    const db = await openDatabase({ name: 'alone', maxQueue: 1 })
+    const write = db.collection('c').insert({ id: 'a' })
+    const more = await failure(db.collection('c').insert({ id: 'b' }))
+    const verdict = (await write.settled).status
+    const sync = (await failure(db.sync())).code
+    await db.close()
+    // Nobody has looked at the status while it was open.
+    const closed = db.status.getSnapshot().state
+    const refused = (await failure(deleteDatabase({ name: 'alone' }))).code
+    const again = await openDatabase({ name: 'alone' })
+    const { state, pending } = again.status.getSnapshot()
+    await again.close()
+    await deleteDatabase({ name: 'alone', discardPending: true })
+    const bad = []
+    for (const which of [undefined, {}, { name: 'alone', scope: 7 }]) bad.push(await failure(deleteDatabase(which)))
+    return { more, verdict, sync, closed, refused, state, pending, bad: bad.map(({ code, path }) => [code, path]) }
+  })
+  assert.deepEqual(result, { more: 'it resolved', verdict: 'local', sync: 'paused', closed: 'closed', refused: 'pending-work', state: 'paused', pending: 2, bad: [['invalid-record', '/name'], ['invalid-record', '/name'], ['invalid-record', '/scope']] })
+})
+
 test('a guest who logs in keeps what was written, under its ids', async () => {
   const result = await page.evaluate(async () => {
     const { listDatabases } = await import('/dist/homing.js')

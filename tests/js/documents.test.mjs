@@ -147,6 +147,37 @@ test('without an export saving deletes and overwrites nothing', async () => {
   assert.deepEqual([result.archived, result.again], [1, 1], 'the differing row is archived, once')
 })
 
+test('what differs and is not written is reported as archived, not as unchanged', async () => {
+  const result = await page.evaluate(async () => {
+    const name = `doc-${crypto.randomUUID()}`
+    const counts = ({ settled: _, ...rest }) => rest
+    const open = () => openDatabase({ name, collections: { settings: { singleton: true } } })
+    let db = await open()
+    await db.importDocument({ flocks: [{ id: 'a', name: 'A' }, { id: 'b', name: 'B' }], settings: { dark: false } })
+    await db.close()
+    // A page that has its tree from elsewhere, and never exported.
+    db = await open()
+    const edited = (name) => ({ flocks: [{ id: 'a', name }, { id: 'b', name: 'B' }], settings: { dark: true } })
+    const first = counts(await db.saveDocument(edited('EDITED')))
+    const second = counts(await db.saveDocument(edited('EDITED 2')))
+    await db.close()
+    db = await open()
+    const imported = await db.importDocument(edited('EDITED 3'))
+    const tree = await db.exportDocument()
+    await db.collection('flocks').insert({ id: 'c', name: 'C' })
+    tree.flocks.push({ id: 'c', name: 'mine' })
+    const later = counts(await db.saveDocument(tree))
+    const out = { first, second, imported: imported.collections, later, name: db.collection('flocks').get('a').name, archived: db.conflicts.list({ recordId: 'a' }).map(({ mine }) => mine.name) }
+    await db.wipe()
+    return out
+  })
+  const nothing = { inserted: 0, updated: 0, deleted: 0 }
+  assert.deepEqual([result.first, result.second], Array(2).fill({ ...nothing, unchanged: 1, archived: 2 }))
+  assert.deepEqual(result.imported, { flocks: { rows: 2, inserted: 0, unchanged: 1, archived: 1, duplicateIds: 0 } })
+  assert.deepEqual(result.later, { ...nothing, unchanged: 3, archived: 1 }, 'a row that this page has not seen')
+  assert.deepEqual([result.name, result.archived], ['A', ['EDITED', 'EDITED 2', 'EDITED 3']])
+})
+
 test('facts are added, never changed or deleted; equal facts are counted', async () => {
   const result = await withTree({ log: [{ t: 1 }, { t: 2 }, { t: 2 }] }, async (db, tree) => {
     tree.log.splice(0, 1)
@@ -317,7 +348,7 @@ test('an import names the rows and values it cannot take and takes the others', 
   })
   assert.deepEqual(result.ids, ['a', 'e'])
   assert.deepEqual(result.report.problems, [{ path: '/flocks/1/n', code: 'invalid-record' }, { path: '/flocks/2/__proto__', code: 'invalid-record' }, { path: '/flocks/3/t', code: 'invalid-record' }])
-  assert.deepEqual(result.report.collections.flocks, { rows: 5, inserted: 2, unchanged: 0, duplicateIds: 0 })
+  assert.deepEqual(result.report.collections.flocks, { rows: 5, inserted: 2, unchanged: 0, archived: 0, duplicateIds: 0 })
   assert.deepEqual(result.rest, [{ path: '/big', code: 'invalid-record' }, { path: '/at/1', code: 'invalid-record' }])
   assert.deepEqual(result.now, { note: 'x', pens: [{ id: 'p' }] })
   assert.deepEqual([result.huge, result.barns], [['too-large'], ['b']])

@@ -28,17 +28,17 @@ after(async () => {
   await server.close()
 })
 
-function withUsers(steps, arg) {
-  return page.evaluate(async ({ source, url, arg }) => {
+function withUsers(steps, arg, collections = { users: { localFields: ['pin', 'cache'] } }) {
+  return page.evaluate(async ({ source, url, arg, collections }) => {
     const steps = new Function(`return (${source})`)()
-    const options = { name: `local-${crypto.randomUUID()}`, collections: { users: { localFields: ['pin', 'cache'] } }, sync: { url, auto: false, getToken: async () => 'token' } }
+    const options = { name: `local-${crypto.randomUUID()}`, collections, sync: { url, auto: false, getToken: async () => 'token' } }
     const opened = { db: await openDatabase(options), async again() { await this.db.close(); return (this.db = await openDatabase(options)) } }
     try {
       return await steps(opened, arg)
     } finally {
       await opened.db.wipe({ discardPending: true })
     }
-  }, { source: steps.toString(), url: server.url, arg })
+  }, { source: steps.toString(), url: server.url, arg, collections })
 }
 
 test('they are shown, kept and never sent; a write of nothing else is settled at once', async () => {
@@ -97,6 +97,58 @@ test('a document has them like any member', async () => {
   }, SECRET)
   assert.deepEqual(result, { saved: [0, 1], verdicts: ['local'], tree: { users: [{ id: 'u', name: 'Eva', pin: `${SECRET}2` }] }, queue: 0 })
   assert.ok(!JSON.stringify(server.requests).includes(SECRET))
+})
+
+test('a note of this device on a fact is no other fact', async () => {
+  const result = await withUsers(async ({ db }) => {
+    await db.saveDocument({ visits: [{ id: 'v', n: 1 }], feed: [{ n: 1 }, { n: 1 }, { n: 2, note: 'old' }] })
+    await db.sync()
+    const tree = await db.exportDocument()
+    tree.visits[0].note = 'new'
+    tree.feed[1].note = 'second'
+    delete tree.feed[2].note
+    const saved = await db.saveDocument(tree)
+    const verdicts = (await saved.settled).map(({ status }) => status)
+    const again = await db.saveDocument(tree)
+    const shown = await db.exportDocument()
+    tree.visits[0].n = 2
+    const edited = await db.saveDocument(tree)
+    return { saved: [saved, again, edited].map(({ inserted, updated }) => [inserted, updated]), verdicts, shown, visits: db.collection('visits').count(), feed: db.collection('feed').count() }
+  }, null, { visits: { merge: 'append-only', localFields: ['note'] }, feed: { merge: 'append-only', localFields: ['note'] } })
+  assert.deepEqual(result.saved, [[0, 3], [0, 0], [1, 0]])
+  assert.deepEqual(result.verdicts, ['local', 'local', 'local'])
+  assert.deepEqual(result.shown, { visits: [{ id: 'v', n: 1, note: 'new' }], feed: [{ n: 1 }, { n: 1, note: 'second' }, { n: 2 }] })
+  assert.deepEqual([result.visits, result.feed], [2, 3])
+})
+
+test('a tree or a form that was read before says nothing of what was noted since', async () => {
+  const result = await withUsers(async ({ db }, secret) => {
+    const users = db.collection('users')
+    await users.insert({ id: 'u', name: 'Ada', cache: 1 })
+    await db.singleton('profile').set({ name: 'Ada', cache: 1 })
+    await db.sync()
+    const tree = await db.exportDocument()
+    const form = { ...users.get('u') }
+    await users.update('u', { pin: secret, cache: 2 })
+    await db.singleton('profile').update({ pin: secret, cache: 2 })
+    tree.users[0].name = tree.profile.name = 'Eva'
+    await db.saveDocument(tree)
+    const saved = [{ ...users.get('u') }, { ...db.singleton('profile').get() }]
+    await db.refreshDocument(tree)
+    const refreshed = structuredClone(tree)
+    delete tree.users[0].cache
+    tree.users[0].pin = tree.profile.pin = `${secret}2`
+    await db.saveDocument(tree)
+    saved.push({ ...users.get('u') }, { ...db.singleton('profile').get() })
+    delete form.cache
+    const put = users.put({ ...form, name: 'Ida' })
+    const at_once = put.record.pin
+    await put
+    await users.put({ id: 'u', name: 'Uta' })
+    return { saved: saved.map(({ name, pin, cache }) => [name, pin, cache]), refreshed: [refreshed.users[0].pin, refreshed.profile.cache], at_once, put: (await put).pin, whole: users.get('u').pin }
+  }, SECRET, { users: { localFields: ['pin', 'cache'] }, profile: { singleton: true, merge: 'fww', localFields: ['pin', 'cache'] } })
+  assert.deepEqual(result.saved, [['Eva', SECRET, 2], ['Eva', SECRET, 2], ['Eva', `${SECRET}2`, undefined], ['Eva', `${SECRET}2`, 2]])
+  assert.deepEqual([result.refreshed, result.at_once, result.put, result.whole], [[SECRET, 2], `${SECRET}2`, `${SECRET}2`, undefined])
 })
 
 test('a declaration that cannot be kept is refused by its place', async () => {

@@ -219,3 +219,81 @@ test('what cannot settle says why; what needs time is run', async () => {
 })
 
 if (process.env.TELL === '1') console.log(told(await play(Number(process.argv[2]))))
+
+test('what its author misspelt is an error of the test, not a test that passes', async () => {
+  const refused = [
+    { fualts: {} }, { faults: { 'lost-anwser': 1 } }, { faults: { late: 2 } }, { faults: { late: '1' } }, { seed: 'x' }, { devices: 0 }, { devices: ['a', 'a'] },
+    { start: 'yesterday' }, { refuse: 'all' }, { sync: { url: 'https://example.org' } }, { sync: { debounc: 1 } }, { collections: { flocks: { merge: 'newest' } } },
+  ]
+  for (const options of refused) await assert.rejects(createWorld(options), JSON.stringify(options))
+  const world = await createWorld({ collections: { flocks: {} }, devices: ['a', 'b'] })
+  const { network } = world
+  const bad = [
+    () => network.next('late', { device: 'phone' }), () => network.next('late', { times: 0 }), () => network.next('layte'), () => network.offline('z'), () => network.online('z'),
+    () => { network.faults = { 'lost-anwser': 1 } }, () => { network.faults.late = 7 }, () => { network.faults['lost-anwser'] = 1 }, () => world.skew('a', NaN),
+  ]
+  for (const call of bad) assert.throws(call, TypeError, call.toString())
+  await assert.rejects(world.advance(-1), TypeError)
+  await assert.rejects(world.advance(NaN), TypeError)
+  await assert.rejects(world.settle({ within: 'long' }), TypeError)
+  network.heal()
+  network.faults.late = 0.5
+  assert.deepEqual({ ...network.faults }, { late: 0.5 })
+  network.heal()
+  await world.device('a').collection('flocks').insert({ id: 'f1' })
+  await world.settle()
+  await world.close()
+})
+
+test('time never runs backwards, and who waits in vain hears what for', async () => {
+  const world = await createWorld({ collections: { flocks: {} } })
+  const began = world.now
+  await Promise.all([world.advance(1000), world.advance(100)])
+  assert.equal(world.now - began, 1000)
+  world.network.offline('a')
+  const write = world.device('a').collection('flocks').insert({ id: 'f1' })
+  await write
+  const from = world.now
+  await assert.rejects(world.run(write.settled, { within: 60_000 }), /a is offline/)
+  assert.ok(world.now - from <= 60_000)
+  await assert.rejects(world.run(write.settled), /within 86400000 ms/)
+  world.network.online('a')
+  assert.equal((await world.run(write.settled)).status, 'applied')
+  await world.close()
+})
+
+test('onConflict is asked as in a page: also about what is left from before a crash; settling waits for it; locks of the page play no part', async () => {
+  const { locks } = globalThis.navigator ?? {}
+  // As where another tab of the browser that runs the test holds every lock.
+  if (globalThis.navigator !== undefined) Object.defineProperty(globalThis.navigator, 'locks', { value: { request: () => new Promise(() => {}) }, configurable: true })
+  try {
+    const histories = []
+    for (let time = 0; time < 2; time++) {
+      const asked = []
+      let answers = false
+      const onConflict = ({ mine, theirs }) => {
+        asked.push(`${mine.n} ${theirs.n}`)
+        return answers ? { n: mine.n + theirs.n } : new Promise(() => {})
+      }
+      const world = await createWorld({ collections: { flocks: { merge: 'manual', onConflict } }, seed: 3, faults: { late: 0.2 } })
+      const [a, b] = ['a', 'b'].map((name) => world.device(name).collection('flocks'))
+      await a.insert({ id: 'f', n: 0 })
+      await world.settle()
+      await a.update('f', { n: 1 })
+      await world.run(world.device('a').sync())
+      await b.update('f', { n: 2 })
+      await assert.rejects(world.settle({ within: 600_000 }), /onConflict of b has not answered/)
+      assert.deepEqual(asked, ['2 1'])
+      world.crash('b')
+      answers = true
+      await world.reopen('b')
+      await world.settle()
+      assert.deepEqual([asked, a.get('f').n, world.device('b').collection('flocks').get('f').n], [['2 1', '2 1'], 3, 3])
+      histories.push(world.log.join('\n'))
+      await world.close()
+    }
+    assert.equal(histories[0], histories[1])
+  } finally {
+    if (globalThis.navigator !== undefined) Object.defineProperty(globalThis.navigator, 'locks', { value: locks, configurable: true })
+  }
+})

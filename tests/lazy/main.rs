@@ -54,7 +54,7 @@ fn nothing_is_written_to_what_was_not_read() {
     let intents = || {
         let insert = Intent::Insert { collection: "feed".into(), records: vec![("feed-1".into(), text.into())] };
         let import = Intent::Import { collection: "feed".into(), records: vec![text.into()] };
-        let put = Intent::Put { key: key.clone(), text: text.into(), seen: Default::default() };
+        let put = Intent::Put { key: key.clone(), text: text.into(), seen: Default::default(), own: None };
         let update = Intent::Update { key: key.clone(), set: vec![], unset: vec!["n".into()] };
         vec![insert, import, put, update, Intent::Delete { key: key.clone() }, Intent::Undelete { key: key.clone() }]
     };
@@ -261,7 +261,9 @@ fn none_is_let_go_with_what_arrived_while_a_snapshot_was_written() {
     let disk = farm.stored();
     let put = |n: u32| {
         let (key, text) = (Key::new("feed", "feed-1"), format!(r#"{{"id":"feed-1","n":{n}}}"#).into());
-        writer.write(Request { intents: vec![Intent::Put { key, text, seen: Default::default() }], ..Request::default() }).unwrap();
+        writer
+            .write(Request { intents: vec![Intent::Put { key, text, seen: Default::default(), own: None }], ..Request::default() })
+            .unwrap();
         farm.sync(&writer);
     };
     put(2);

@@ -85,7 +85,7 @@ fn an_old_form_counts_and_adds_on_top_of_what_others_did() {
             let mut members = form.value().unwrap();
             members.extend(change.as_object().unwrap().clone());
             let seen = Seen { stamp: Some(form.updated_at()), rev: form.rev() };
-            farm.write(a, Intent::Put { key: key.clone(), text: Value::Object(members).to_string().into(), seen });
+            farm.write(a, Intent::Put { key: key.clone(), text: Value::Object(members).to_string().into(), seen, own: None });
         };
         // Nothing was counted yet when the first one was opened.
         let form = a.read(|r| r.view(&key)).unwrap();
@@ -282,7 +282,7 @@ fn an_old_form_is_told_from_a_row_that_others_wrote_in_under_the_same_stamp() {
     let mut members = form.value().unwrap();
     members.insert("name".to_owned(), json!("B"));
     let seen = Seen { stamp: Some(form.updated_at()), rev: form.rev() };
-    farm.write(a, Intent::Put { key, text: Value::Object(members).to_string().into(), seen });
+    farm.write(a, Intent::Put { key, text: Value::Object(members).to_string().into(), seen, own: None });
     farm.settle();
     farm.agrees("houses", "h", &json!({"name": "B", "log": "B A"}));
     let kept: String = farm.archive().iter().flat_map(|c| [&c.mine, &c.theirs]).flatten().map(|r| r.text().to_owned()).collect();

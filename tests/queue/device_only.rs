@@ -50,7 +50,7 @@ impl Farm {
 }
 
 fn put(collection: &str, id: &str, row: &Value) -> Request {
-    one(Intent::Put { key: Key::new(collection, id), text: row.to_string().into(), seen: Seen::default() })
+    one(Intent::Put { key: Key::new(collection, id), text: row.to_string().into(), seen: Seen::default(), own: None })
 }
 
 fn delete(collection: &str, id: &str) -> Request {

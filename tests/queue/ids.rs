@@ -154,6 +154,7 @@ fn rows_between_many_and_many_arrays_of_ids_and_deep_nesting() {
         key: Key::new("settings", "$singleton"),
         text: json!({"main": "optimistic_o1"}).to_string().into(),
         seen: Default::default(),
+        own: None,
     };
     farm.write(0, one(put));
     rows.push(("settings/$singleton".into(), json!({"main": "optimistic_o1"})));
@@ -330,7 +331,7 @@ fn a_member_under_its_old_id_is_taken_out_of_its_set() {
             let mut text = form.value().unwrap();
             text.insert("members".to_owned(), json!([]));
             let seen = Seen { stamp: Some(form.updated_at()), rev: form.rev() };
-            farm.write(0, one(Intent::Put { key: key.clone(), text: Value::Object(text).to_string().into(), seen }));
+            farm.write(0, one(Intent::Put { key: key.clone(), text: Value::Object(text).to_string().into(), seen, own: None }));
         } else {
             *farm.devices[0].way.lose_answers.borrow_mut() = 1;
             farm.fails_to_sync(0);

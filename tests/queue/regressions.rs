@@ -23,7 +23,7 @@ fn seen(farm: &Farm, d: usize, key: &Key) -> Seen {
 
 /// The form is saved: the whole record.
 fn save(farm: &Farm, d: usize, key: &Key, seen: Seen, body: &Value) {
-    farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen }));
+    farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen, own: None }));
 }
 
 /// Versions that the archive of a device has as replaced on this device, unknown to any server.

@@ -43,6 +43,7 @@ fn an_edit_behind_a_merged_one_changes_only_what_it_says() {
         key: Key::new("settings", "$singleton"),
         text: json!({"a": 1, "b": 1, "c": 1}).to_string().into(),
         seen: Seen::default(),
+        own: None,
     };
     farm.write(0, one(put));
     farm.sync(0);
@@ -126,7 +127,7 @@ fn an_old_form_is_told_from_a_new_one_with_the_same_stamp() {
     let farm = Farm::new(7, 2);
     let key = Key::new("settings", "$singleton");
     let put = |d: usize, body: serde_json::Value, seen: Seen| {
-        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen }));
+        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen, own: None }));
     };
     put(0, json!({"a": 1, "b": 1}), Seen::default());
     farm.sync(0);
@@ -179,7 +180,7 @@ fn an_edit_behind_an_attempted_create_is_no_create_whatever_was_saved_on_it() {
     farm.fails_to_sync(0);
     farm.update(0, "flocks", "f", &json!({"n": 2}));
     let seen = Seen { stamp: Some(opened.updated_at()), rev: None };
-    farm.write(0, one(Intent::Put { key: Key::new("flocks", "f"), text: r#"{"n":3}"#.into(), seen }));
+    farm.write(0, one(Intent::Put { key: Key::new("flocks", "f"), text: r#"{"n":3}"#.into(), seen, own: None }));
     farm.delete(0, "flocks", "f");
     farm.write(0, one(Intent::Undelete { key: Key::new("flocks", "f") }));
     assert_eq!(farm.queue(0), ["create flocks/f", "update flocks/f"]);
@@ -210,7 +211,7 @@ fn a_form_opened_before_its_own_acknowledgement_is_no_old_one() {
         let farm = Farm::new(16, 2);
         let key = Key::new("settings", "$singleton");
         let put = |farm: &Farm, body: serde_json::Value, seen: Seen| {
-            farm.write(0, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen }));
+            farm.write(0, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen, own: None }));
         };
         put(&farm, json!({"a": 1, "b": 1}), Seen::default());
         let row = farm.tab(0).read(|r| r.view(&key)).unwrap();
@@ -240,7 +241,7 @@ fn what_was_written_on_a_held_record_says_what_it_changed() {
     let mut farm = Farm::new(17, 2);
     let key = Key::new("settings", "$singleton");
     let put = |farm: &Farm, d: usize, body: serde_json::Value| {
-        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen: Seen::default() }));
+        farm.write(d, one(Intent::Put { key: key.clone(), text: body.to_string().into(), seen: Seen::default(), own: None }));
     };
     put(&farm, 0, json!({"a": 1, "b": 1, "c": 1}));
     farm.sync(0);

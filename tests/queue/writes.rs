@@ -158,7 +158,7 @@ fn explain_names_the_nearest_reason() {
     let why = farm.explain(0);
     let parent = farm.id_of(0, Op::Create, "f").to_string();
     assert_eq!(
-        (why["flocks/f"].state, why["flocks/f"].reason, why["flocks/f"].attempts),
+        (why["flocks/f"].state, why["flocks/f"].reason.as_ref(), why["flocks/f"].attempts),
         (MutationState::Queued, "It goes with the next cycle.", 0)
     );
     assert_eq!(why["days/d"].waiting_for, Some(parent));

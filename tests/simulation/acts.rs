@@ -228,7 +228,13 @@ impl History {
         self.oracle.borrow_mut().put(atom, &row, counted);
         let text = Value::Object(fields).to_string();
         let seen = Seen { stamp: Some(row.updated_at()), rev: row.rev() };
-        self.send(d, t, Request { intents: vec![Intent::Put { key, text: text.into(), seen }], ..Request::default() }, vec![atom], false);
+        self.send(
+            d,
+            t,
+            Request { intents: vec![Intent::Put { key, text: text.into(), seen, own: None }], ..Request::default() },
+            vec![atom],
+            false,
+        );
     }
 
     /// Rows of a document: with ids that may be there already, or without.

@@ -6,7 +6,7 @@ import { createServer } from 'node:http'
 /**
  * Starts it; resolves to `{ url, requests, answer, close }`.
  *
- * - `answer(work)`: from now on `work({ path, method, cursor, mutations, requestId })` gives the body (text) or `{ status, body, headers }`.
+ * - `answer(work)`: from now on `work({ path, method, cursor, mutations, requestId, token })` gives the body (text) or `{ status, body, headers }`.
  * - `requests`: what came, in order: method, cursor, mutations.
  */
 export async function startFakeServer() {
@@ -23,7 +23,7 @@ export async function startFakeServer() {
     request.on('data', (chunk) => chunks.push(chunk)).on('end', () => {
       const query = new URL(request.url, 'http://localhost').searchParams
       const body = request.method === 'POST' ? JSON.parse(Buffer.concat(chunks)) : { cursor: query.get('since') ?? query.get('cursor'), requestId: query.get('requestId') }
-      const asked = { path: new URL(request.url, 'http://localhost').pathname, method: request.method, cursor: body.cursor || null, mutations: body.mutations ?? [], requestId: body.requestId ?? '' }
+      const asked = { path: new URL(request.url, 'http://localhost').pathname, method: request.method, cursor: body.cursor || null, mutations: body.mutations ?? [], requestId: body.requestId ?? '', token: request.headers.authorization?.replace('Bearer ', '') ?? null }
       requests.push(asked)
       const answer = work(asked)
       const { status = 200, body: text, headers = {} } = typeof answer === 'string' ? { body: answer } : answer

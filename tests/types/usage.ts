@@ -41,6 +41,8 @@ export async function rightUses(): Promise<void> {
   db.singleton('settings').get()?.dark.valueOf()
   await db.singleton('settings').set({ dark: true, tax: 1 })
   const inside: number = await db.batch((tx) => { tx.collection('flocks').delete('x'); return tx.collection('flocks').list().length })
+  await db.batch((tx) => tx.collection('flocks').delete('x'))
+  await db.batch((tx) => { tx.collection('flocks').delete('x') }, { atomic: true })
   const tree = await db.exportDocument<{ flocks: Flock[] }>()
   tree.flocks[inside]?.name.trim()
   const saved = await db.saveDocument(tree, { only: ['flocks'] })
@@ -97,6 +99,8 @@ export async function wrongUses(db: Database<Farm>, row: Row<Flock>): Promise<vo
   db.collection('flocks').delete('x').settled.status
   // @ts-expect-error what is not built yet is not in the types
   db.exportBackup()
+  // @ts-expect-error a batch is synchronous
+  db.batch(async (tx) => { tx.collection('flocks').delete('x') })
   // @ts-expect-error no such code
   new HomingError({ code: 'oops', message: '', phase: 'open' })
 }

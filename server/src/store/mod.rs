@@ -14,6 +14,7 @@ pub mod sqlite;
 use declared::{Declaration, Rule};
 use homing::core::authority::{Effects, Head, Needs, PagePlan, RowWrite, Snapshot};
 use homing::core::conflict::collection_of;
+use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError};
@@ -133,14 +134,20 @@ pub trait Transaction: Look {
     fn rows(&mut self, plan: &PagePlan) -> impl Future<Output = Result<Vec<(Key, Record)>, StoreError>> + Send;
     /// Lets go of all values claimed under these rules. Numbers stay: none is given twice.
     fn forget(&mut self, rules: &BTreeSet<Rule>) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Lets go of tombstones received before this instant and of receipts as old that their clients have settled, at most
-    /// [`PURGED_AT_ONCE`] each. A tombstone whose record waits for a decision stays.
-    fn purge(&mut self, before: Stamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+    /// Lets go of at most [`PURGED_AT_ONCE`] tombstones received before this instant; how many. One whose record waits for a decision stays.
+    fn purge_tombstones(&mut self, before: Stamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Looks at the next [`PURGED_AT_ONCE`] receipts behind one and lets go of those of them that were received before this instant and that
+    /// their clients have settled; how many, and behind which one to go on, if there are more.
+    fn purge_receipts(
+        &mut self,
+        before: Stamp,
+        after: &MutationId,
+    ) -> impl Future<Output = Result<(u64, Option<MutationId>), StoreError>> + Send;
     /// Makes it all visible and durable at once.
     fn commit(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Rows that one transaction purges at most, of each kind: the scope waits meanwhile.
+/// Tombstones that one transaction purges at most, and receipts that it looks at: the scope waits meanwhile.
 pub const PURGED_AT_ONCE: i64 = 1_000;
 
 /// How much was let go.

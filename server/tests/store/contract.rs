@@ -116,6 +116,30 @@ pub(crate) async fn what_is_committed_is_loaded_again_in_its_scope_only(home: im
     assert_ne!(other.head.epoch, "");
 }
 
+/// Memory is counted before it is filled.
+pub(crate) async fn what_is_long_is_told_by_its_length_and_loaded_when_it_is_asked_for_again(home: impl Home) {
+    let store = home.open().await;
+    let wrote = fill(&store, "s").await;
+    let whole = load(&store, "s", &everything()).await;
+    let mut tx = begin(&store, "s").await.unwrap();
+    let mut found = Snapshot { budget: 11, ..Snapshot::new(tx.head().clone()) };
+    tx.load(&everything(), &mut found).await.unwrap();
+    assert!(found.rows.is_empty() && found.receipts.is_empty() && found.unresolved.is_empty());
+    let length = |row: &RowWrite| row.row.record.text().len();
+    let rows = [0, 1, 3].map(|n| (wrote.rows[n].key.clone(), length(&wrote.rows[n])));
+    assert_eq!(found.long.rows, rows.into());
+    assert_eq!(found.long.unresolved, [(Key::new("flocks", "a"), length(&wrote.rows[2]))].into());
+    assert_eq!(found.long.receipts, wrote.receipts.iter().map(|(id, r)| (id.clone(), r.result.len())).collect());
+    // Of some things the length is enough.
+    let some = Needs { receipts: [MutationId::new("phone", 1)].into(), rows: [Key::new("flocks", "a")].into(), ..Needs::default() };
+    tx.load(&some, &mut found).await.unwrap();
+    assert_eq!((found.rows.len(), found.receipts.len(), found.long.rows.len(), found.long.receipts.len()), (1, 1, 2, 1));
+    tx.load(&everything(), &mut found).await.unwrap();
+    tx.load(&everything(), &mut found).await.unwrap();
+    assert_eq!((found.receipts, found.unresolved), (whole.receipts, whole.unresolved));
+    assert_eq!(found.rows, whole.rows);
+}
+
 pub(crate) async fn a_dropped_transaction_leaves_nothing(home: impl Home) {
     let store = home.open().await;
     let before = fill(&store, "s").await.head;
@@ -432,6 +456,27 @@ pub(crate) async fn revs_become_visible_in_their_order(home: impl Home) {
 const DAY: i64 = 86_400_000;
 
 /// What is past the horizon and needed by nobody goes; who comes back with an older cursor is told.
+/// Nobody writes meanwhile: what a step looks at has an end, whether there is anything old or not.
+pub(crate) async fn a_purge_looks_at_so_many_receipts_at_a_time(home: impl Home) {
+    let store = home.open().await;
+    let at_once = u64::try_from(PURGED_AT_ONCE).unwrap();
+    let receipt = Receipt { payload: "p".into(), result: "{}".into() };
+    write(&store, "s", |e| {
+        e.receipts = (1..=2 * at_once).map(|seq| (MutationId::new("phone", seq), receipt.clone())).collect();
+        e.settled = vec![("phone".into(), 2 * at_once)];
+    })
+    .await;
+    for (before, gone) in [(NOW, 0), (Stamp(NOW.0 + 1), at_once)] {
+        let mut tx = begin(&store, "s").await.unwrap();
+        let first = MutationId::new("", i64::MIN.cast_unsigned());
+        let (one, last) = tx.purge_receipts(before, &first).await.unwrap();
+        assert_eq!((one, &last), (gone, &Some(MutationId::new("phone", at_once))));
+        let (two, last) = tx.purge_receipts(before, &last.unwrap()).await.unwrap();
+        assert_eq!((two, &last), (gone, &Some(MutationId::new("phone", 2 * at_once))));
+        assert_eq!(tx.purge_receipts(before, &last.unwrap()).await.unwrap(), (0, None));
+    }
+}
+
 pub(crate) async fn a_purge_takes_what_is_past_the_horizon_and_nothing_else(home: impl Home) {
     let store = home.open().await;
     let later = Stamp(NOW.0 + 200 * DAY);

@@ -90,6 +90,8 @@ on_every_database!(
     a_new_scope_gets_one_head,
     revs_become_visible_in_their_order,
     a_purge_takes_what_is_past_the_horizon_and_nothing_else,
+    a_purge_looks_at_so_many_receipts_at_a_time,
+    what_is_long_is_told_by_its_length_and_loaded_when_it_is_asked_for_again,
     what_one_record_has_no_other_gets,
     who_declares_the_same_ends_nobody,
 );

@@ -2,6 +2,7 @@
 //!
 //! Lives here: what the others get when one member fails. Not here: the verdict on a member (`judge`).
 
+use crate::core::authority::budget::{size, too_large, within};
 use crate::core::authority::judge::{Arrival, Mismatches, judge, keep};
 use crate::core::authority::stage::Stage;
 use crate::core::conflict::{Conflict, Status, Winner};
@@ -29,9 +30,19 @@ fn comes_again(result: &WireResult) -> bool {
 /// Judges the members of a group, in order. If one is rejected or in conflict, it gets its own verdict and the
 /// others are `rejected` (`group-refused`); if one has to wait, all wait. Then none has an effect (R2).
 /// `broken`: a member was refused already because its id cannot be read.
-pub(super) fn judge_group(stage: &mut Stage<'_>, members: &[Arrival<'_>], mismatches: &Mismatches, broken: bool) -> Vec<WireResult> {
+/// `weight`: bytes that are looked at for it.
+pub(super) fn judge_group(
+    stage: &mut Stage<'_>,
+    members: &[Arrival<'_>],
+    mismatches: &Mismatches,
+    (weight, broken): (usize, bool),
+) -> Vec<WireResult> {
     let before = stage.clone();
     let results: Vec<WireResult> = members.iter().map(|m| judge(stage, m, mismatches)).collect();
+    if weight + results.iter().map(size).sum::<usize>() > stage.snapshot().budget && members.iter().all(|m| before.is_new(&m.id)) {
+        *stage = before;
+        return members.iter().flat_map(|m| apart(stage, m, mismatches)).collect();
+    }
     let for_good = results.iter().find(|r| refused(r) && !comes_again(r)).or_else(|| results.iter().find(|r| refused(r)));
     let culprit = for_good.or_else(|| results.iter().find(|r| waits(r)).filter(|_| !broken));
     let (because, status, again, retry_after_ms) = match culprit {
@@ -74,4 +85,14 @@ pub(super) fn judge_group(stage: &mut Stage<'_>, members: &[Arrival<'_>], mismat
         answers.push(answer);
     }
     answers
+}
+
+/// Judges a member of a group that is too large for any request: it is refused for good, what was answered before is answered again.
+pub(super) fn apart(stage: &mut Stage<'_>, member: &Arrival<'_>, mismatches: &Mismatches) -> Vec<WireResult> {
+    if !stage.is_new(&member.id) {
+        return within(stage, std::slice::from_ref(member), |stage, _| vec![judge(stage, member, mismatches)]);
+    }
+    let answer = too_large(stage.snapshot().budget, member);
+    keep(stage, member, &answer);
+    vec![answer]
 }

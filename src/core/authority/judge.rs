@@ -8,15 +8,15 @@ use crate::core::authority::page::most_plausible;
 use crate::core::authority::policy::{Verdict, decide};
 use crate::core::authority::stage::{About, Stage};
 use crate::core::authority::{Receipt, StoredRow};
-use crate::core::conflict::{Conflict, Status, Winner};
+use crate::core::conflict::{Conflict, Status};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{clamp_fields, rest, same_times};
+use crate::core::merge::{clamp_fields, same_times};
 use crate::core::mutation::{MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::{Outcome, PushRequest, WireMutation, WireResult};
 use crate::core::record::{Key, MAX_BYTES, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::translate;
-use crate::core::schema::{Collection, Ids, Policy, Schema, Types, digest};
+use crate::core::schema::{Collection, Ids, Policy, Schema, digest};
 use crate::core::stamp::{MAX_AHEAD_MS, Stamp};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -72,6 +72,10 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
     if let Some(receipt) = stage.receipt(id) {
         return if receipt.payload == arrival.payload { replay(receipt, wire) } else { reuse(wire) };
     }
+    if stage.lacks_it() {
+        // Answered already: with what, comes with the next round.
+        return WireResult::new(&wire.id, Outcome::Retry);
+    }
     if id.seq <= stage.mark(&id.client) {
         return expired(stage, wire);
     }
@@ -94,7 +98,11 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
 /// Keeps the receipt of a final verdict.
 pub(super) fn keep(stage: &mut Stage<'_>, arrival: &Arrival<'_>, result: &WireResult) {
     if result.status.is_final() {
-        let receipt = Receipt { payload: arrival.payload.clone(), result: serde_json::to_string(result).unwrap_or_default() };
+        // Of a row that took effect nothing is told again: whoever pushes the same rows every time must not use up his requests with that.
+        let told =
+            (!arrival.upsert || matches!(result.status, Outcome::Conflict | Outcome::Rejected)).then(|| serde_json::to_string(result));
+        let result_text = told.unwrap_or_else(|| serde_json::to_string(&WireResult { record: None, archived: None, ..result.clone() }));
+        let receipt = Receipt { payload: arrival.payload.clone(), result: result_text.unwrap_or_default() };
         stage.keep_receipt(&arrival.id, result.status, receipt);
     }
 }
@@ -161,6 +169,9 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
     }
     let written_for = stage.follow(&mut m)?;
     let row = stage.row(&m.key).cloned();
+    if stage.lacks_it() {
+        return Ok(WireResult::new(&wire.id, Outcome::Retry));
+    }
     if arrival.upsert {
         let facts = stage.schema().policy(&m.key.collection, &m.key.id) == Policy::AppendOnly;
         m.op = if row.is_some() && !facts && m.op == Op::Create { Op::Update } else { m.op };
@@ -221,11 +232,12 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     };
     let open = m.resolves.as_deref().and_then(|id| stage.open_conflict(id, m));
     let accepted = open.as_ref().is_some_and(|c| accepts_theirs(c, m, &rec, row.as_ref()));
-    let Verdict { outcome, put, archive, error } = if accepted {
-        Verdict { outcome: Outcome::Applied, put: None, archive: None, error: None }
+    let Verdict { outcome, put, archive, error, compared } = if accepted {
+        Verdict::plain(Outcome::Applied)
     } else {
         decide(stage.schema().rules(&m.key.collection, &m.key.id), m, &rec, row.as_ref().map(|r| &r.record))?
     };
+    stage.spent.compared(compared);
     if let Some(error) = error {
         return Err(error);
     }
@@ -248,7 +260,7 @@ fn settle(stage: &mut Stage<'_>, wire: &WireMutation, m: &Incoming, row: Option<
     };
     if let Some(conflict) = open.filter(|_| matches!(outcome, Outcome::Applied | Outcome::Merged | Outcome::Superseded)) {
         let types = stage.schema().rules(&m.key.collection, &m.key.id).types;
-        let winner = decided(&conflict, m, &rec, accepted, types)?;
+        let winner = conflict.decided(&m.key, &rec, accepted, types)?;
         if conflict.about() != m.key {
             stage.rekey(&conflict, &m.key.id)?;
         }
@@ -286,13 +298,4 @@ fn accepts_theirs(conflict: &Conflict, m: &Incoming, rec: &Record, row: Option<&
     let like = |r: &Record| r.same_content(rec);
     let seen = m.base_rev.is_some() && m.base_rev == row.and_then(|r| r.record.rev());
     gone && rec.is_deleted() || row.is_some_and(|r| like(&r.record)) || !seen && conflict.theirs.as_ref().is_some_and(like)
-}
-
-/// Whose content a decision made the record's. Whoever is preferred: what the others counted and added is in it, too.
-fn decided(conflict: &Conflict, m: &Incoming, rec: &Record, accepted: bool, types: &Types) -> Result<Winner> {
-    Ok(match (&conflict.mine, accepted) {
-        (_, true) => Winner::Theirs,
-        (Some(mine), false) if conflict.about() == m.key && rest(mine, types)?.same_content(&rest(rec, types)?) => Winner::Mine,
-        _ => Winner::Merged,
-    })
 }

@@ -3,8 +3,8 @@
 //! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
 use crate::core::authority::{
-    Answer, Effects, Head, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow, Taken, check_pull,
-    check_request, evaluate, follow_up, needs, page, page_since, respond,
+    Answer, Effects, Found, Head, MAX_WORK, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow,
+    Taken, check_pull, check_request, evaluate, follow_up, needs, page, page_since, respond,
 };
 use crate::core::conflict::{beyond_retention, retained_since};
 use crate::core::error::Error;
@@ -31,6 +31,7 @@ pub struct MemoryServer {
     scopes: BTreeMap<String, Scope>,
     effects: HashMap<MutationId, u32>,
     refused: HashMap<MutationId, Objection>,
+    budget: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,14 +81,19 @@ impl Scope {
 
     fn load(&self, needs: &Needs, into: &mut Snapshot) {
         into.asked.add(needs);
+        let longest = needs.longest(into.budget);
         let archive = needs.conflicts.iter().map(|id| Key::new(ARCHIVE, id.clone()));
         for key in needs.rows.iter().cloned().chain(archive) {
             if let Some(row) = self.rows.get(&key) {
-                into.rows.insert(key, row.clone());
+                let row = up_to(into.long.most_of_row(&key, longest), row.record.text().len(), row);
+                into.found_row(key, row);
             }
         }
         for id in &needs.receipts {
-            into.receipts.extend(self.receipts.get(id).map(|r| (id.clone(), r.clone())));
+            if let Some(receipt) = self.receipts.get(id) {
+                let receipt = up_to(into.long.most_of_receipt(id, longest), receipt.result.len(), receipt);
+                into.found_receipt(id.clone(), receipt);
+            }
         }
         for client in &needs.clients {
             into.settled.extend(self.settled.get(client).map(|n| (client.clone(), *n)));
@@ -103,8 +109,10 @@ impl Scope {
             into.taken.extend(latest.map(|(number, id)| (place.clone(), Taken { number: *number, id: id.clone() })));
         }
         for key in &needs.unresolved_of {
-            let row = self.unresolved.get(key).and_then(|conflict| self.rows.get(conflict));
-            into.unresolved.extend(row.map(|r| (key.clone(), r.record.clone())));
+            if let Some(row) = self.unresolved.get(key).and_then(|conflict| self.rows.get(conflict)) {
+                let conflict = up_to(into.long.most_of_unresolved(key, longest), row.record.text().len(), &row.record);
+                into.found_unresolved(key.clone(), conflict);
+            }
         }
     }
 
@@ -176,6 +184,10 @@ impl Scope {
     }
 }
 
+fn up_to<T: Clone>(most: usize, size: usize, thing: &T) -> Found<T> {
+    if size > most { Err(size) } else { Ok(thing.clone()) }
+}
+
 impl MemoryServer {
     /// An empty server.
     #[must_use]
@@ -183,9 +195,14 @@ impl MemoryServer {
         Self { schema, ..Self::default() }
     }
 
-    /// The same data under other declarations.
-    #[cfg(test)]
-    pub(super) fn declare(&mut self, schema: Schema) {
+    /// The same server, at which a request may take no more than these bytes instead of [`MAX_WORK`].
+    #[must_use]
+    pub fn with_budget(self, bytes: usize) -> Self {
+        Self { budget: Some(bytes), ..self }
+    }
+
+    /// From now on it declares this, as after a start with another file.
+    pub fn declare(&mut self, schema: Schema) {
         self.schema = schema;
     }
 
@@ -208,9 +225,9 @@ impl MemoryServer {
     /// When the request is refused whole.
     pub fn commit(&mut self, request: &PushRequest, scope: &str, now: Stamp) -> Result<Committed, Refusal> {
         check_request(request, scope)?;
-        let (schema, refused) = (self.schema.clone(), self.refused.clone());
+        let (schema, refused, budget) = (self.schema.clone(), self.refused.clone(), self.budget.unwrap_or(MAX_WORK));
         let data = self.scope(scope, now);
-        let mut snapshot = Snapshot { refused, ..Snapshot::new(data.head.clone()) };
+        let mut snapshot = Snapshot { refused, budget, ..Snapshot::new(data.head.clone()) };
         data.load(&needs(request), &mut snapshot);
         data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
         let evaluated = loop {
@@ -336,6 +353,8 @@ impl MemoryServer {
         Some(Snapshot {
             refused: HashMap::new(),
             chance: String::new(),
+            long: Default::default(),
+            budget: MAX_WORK,
             head: s.head.clone(),
             asked: Needs::default(),
             rows: s.rows.clone(),

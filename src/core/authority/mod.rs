@@ -7,6 +7,7 @@
 //!
 //! Lives here: the verdicts. Not here: how two versions merge (`merge`), SQL and HTTP (`server/`).
 
+mod budget;
 mod claims;
 mod group;
 mod incoming;
@@ -22,6 +23,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{Found, Long, MAX_WORK};
 pub use claims::{Claim, Place, Taken, older_claims, rules};
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};
@@ -29,7 +31,7 @@ pub use objection::{Objection, objections};
 pub use page::{
     Answer, DEFAULT_PAGE, HORIZON_DAYS, MAX_PAGE, MAX_PAGE_BYTES, PagePlan, horizon, is_full, just_written, page, page_since, respond, seen,
 };
-pub use request::{MAX_MUTATIONS, Refusal, check_pull, check_request};
+pub use request::{MAX_DEPENDENCIES, MAX_MUTATIONS, Refusal, check_pull, check_request};
 
 use crate::core::authority::judge::Arrival;
 use crate::core::authority::rows::Pushed;
@@ -123,6 +125,10 @@ pub struct Snapshot {
     pub unresolved: HashMap<Key, Record>,
     /// Who holds what can be claimed once.
     pub taken: HashMap<Place, Taken>,
+    /// What exists of all this and is not here, because it is long ([`Needs::longest`]).
+    pub long: Long,
+    /// Bytes that the request may take: [`MAX_WORK`], less in tests.
+    pub budget: usize,
     /// Mutations that a rule of the app's own refuses; asked before anything is looked up.
     pub refused: HashMap<MutationId, Objection>,
     /// The end of the ids that are given now: letters that nobody can foresee, others at every try.
@@ -143,6 +149,8 @@ impl Snapshot {
             waiting: HashMap::new(),
             unresolved: HashMap::new(),
             taken: HashMap::new(),
+            long: Long::default(),
+            budget: MAX_WORK,
             refused: HashMap::new(),
             chance: String::new(),
         }
@@ -253,13 +261,19 @@ pub fn evaluate(schema: &Schema, request: &PushRequest, snapshot: &Snapshot, now
 
 /// The result of a pushed row, where there is anything to say.
 fn judge_row(stage: &mut Stage<'_>, row: &Pushed, mismatches: &judge::Mismatches) -> Option<WireResult> {
-    let result = judge::judge(stage, &row.arrival(), mismatches);
+    let result = alone(stage, &row.arrival(), mismatches).pop()?;
     if matches!(result.status, Outcome::Rejected | Outcome::Conflict | Outcome::Retry) {
         return Some(result);
     }
     let wire = row.wire();
     let id = stage.server_id(&wire.record_id).unwrap_or_else(|| wire.record_id.as_str().into());
-    row.outdated(&result, stage.row(&Key::new(wire.collection.as_str(), id)).map(|stored| &stored.record))
+    let outdated = row.outdated(&result, stage.row(&Key::new(wire.collection.as_str(), id)).map(|stored| &stored.record))?;
+    Some(budget::shortened(stage, outdated))
+}
+
+/// Judges a mutation that is in no group.
+fn alone(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &judge::Mismatches) -> Vec<WireResult> {
+    budget::within(stage, std::slice::from_ref(arrival), |stage, _| vec![judge::judge(stage, arrival, mismatches)])
 }
 
 /// In the order of the request; a group is judged where its first member stands.
@@ -293,9 +307,13 @@ fn judge_mutations(stage: &mut Stage<'_>, request: &PushRequest, mismatches: &ju
                 }
             }
         }
+        let broken = usable.len() < members.len();
         let answers = match (wire.group.is_some(), usable.as_slice()) {
-            (false, [one]) => vec![judge::judge(stage, one, mismatches)],
-            (_, usable) => group::judge_group(stage, usable, mismatches, usable.len() < members.len()),
+            (false, [one]) => alone(stage, one, mismatches),
+            (_, usable) if budget::is_too_much(stage, usable) => {
+                usable.iter().flat_map(|member| group::apart(stage, member, mismatches)).collect()
+            }
+            (_, usable) => budget::within(stage, usable, |stage, weight| group::judge_group(stage, usable, mismatches, (weight, broken))),
         };
         places.into_iter().zip(answers).for_each(|(place, answer)| put(&mut results, place, answer));
     }

@@ -2,19 +2,20 @@
 //!
 //! Lives here: reading a request for the keys it touches. Not here: loading.
 
+use crate::core::authority::budget::affordable;
 use crate::core::authority::claims::{claims, places, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::rows::pushed;
 use crate::core::authority::stage::met;
-use crate::core::authority::{Place, Snapshot, StoredRow, Taken};
+use crate::core::authority::{Place, Receipt, Snapshot, StoredRow, Taken};
 use crate::core::conflict::Conflict;
 use crate::core::mutation::{MutationId, Op};
 use crate::core::protocol::{PushRequest, WireMutation};
-use crate::core::record::{ARCHIVE, Key, OPTIMISTIC_PREFIX};
+use crate::core::record::{ARCHIVE, Key, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::optimistic_ids;
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -148,6 +149,10 @@ pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) ->
             needs.record(key);
         }
     }
+    let mut needs = needs.without(&snapshot.long);
+    let mutations = request.mutations.iter().map(|wire| (wire.mutation_id().ok(), wire));
+    let rows = rows.iter().flatten().map(|row| (Some(row.arrival().id), row.wire()));
+    needs.add(&affordable(snapshot, mutations.chain(rows)));
     needs
 }
 
@@ -157,15 +162,22 @@ pub fn follow_up(schema: &Schema, request: &PushRequest, snapshot: &Snapshot) ->
 pub(super) struct Loaded<'a> {
     pub(super) snapshot: &'a Snapshot,
     missing: Rc<RefCell<Needs>>,
+    lacking: Rc<Cell<usize>>,
 }
 
 impl<'a> Loaded<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, missing: Rc::default() }
+        Self { snapshot, missing: Rc::default(), lacking: Rc::default() }
     }
 
     pub(super) fn row(&self, key: &Key) -> Option<&'a StoredRow> {
         let found = self.snapshot.rows.get(key);
+        if found.is_none()
+            && let Some(size) = self.snapshot.long.rows.get(key)
+        {
+            self.lacks(*size).rows.insert(key.clone());
+            return None;
+        }
         // Other rows are named by the request, or so new that nobody can have them.
         if found.is_none() && key.collection.as_ref() == ARCHIVE && possible(&key.id) && !self.snapshot.asked.conflicts.contains(&key.id) {
             self.missing.borrow_mut().conflicts.insert(key.id.clone());
@@ -178,6 +190,40 @@ impl<'a> Loaded<'a> {
             self.missing.borrow_mut().taken.insert(place.clone());
         }
         self.snapshot.taken.get(place)
+    }
+
+    pub(super) fn receipt(&self, id: &MutationId) -> Option<&'a Receipt> {
+        let found = self.snapshot.receipts.get(id);
+        if found.is_none()
+            && let Some(size) = self.snapshot.long.receipts.get(id)
+        {
+            self.lacks(*size).receipts.insert(id.clone());
+        }
+        found
+    }
+
+    pub(super) fn unresolved(&self, of: &Key) -> Option<&'a Record> {
+        let found = self.snapshot.unresolved.get(of);
+        if found.is_none()
+            && let Some(size) = self.snapshot.long.unresolved.get(of)
+        {
+            self.lacks(*size).unresolved_of.insert(of.clone());
+        }
+        found
+    }
+
+    /// Something that was left out is looked for: what comes of that does not count.
+    fn lacks(&self, size: usize) -> RefMut<'_, Needs> {
+        self.lacking.set(self.lacking.get().saturating_add(size).max(1));
+        self.missing.borrow_mut()
+    }
+
+    pub(super) fn lacks_it(&self) -> bool {
+        self.lacking.get() > 0
+    }
+
+    pub(super) fn lacked(&self) -> usize {
+        self.lacking.take()
     }
 
     pub(super) fn missing(&self) -> Needs {

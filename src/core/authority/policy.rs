@@ -6,7 +6,7 @@
 use crate::core::authority::incoming::Incoming;
 use crate::core::conflict::{Kind, Status, Winner};
 use crate::core::error::{Code, Error, Result};
-use crate::core::merge::{Patch, changed_pointers, is_plain, join_types, merge_patch, rest, same_types, spared, written};
+use crate::core::merge::{Patch, changed_pointers, is_plain, join_types, join_types_back, merge_patch, rest, same_types, spared, written};
 use crate::core::mutation::Op;
 use crate::core::protocol::Outcome;
 use crate::core::record::Record;
@@ -37,15 +37,17 @@ pub(super) struct Verdict {
     pub(super) put: Option<Record>,
     pub(super) archive: Option<Entry>,
     pub(super) error: Option<Error>,
+    /// Bytes of texts that were compared for it.
+    pub(super) compared: usize,
 }
 
 impl Verdict {
-    fn plain(outcome: Outcome) -> Self {
-        Self { outcome, put: None, archive: None, error: None }
+    pub(super) fn plain(outcome: Outcome) -> Self {
+        Self { outcome, put: None, archive: None, error: None, compared: 0 }
     }
 
     fn put(outcome: Outcome, record: Record, archive: Option<Entry>) -> Self {
-        Self { outcome, put: Some(record), archive, error: None }
+        Self { put: Some(record), archive, ..Self::plain(outcome) }
     }
 
     /// Whether nobody has to decide first, nor its author to try again.
@@ -80,13 +82,14 @@ pub(super) fn decide(rules: Rules<'_>, m: &Incoming, rec: &Record, row: Option<&
     let rec = spared(rec, stored, |pointer| m.left_alone(pointer), rules.types)?;
     let rec = if plain { written(stored, &rec, by, rules.types)? } else { rec };
     let later = rest(&rec, rules.types)?.order(&rest(stored, rules.types)?).is_gt();
-    let (mine, theirs) =
-        (join_types(&rec, stored, later, m.was.as_ref(), rules.types)?, join_types(stored, &rec, !later, m.was.as_ref(), rules.types)?);
+    let mine = join_types(&rec, stored, later, m.was.as_ref(), rules.types)?;
+    let theirs = join_types_back(stored, &rec, &mine, (!later, m.was.as_ref()), rules.types)?;
+    let compared = mine.compared();
     let (rec, own) = (mine.record, !mine.own.is_empty());
     let lost: Vec<String> = mine.own.into_iter().chain(mine.lost).collect();
     let moved = theirs.record.text() != stored.text();
     let row = if moved { theirs.record.with(stored.updated_at(), None, stored.rev())? } else { stored.clone() };
-    let mut verdict = judge(rules, m, &rec, Some(&row))?;
+    let mut verdict = Verdict { compared, ..judge(rules, m, &rec, Some(&row))? };
     if !verdict.lets_join() {
         return Ok(verdict);
     }

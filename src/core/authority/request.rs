@@ -7,6 +7,9 @@ use crate::core::protocol::{ErrorDetail, PROTOCOL, PullRequest, PushRequest};
 /// Most mutations (and record-only rows) in one request.
 pub const MAX_MUTATIONS: usize = 1_000;
 
+/// Most entries of `dependsOn` in one request, all mutations together: each is looked up.
+pub const MAX_DEPENDENCIES: usize = 10_000;
+
 /// A request that is refused whole; nothing of it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -29,6 +32,11 @@ pub enum Refusal {
         /// How many there were.
         count: usize,
     },
+    /// More than [`MAX_DEPENDENCIES`]: 413; the client halves its batch.
+    TooManyDependencies {
+        /// How many there were.
+        count: usize,
+    },
 }
 
 impl Refusal {
@@ -39,7 +47,7 @@ impl Refusal {
             Self::Protocol { .. } => 426,
             Self::Scope => 409,
             Self::Malformed { .. } => 400,
-            Self::TooMany { .. } => 413,
+            Self::TooMany { .. } | Self::TooManyDependencies { .. } => 413,
         }
     }
 
@@ -57,6 +65,11 @@ impl Refusal {
             Self::TooMany { count } => {
                 ("too-large", format!("a request has at most {MAX_MUTATIONS} mutations, this one {count}"), Some("/mutations".to_owned()))
             }
+            Self::TooManyDependencies { count } => (
+                "too-large",
+                format!("the mutations of a request depend on at most {MAX_DEPENDENCIES} others, these on {count}"),
+                Some("/mutations".to_owned()),
+            ),
         };
         ErrorDetail {
             code: code.to_owned(),
@@ -81,6 +94,10 @@ pub fn check_request(request: &PushRequest, scope: &str) -> Result<(), Refusal> 
     let count = request.mutations.len() + request.changes.iter().map(|c| c.records.len()).sum::<usize>();
     if count > MAX_MUTATIONS {
         return Err(Refusal::TooMany { count });
+    }
+    let count = request.mutations.iter().map(|m| m.depends_on.len()).sum::<usize>();
+    if count > MAX_DEPENDENCIES {
+        return Err(Refusal::TooManyDependencies { count });
     }
     Ok(())
 }

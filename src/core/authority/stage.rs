@@ -2,6 +2,7 @@
 //!
 //! Lives here: lookups, giving out `_rev`, writing rows and archive entries. Not here: verdicts (`policy`).
 
+use crate::core::authority::budget::Spent;
 use crate::core::authority::claims::{Claims, number_of, sequence};
 use crate::core::authority::incoming::Incoming;
 use crate::core::authority::needs::Loaded;
@@ -34,6 +35,7 @@ pub(super) struct Stage<'a> {
     outcomes: HashMap<MutationId, Outcome>,
     settled: HashMap<Arc<str>, u64>,
     claims: Claims,
+    pub(super) spent: Spent,
 }
 
 /// The conflict of a create that met another one.
@@ -70,9 +72,21 @@ impl<'a> Stage<'a> {
             outcomes: HashMap::new(),
             settled: HashMap::new(),
             claims: Claims::default(),
+            spent: Spent::default(),
         }
     }
 
+    pub(super) fn snapshot(&self) -> &'a Snapshot {
+        self.loaded.snapshot
+    }
+    /// Whether something was looked for that had been left out: nothing that is made up without it counts.
+    pub(super) fn lacks_it(&self) -> bool {
+        self.loaded.lacks_it()
+    }
+    /// Bytes that were looked for since this was asked last and had been left out; more than 0 if any had.
+    pub(super) fn lacked(&self) -> usize {
+        self.loaded.lacked()
+    }
     pub(super) fn now(&self) -> Stamp {
         self.now
     }
@@ -200,7 +214,14 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn receipt(&self, id: &MutationId) -> Option<&Receipt> {
-        self.receipts.get(id).or_else(|| self.loaded.snapshot.receipts.get(id))
+        self.receipts.get(id).or_else(|| self.loaded.receipt(id))
+    }
+
+    /// Whether nothing was ever answered to it, nor is it settled.
+    pub(super) fn is_new(&self, id: &MutationId) -> bool {
+        let Snapshot { receipts, long, .. } = self.loaded.snapshot;
+        let answered = self.receipts.contains_key(id) || receipts.contains_key(id) || long.receipts.contains_key(id);
+        !answered && id.seq > self.mark(&id.client)
     }
 
     pub(super) fn keep_receipt(&mut self, id: &MutationId, outcome: Outcome, receipt: Receipt) {
@@ -247,7 +268,7 @@ impl<'a> Stage<'a> {
     fn unresolved(&self, key: &Key) -> Option<&Record> {
         match self.unresolved.get(key) {
             Some(changed) => changed.as_ref(),
-            None => self.loaded.snapshot.unresolved.get(key),
+            None => self.loaded.unresolved(key),
         }
     }
 

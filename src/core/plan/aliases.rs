@@ -29,7 +29,7 @@ pub(super) fn current<'i>(replica: &Replica, intent: &'i Intent) -> Cow<'i, Inte
             Intent::Import { collection: collection.clone(), records: records.iter().map(line).collect() }
         }
         Intent::Update { key: k, set, unset } => Intent::Update { key: key(k), set: values(set), unset: unset.clone() },
-        Intent::Put { key: k, text: t, seen } => Intent::Put { key: key(k), text: text(t), seen: *seen },
+        Intent::Put { key: k, text: t, seen, own } => Intent::Put { key: key(k), text: text(t), seen: *seen, own: own.clone() },
         Intent::Delete { key: k } => Intent::Delete { key: key(k) },
         Intent::Undelete { key: k } => Intent::Undelete { key: key(k) },
         Intent::Retry { id, edited } => Intent::Retry { id: id.clone(), edited: edited.as_ref().map(text) },

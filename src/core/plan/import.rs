@@ -29,7 +29,7 @@ pub(super) fn import(replica: &Replica, collection: &Arc<str>, records: &[Text],
             // A tombstone keeps the last content: a document that has just that says nothing new.
             Some(view) if record.with(Stamp(0), view.deleted_at(), None)?.same_content(&view) => plan.unchanged += 1,
             Some(view) => {
-                plan.unchanged += 1;
+                plan.archived += 1;
                 let mut conflict = Conflict::local(
                     replica.schema(),
                     &key,

@@ -58,10 +58,21 @@ pub(super) fn apart<'i>(replica: &Replica, intent: Cow<'i, Intent>) -> Result<(C
             let own = Own { collection: collection.clone(), said, only: None };
             (Cow::Owned(Intent::Import { collection, records }), Some(own))
         }
-        Intent::Put { key, text, seen } => {
+        Intent::Put { key, text, seen, own: changed } => {
             check(text)?;
             let (text, own) = own::split(text, local)?.map_or_else(|| (text.clone(), Members::new()), |(text, own)| (text.into(), own));
-            (Cow::Owned(Intent::Put { key: key.clone(), text, seen: *seen }), one(Said::All(own)))
+            let said = match changed {
+                // A record that comes back has what it is written with.
+                _ if replica.shared_view(key).is_none_or(|row| row.is_deleted()) => Said::All(own),
+                Some(changed) => {
+                    let gone = changed.iter().filter(|name| !own.iter().any(|(other, _)| other == *name)).cloned().collect();
+                    Said::Some(own.into_iter().filter(|(name, _)| changed.contains(name)).collect(), gone)
+                }
+                // Made from an earlier version, of which nobody knows what lay beside it.
+                None if seen.stamp.is_some() => Said::Some(own, vec![]),
+                None => Said::All(own),
+            };
+            (Cow::Owned(Intent::Put { key: key.clone(), text, seen: *seen, own: None }), one(said))
         }
         Intent::Update { key, set, unset } => {
             let (set, unset, said) = parted(set, unset, local);

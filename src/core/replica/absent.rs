@@ -33,7 +33,7 @@ pub(super) struct Aside {
     pub(super) collection: Arc<str>,
     #[serde(rename = "b")]
     bytes: u64,
-    /// Some of its rows stand in for others (*through*): it has to be read.
+    /// Some of its rows stand in for others (*through*), or are gone and something still lies beside them: it has to be read.
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     provisional: bool,
     #[serde(rename = "i", default, skip_serializing_if = "std::ops::Not::not")]
@@ -166,7 +166,7 @@ impl Replica {
         }
         for row in absent.rows {
             let row = self.incoming(collection, &row);
-            _ = self.adopt(Key { collection: collection.clone(), id: row.id().clone() }, &row, Stamp(0));
+            self.adopt(Key { collection: collection.clone(), id: row.id().clone() }, &row, Stamp(0));
         }
         self.mark_shown(collection);
         self.touched = told;
@@ -182,7 +182,8 @@ impl Replica {
         let disputed = |name: &Arc<str>| self.open_conflicts.values().any(|about| about.collection == *name);
         let stored: HashSet<&Arc<str>> = self.stored_segments.values().collect();
         let free = |name: &Arc<str>| self.schema.is_lazy(name) && !keep(name) && stored.contains(name) && !disputed(name);
-        let goes = |name: &Arc<str>, table: &Table| free(name) && table.is_stored();
+        // What lies beside records that are gone is let go of while they are here.
+        let goes = |name: &Arc<str>, table: &Table| free(name) && table.is_stored() && self.gone(name).is_empty();
         let gone: Vec<Arc<str>> = self.tables.iter().filter(|(name, table)| goes(name, table)).map(|(name, _)| name.clone()).collect();
         for name in &gone {
             if let Some(table) = self.tables.shift_remove(name) {
@@ -199,7 +200,7 @@ impl Replica {
         }
         let stored: HashSet<&Arc<str>> = self.stored_segments.values().collect();
         let here = self.tables.iter().filter(|(name, _)| self.schema.is_lazy(name) && stored.contains(name)).map(|(name, table)| {
-            let provisional = table.slots.values().any(|slot| slot.provisional.is_some());
+            let provisional = table.slots.values().any(|slot| slot.provisional.is_some()) || !self.gone(name).is_empty();
             Aside { collection: name.clone(), bytes: table.bytes(), provisional, renamed: false }
         });
         let absent = self.absent.iter().map(|(name, absent)| Aside {

@@ -40,7 +40,7 @@ impl Replica {
                 if id.client == self.client {
                     self.seq = self.seq.max(id.seq);
                 }
-                self.quarantined.push(Quarantined { collection, why: error.message, raw });
+                self.quarantined.push(Quarantined { collection, why: error.message, raw, id: None });
             }
         }
         self.touched = told;

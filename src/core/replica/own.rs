@@ -1,12 +1,17 @@
 //! What this device has beside the rows of a collection (`localFields`): a table of its own, kept in step with its records.
 //!
 //! Invariants: rows come and go there by local writes alone, but for those whose record is gone for everybody: a tombstone that nothing
-//! here disputes keeps none. Not here: what a version is without them (`core::own`).
+//! here disputes keeps none. What the server has not told to its end takes none away: the rest may be on the next page. Not here: what a version is without them (`core::own`).
 
-use super::{Replica, Touched};
+use super::{HashSet, Replica, Slot, Touched};
+use crate::core::conflict::Conflict;
+use crate::core::journal::Quarantined;
+use crate::core::mutation::{Mutation, Op};
 use crate::core::own;
-use crate::core::record::{Key, Record};
+use crate::core::record::{ARCHIVE, Key, Record};
+use crate::core::stamp::Stamp;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 impl Replica {
@@ -48,21 +53,65 @@ impl Replica {
         own::shared(row, self.schema.local_fields(collection))
     }
 
-    /// Lets go of what lies beside a record that is gone, unless something here may bring it back; what was there.
-    pub(super) fn forget_own(&mut self, key: &Key) -> Option<(Key, Option<Record>)> {
-        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() {
+    /// What is left of a mutation whose row the server has already, but for members that were not yet of this device alone when it was sent:
+    /// under another number, an edit of that row. Else it would meet its own as somebody else's.
+    pub(crate) fn left_of(&self, m: &Mutation) -> Option<Mutation> {
+        if !m.attempted || !matches!(m.op, Op::Create | Op::Update) {
             return None;
         }
-        let kept = |slot: &super::Slot| {
-            let disputed = !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
-            disputed || slot.known().is_some_and(|row| !row.is_deleted())
-        };
-        if self.slot(key).is_some_and(kept) {
+        let Cow::Owned(sent) = self.shared(&m.key.collection, &m.record) else { return None };
+        let row = self.confirmed(&m.key).filter(|row| row.rev().is_some() && row.same_content(&sent))?;
+        let record = sent.with(Stamp::next(sent.updated_at(), Some(row.updated_at())), None, None).ok()?;
+        Some(Mutation { op: Op::Update, imported: false, base_rev: row.rev(), base: Some(row.clone()), record, ..m.clone() })
+    }
+
+    /// Lets go of what lies beside a record that is gone, unless something here may bring it back; what was there.
+    pub(super) fn forget_own(&mut self, key: &Key) -> Option<(Key, Option<Record>)> {
+        if self.schema.local_fields(&key.collection).is_empty() || self.own(key).is_none() || self.may_be_back(key, &OnceCell::new()) {
             return None;
         }
         let beside = Key { collection: own::table(&key.collection), id: self.current_id(&key.id).clone() };
         let old = self.set_confirmed(&beside, None);
         Some((beside, old))
+    }
+
+    /// The same of all records, when a server has told everything.
+    pub(super) fn forget_gone(&mut self) {
+        let tables = self.tables.keys().filter(|name| own::is_table(name));
+        let gone: Vec<Key> = tables.flat_map(|name| self.gone(&own::collection(name).into())).collect();
+        for key in gone {
+            self.forget_own(&key);
+        }
+    }
+
+    /// Records that something lies beside and that are gone; nobody knows it of a collection that is absent.
+    pub(super) fn gone(&self, collection: &Arc<str>) -> Vec<Key> {
+        if self.absent.contains_key(collection) {
+            return Vec::new();
+        }
+        let told = OnceCell::new();
+        let keys = self.owned(collection).map(|row| Key { collection: collection.clone(), id: row.id().clone() });
+        keys.filter(|key| !self.may_be_back(key, &told)).collect()
+    }
+
+    /// Whether a record is there, or something here may bring it back. `told` is looked up once for many.
+    fn may_be_back(&self, key: &Key, told: &OnceCell<HashSet<Key>>) -> bool {
+        let slot = self.slot(key);
+        let disputed = |slot: &Slot| !slot.pending.is_empty() || slot.hold.is_some() || slot.dead.is_some();
+        match slot.and_then(Slot::known) {
+            _ if slot.is_some_and(disputed) => true,
+            Some(row) => !row.is_deleted(),
+            None => told.get_or_init(|| self.told_elsewhere()).contains(key),
+        }
+    }
+
+    /// Records of which there is a version in another place than their own: rows that are not usable, and what a history that knew nothing
+    /// of it took away, which is in the archive of this device alone.
+    fn told_elsewhere(&self) -> HashSet<Key> {
+        let archive = self.tables.get(ARCHIVE).into_iter().flat_map(|table| table.slots.values());
+        let own = archive.filter_map(Slot::known).filter(|row| row.rev().is_none());
+        let archived = own.filter_map(|row| Conflict::from_record(row).ok()).map(|conflict| conflict.about());
+        self.quarantined.iter().filter_map(Quarantined::key).chain(archived).collect()
     }
 
     /// The record has another id now; those who show it are told of that anyway.

@@ -41,11 +41,12 @@ impl Hold {
 
 impl Replica {
     /// A conflict that another device resolved lets go of the record here (R8): what was written on it
-    /// since becomes a waiting edit based on the conflict's `theirs`. The record, where it was held.
-    pub(super) fn conflict_arrived(&mut self, row: &Record) -> Option<Key> {
-        let conflict = Conflict::from_record(row).ok().filter(|c| c.status != Status::Unresolved)?;
+    /// since becomes a waiting edit based on the conflict's `theirs`.
+    pub(super) fn conflict_arrived(&mut self, row: &Record) {
+        let Some(conflict) = Conflict::from_record(row).ok().filter(|c| c.status != Status::Unresolved) else { return };
         let key = conflict.about();
-        let hold = self.slot(&key)?.hold.clone().filter(|h| h.conflict.as_ref() == row.id().as_ref())?;
+        let hold = self.hold(&key).filter(|h| h.conflict.as_ref() == row.id().as_ref()).cloned();
+        let Some(hold) = hold else { return };
         self.set_hold(&key, None);
         let (policy, id) = (self.policy(&key), MutationId::new(self.client.clone(), self.seq + 1));
         if let Some(m) = hold.written_since(&conflict, key.clone(), id, policy) {
@@ -53,7 +54,6 @@ impl Replica {
             self.place += 1;
             self.queue_put(self.place, m);
         }
-        Some(key)
     }
 
     /// Refused for good: a dead letter, one per record (R15).
@@ -171,7 +171,7 @@ impl Replica {
         // Somebody may have settled it before this device heard of it (a replayed answer, for one).
         let row = self.slot(&Key::new(ARCHIVE, conflict.clone())).and_then(|s| s.known()).cloned();
         if let Some(row) = row {
-            _ = self.conflict_arrived(&row);
+            self.conflict_arrived(&row);
         }
         if self.slot(&key).is_some_and(|s| s.hold.is_some()) {
             self.outputs.push(Output::Conflict(conflict));

@@ -5,7 +5,7 @@
 
 use super::{Answered, Output, REMEMBERED, Replica, Sweep};
 use crate::core::conflict::{Conflict, Kind, Status, Winner};
-use crate::core::journal::{Response, Settled};
+use crate::core::journal::{Quarantined, Response, Settled};
 use crate::core::mutation::{Mutation, MutationId, Op};
 use crate::core::ordinal;
 use crate::core::protocol::Outcome;
@@ -39,6 +39,9 @@ impl Replica {
         if response.changes.iter().any(|p| p.collection.as_ref() == ARCHIVE) || results.iter().any(archived) {
             self.retain_archive(response.at);
         }
+        if delivered {
+            self.forget_gone();
+        }
         if response.offset.is_some() {
             self.standing.offset = response.offset;
         }
@@ -63,21 +66,22 @@ impl Replica {
             self.begin_sweep(new_epoch, response.asked.is_none() && !response.reset && !new_epoch, response.at);
         }
         self.standing.epoch = Some(response.epoch.clone());
-        let mut let_go = Vec::new();
         for page in &response.changes {
             if self.wait_for(page) {
                 continue;
             }
             for row in &page.rows {
                 let row = self.incoming(&page.collection, row);
-                let_go.extend(self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at));
+                self.adopt(Key { collection: page.collection.clone(), id: row.id().clone() }, &row, response.at);
             }
         }
-        // Only now: the version that was decided for may be in the same answer, behind the decision (seed 2252).
-        for key in let_go {
-            self.forget_own(&key);
-        }
         self.quarantined.extend(response.quarantined.iter().cloned());
+        // What this device had of an unusable row stays until it is mended. In a new epoch that is another history's.
+        if let Some(sweep) = self.standing.sweep.as_mut().filter(|sweep| !sweep.epoch) {
+            for key in response.quarantined.iter().filter_map(Quarantined::key) {
+                sweep.remaining.remove(&key);
+            }
+        }
         self.standing.cursor = Some(response.cursor.clone());
         if !response.has_more {
             self.finish_sweep(response);
@@ -122,20 +126,19 @@ impl Replica {
                 continue;
             }
             self.set_confirmed(&key, None);
-            self.forget_own(&key);
             if sweep.epoch && !old.is_deleted() {
                 self.keep_taken(&key, &old, None, response.at);
             }
         }
     }
 
-    /// Takes in the server's version of a record. Of an archive entry: the record that it lets go of.
-    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) -> Option<Key> {
+    /// Takes in the server's version of a record.
+    pub(super) fn adopt(&mut self, key: Key, row: &Record, at: Stamp) {
         let old = self.slot(&key).and_then(|s| s.confirmed.clone());
         // Written while its collection was of this device alone, as it still is or was until the declaration changed.
         if let Some(own) = old.as_ref().filter(|old| old.rev().is_none() && key.collection.as_ref() != ARCHIVE) {
             if !self.schema.syncs(&key.collection) {
-                return None;
+                return;
             }
             if !self.shared(&key.collection, own).same_content(row) {
                 self.keep_taken(&key, own, Some(row), at);
@@ -148,11 +151,13 @@ impl Replica {
                 self.keep_taken(&key, &old, Some(row), at);
             }
         } else if old.is_some_and(|old| old.rev() >= row.rev()) {
-            return None;
+            return;
         }
         self.set_confirmed(&key, Some(row.clone()));
         self.forget_own(&key);
-        (key.collection.as_ref() == ARCHIVE).then(|| self.conflict_arrived(row)).flatten()
+        if key.collection.as_ref() == ARCHIVE {
+            self.conflict_arrived(row);
+        }
     }
 
     /// A confirmed version that a new epoch takes away goes to the local archive: no server judged it. What is in the
@@ -171,14 +176,6 @@ impl Replica {
     }
 
     pub(super) fn settle(&mut self, result: &Settled, at: Stamp) {
-        let key = self.pending(&result.id).map(|m| m.key.clone());
-        self.judge(result, at);
-        if let Some(key) = key {
-            self.forget_own(&key);
-        }
-    }
-
-    fn judge(&mut self, result: &Settled, at: Stamp) {
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }
@@ -190,7 +187,7 @@ impl Replica {
         if let Some(conflict) =
             m.resolves.as_ref().filter(|_| matches!(result.status, Outcome::Applied | Outcome::Merged | Outcome::Superseded))
         {
-            self.close_local(conflict, at);
+            self.close_local(conflict, &m, at);
         }
         if let Some(row) = &result.archived {
             self.stand_in(&Key::new(ARCHIVE, row.id().clone()), self.translated(row));
@@ -275,12 +272,13 @@ impl Replica {
     }
 
     /// A decided conflict that only this device knows is settled here: no server will say so.
-    fn close_local(&mut self, conflict: &Arc<str>, at: Stamp) {
+    fn close_local(&mut self, conflict: &Arc<str>, m: &Mutation, at: Stamp) {
         let key = Key::new(ARCHIVE, conflict.clone());
         let Some(row) = self.slot(&key).and_then(|s| s.known()).filter(|row| row.rev().is_none()) else { return };
         let Ok(open) = Conflict::from_record(row) else { return };
         let at = Stamp::next(at, Some(row.updated_at()));
-        if let Ok(row) = (Conflict { status: Status::Resolved, ..open }).to_record(at) {
+        let winner = open.preferred(m, self.rules(&open.about()).types);
+        if let Ok(row) = (Conflict { status: Status::Resolved, winner, ..open }).to_record(at) {
             self.set_confirmed(&key, Some(row));
         }
     }

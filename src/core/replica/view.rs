@@ -3,6 +3,7 @@
 //! Not here: what changed since somebody looked (`touched`), rows that are shown before they are folded (`later`).
 
 use super::{Replica, Slot};
+use crate::core::conflict::{Conflict, Winner};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, Op};
 use crate::core::record::{ARCHIVE, Key, Record};
@@ -74,6 +75,19 @@ impl Replica {
     /// Conflicts that wait for the user and that no queued decision settles: id and record.
     pub fn unresolved(&self) -> impl Iterator<Item = (&Arc<str>, &Key)> {
         self.open_conflicts.iter().filter(|(id, _)| !self.is_decided(id))
+    }
+
+    /// Whom the pending decision about a conflict prefers, if there is one: as the server will say it.
+    #[must_use]
+    pub fn decision(&self, conflict: &Conflict) -> Option<Winner> {
+        if !self.is_decided(&conflict.id) {
+            return None;
+        }
+        let about = conflict.about();
+        let key = Key { id: self.current_id(&about.id).clone(), ..about };
+        let decision = self.pending_of(&key).find(|m| m.resolves.as_deref() == Some(conflict.id.as_str()));
+        // Of both, mine is a record of its own.
+        Some(decision.map_or(Winner::Merged, |m| conflict.preferred(m, self.rules(&key).types)))
     }
 
     /// Whether a decision about that conflict is pending.

@@ -45,12 +45,12 @@ export class Documents {
     const plan = planSave(store, parts, known, baseline, { only, deletions })
     const durable = plan.run()
     this.#remember(tree, baseline)
-    const { inserted, updated, deleted, unchanged } = plan
+    const { inserted, updated, deleted, unchanged, archived } = plan
     const done = inserted + updated + deleted
     if (onProgress !== undefined) this.#session.later(() => onProgress({ phase: 'saving', done: 0, total: done }))
     await durable
     if (onProgress !== undefined) this.#session.later(() => onProgress({ phase: 'durable', done, total: done }))
-    return { inserted, updated, deleted, unchanged, settled: durable.settled }
+    return { inserted, updated, deleted, unchanged, archived, settled: durable.settled }
   }
 
   refresh(tree: object): readonly string[] {

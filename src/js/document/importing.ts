@@ -41,7 +41,7 @@ export function planOneImport(store: Store, { name, pointer, value }: OnePart, c
     plan.updated++
     return plan.add(name, put(name, text, base), note)
   }
-  plan.unchanged++
+  plan.archived++
   if (plan.offers(seen, SINGLETON, text)) plan.add(name, importation(name, [text]))
 }
 
@@ -60,7 +60,7 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
   const rows = store.session.rows(name)
   const imported: Members[] = []
   const texts: string[] = []
-  const matches = shown.some((row) => madeFrom(row) !== undefined) ? matchRows(shown, new Seen(rows.all())) : null
+  const matches = shown.some((row) => madeFrom(row) !== undefined) ? matchRows(shown, new Seen(rows.all()), store.local(name)) : null
   shown.forEach((row, at) => {
     const id = matches?.ids[at]
     const current = id === undefined ? undefined : rows.get(id)
@@ -81,15 +81,14 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
   if (texts.length === 0) return
   const before = new Set(rows.all().map((row) => row.id))
   plan.add(name, importation(name, texts), (result) => {
-    const inserted = result.ids.filter((id) => !before.has(id)).length
-    plan.inserted += inserted
-    plan.unchanged += result.ids.length - inserted
     const stored = new Map(rows.getMany(result.ids).map((row) => [row.id, row]))
     result.ids.forEach((id, at) => {
       const row = stored.get(id)
       const mine = imported[at]
+      const same = row !== undefined && mine !== undefined && sameContent(mine, row)
+      plan[before.has(id) ? same ? 'unchanged' : 'archived' : 'inserted']++
       if (row === undefined || mine === undefined) return
-      if (sameContent(mine, row)) plan.see(seen, id, row)
+      if (same) plan.see(seen, id, row)
       else plan.offers(seen, id, texts[at] ?? '')
     })
   })
@@ -131,11 +130,11 @@ export async function importTree(store: Store, tree: object, { signal, onProgres
   try {
     for (const { part, texts } of work) {
       if (signal?.aborted) throw abortError(signal, 'write')
-      const counts = { rows: part.rows.length, inserted: 0, unchanged: 0, duplicateIds: 0 }
+      const counts = { rows: part.rows.length, inserted: 0, unchanged: 0, archived: 0, duplicateIds: 0 }
       report.collections[part.name] = counts
       if (texts.length === 0) continue
       const plan = new Plan(session)
-      plan.add(part.name, importation(part.name, texts), (_, { inserted, unchanged, duplicateIds }) => Object.assign(counts, { inserted, unchanged, duplicateIds }))
+      plan.add(part.name, importation(part.name, texts), (_, { inserted, unchanged, archived, duplicateIds }) => Object.assign(counts, { inserted, unchanged, archived, duplicateIds }))
       run(plan)
       done += part.rows.length
       progress('importing')

@@ -3,7 +3,7 @@
 
 import type { AnyRow } from '../query.js'
 import { idProblem } from '../validate.js'
-import { ROW_PREFIX, SINGLETON, contentKey, sameContent, type Members } from '../values.js'
+import { ROW_PREFIX, SINGLETON, apart, contentKey, sameContent, type Members } from '../values.js'
 
 /** The rows of one collection as a page has seen them. */
 export class Seen {
@@ -94,8 +94,12 @@ export function keyOf(id: unknown): string {
   return typeof id === 'string' ? id : `\u0000${JSON.stringify(id) ?? ''}`
 }
 
-/** Finds the stored row of every row of a tree. Unchanged rows, in the order they were, cost one comparison each. */
-export function matchRows(tree: readonly Members[], seen: Seen): Matches {
+/**
+ * Finds the stored row of every row of a tree. Unchanged rows, in the order they were, cost one comparison each.
+ *
+ * @param local members that a row may differ in and still be the same: what never leaves the device
+ */
+export function matchRows(tree: readonly Members[], seen: Seen, local: readonly string[] = []): Matches {
   const ids = new Array<string | undefined>(tree.length)
   const used = new Set<string>()
   const { nameless, aliases } = seen.index()
@@ -122,9 +126,9 @@ export function matchRows(tree: readonly Members[], seen: Seen): Matches {
     const first = ids.indexOf(key)
     if (first >= 0 && tree[first]?.['id'] === key) places.unshift(first)
     const candidates = [...(isUnderItsId(seen.rows.get(key)) ? [key] : []), ...aliases.get(key) ?? []]
-    matchGroup(tree, seen, places, candidates, ids, used)
+    matchGroup(tree, seen, places, candidates, ids, used, local)
   }
-  matchUnnamed(tree, seen, unnamed, nameless, ids, used)
+  matchUnnamed(tree, seen, unnamed, nameless, ids, used, local)
   return { ids, used }
 }
 
@@ -140,7 +144,7 @@ function group(groups: Map<string, number[]>, key: string, at: number): void {
 }
 
 /** Rows that share an id: equal contents find each other first, the others go by order. */
-function matchGroup(tree: readonly Members[], seen: Seen, places: readonly number[], candidates: readonly string[], ids: (string | undefined)[], used: Set<string>): void {
+function matchGroup(tree: readonly Members[], seen: Seen, places: readonly number[], candidates: readonly string[], ids: (string | undefined)[], used: Set<string>, local: readonly string[]): void {
   const free = new Set(candidates)
   for (const at of places) ids[at] = undefined
   for (const id of candidates) used.delete(id)
@@ -151,11 +155,12 @@ function matchGroup(tree: readonly Members[], seen: Seen, places: readonly numbe
     free.delete(id)
   }
   for (const at of places) take(at, [...free].find((id) => holds(seen, id, tree[at])))
+  if (local.length > 0) for (const at of places) if (ids[at] === undefined) take(at, [...free].find((id) => holds(seen, id, tree[at], local)))
   for (const at of places) if (ids[at] === undefined) take(at, [...free][0])
 }
 
 /** Rows without an id are their content; equal ones are counted. */
-function matchUnnamed(tree: readonly Members[], seen: Seen, places: readonly number[], nameless: readonly string[], ids: (string | undefined)[], used: Set<string>): void {
+function matchUnnamed(tree: readonly Members[], seen: Seen, places: readonly number[], nameless: readonly string[], ids: (string | undefined)[], used: Set<string>, local: readonly string[]): void {
   let next = 0
   const moved: number[] = []
   for (const at of places) {
@@ -168,26 +173,32 @@ function matchUnnamed(tree: readonly Members[], seen: Seen, places: readonly num
     ids[at] = id
     used.add(id)
   }
-  if (moved.length === 0 || next >= nameless.length) return
+  const left = nameless.slice(next)
+  matchByContent(tree, seen, moved, left, ids, used, [])
+  if (local.length > 0) matchByContent(tree, seen, moved.filter((at) => ids[at] === undefined), left.filter((id) => !used.has(id)), ids, used, local)
+}
+
+function matchByContent(tree: readonly Members[], seen: Seen, places: readonly number[], nameless: readonly string[], ids: (string | undefined)[], used: Set<string>, local: readonly string[]): void {
+  if (places.length === 0 || nameless.length === 0) return
   const byContent = new Map<string, string[]>()
-  for (const id of nameless.slice(next)) {
+  for (const id of nameless) {
     const row = seen.rows.get(id)
     if (row === undefined) continue
-    const key = contentKey(row)
+    const key = contentKey(apart(row, local)[0])
     const list = byContent.get(key)
     if (list === undefined) byContent.set(key, [id])
     else list.push(id)
   }
-  for (const at of moved) {
+  for (const at of places) {
     const row = tree[at]
-    const id = row && byContent.get(contentKey(row))?.shift()
+    const id = row && byContent.get(contentKey(apart(row, local)[0]))?.shift()
     if (id === undefined) continue
     ids[at] = id
     used.add(id)
   }
 }
 
-function holds(seen: Seen, id: string, row: Members | undefined): boolean {
+function holds(seen: Seen, id: string, row: Members | undefined, local: readonly string[] = []): boolean {
   const stored = seen.rows.get(id)
-  return stored !== undefined && row !== undefined && sameContent(row, stored)
+  return stored !== undefined && row !== undefined && sameContent(apart(row, local)[0], apart(stored, local)[0])
 }

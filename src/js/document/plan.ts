@@ -23,6 +23,8 @@ export class Plan {
   updated = 0
   deleted = 0
   unchanged = 0
+  /** Rows that differ and were not written: what is here stays, theirs is in the archive. */
+  archived = 0
   readonly steps: Step[] = []
   readonly #session: Session
   readonly #undo: (() => void)[] = []
@@ -83,7 +85,7 @@ export class Plan {
       return nothing
     }
     let results: readonly OpResult[] = []
-    let sums: ImportCounts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
+    let sums: ImportCounts = { inserted: 0, unchanged: 0, archived: 0, duplicateIds: 0 }
     const write = (): GroupTicket<void> => this.#session.write(batchLines(steps.map(({ operation }) => operation)), (written, counts) => {
       results = written
       sums = counts

@@ -153,7 +153,7 @@ class RowsRefresh {
   run(unseen: boolean): (number | null)[] {
     const current = new Map(this.#all.map((row) => [row.id, row]))
     if (unseen) for (const row of this.#all) this.#seen.set(row.id, row)
-    const matches = matchRows(this.#list, this.#seen)
+    const matches = matchRows(this.#list, this.#seen, this.#store.local(this.#name))
     const unsaved = new Map<unknown, Members>()
     const changed: (number | null)[] = []
     let gone = 0

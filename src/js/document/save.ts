@@ -5,7 +5,7 @@ import { HomingError } from '../errors.js'
 import { deleteOperation, importation, insertion, put, updateOperation } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Rows } from '../rows.js'
-import { RESERVED, SINGLETON, isObject, sameContent, sameValue, type Members } from '../values.js'
+import { RESERVED, SINGLETON, apart, isObject, sameContent, sameValue, type Members } from '../values.js'
 import { planImport, planOneImport } from './importing.js'
 import { ROOT, rootContent, shapeOf, type OnePart, type RowsPart, type Shape, type Split } from './mapping.js'
 import { isRenamed, matchRows, shownId, storedAs, type Seen } from './matching.js'
@@ -103,14 +103,16 @@ function change(store: Store, rows: Rows, id: string, value: Members, pointer: s
   }
   const mergesFields = before !== undefined && current !== undefined && store.policy(name, id) === 'fields' && sameValue(sourceId, before['_sourceId'])
   const text = (content: Members): string => rowText(before?.['_crdt'] === undefined ? content : { ...content, _crdt: before['_crdt'] }, pointer, id, sourceId)
-  if (!mergesFields) return plan.add(name, put(name, text(value), before), note)
+  // Which of them were changed: writing them moves no stamp, so the version that the page saw does not tell.
+  const own = before && store.local(name).filter((field) => !sameValue(before[field], value[field]))
+  if (!mergesFields) return plan.add(name, put(name, text(value), before, own), note)
   // Only what the app changed: fields that others changed meanwhile stay theirs.
   const mine = rebase(before, value, current)
   const joined = store.joined(name)
   if (joined.some((field) => !sameValue(before[field], value[field]))) {
     // What it counted and added is told from `_crdt`: what there was of it when the tree was made.
     for (const field of joined) mine[field] = value[field]
-    return plan.add(name, put(name, text(mine), current), note)
+    return plan.add(name, put(name, text(mine), current, own), note)
   }
   const patch = patchOf(current, mine)
   if (Object.keys(patch).length === 0) note()
@@ -124,6 +126,7 @@ class RowsDiff {
   readonly #seen: Seen
   readonly #plan: Plan
   readonly #rows: Rows
+  readonly #local: readonly string[]
   readonly #taken = new Set<string>()
   #deleted: ReadonlySet<string> | null = null
   readonly #inserts: { readonly text: string; readonly row: Members }[] = []
@@ -136,11 +139,12 @@ class RowsDiff {
     this.#seen = seen
     this.#plan = plan
     this.#rows = store.session.rows(part.name)
+    this.#local = store.local(part.name)
   }
 
   run(deletions: boolean): void {
     const { rows } = this.#part
-    const matches = matchRows(rows, this.#seen)
+    const matches = matchRows(rows, this.#seen, this.#local)
     rows.forEach((row, at) => {
       const id = matches.ids[at]
       if (id === undefined) this.#addNew(row, at)
@@ -157,11 +161,25 @@ class RowsDiff {
       this.#plan.unchanged++
       return
     }
-    // A fact is never changed: what was edited is another fact.
-    if (this.#appends(id)) return this.#addFact(row, at)
+    if (this.#appends(id)) {
+      if (this.#rows.get(id) !== undefined && sameContent(apart(row, this.#local)[0], apart(before, this.#local)[0])) return this.#note(row, id, before)
+      // A fact is never changed: what was edited is another fact.
+      return this.#addFact(row, at)
+    }
     this.#plan.updated++
     const sourceId = isRenamed(before) ? before['_sourceId'] : undefined
     change(this.#store, this.#rows, id, row, this.#pointer(at), before, sourceId, this.#plan, this.#seen)
+  }
+
+  /** What this device notes with a fact is no part of it. */
+  #note(row: Members, id: string, before: AnyRow): void {
+    this.#plan.updated++
+    this.#rows.readUnread(id)
+    const { name } = this.#rows
+    this.#plan.add(name, updateOperation(name, id, patchOf(apart(before, this.#local)[1], apart(row, this.#local)[1])), () => {
+      const now = this.#rows.get(id)
+      if (now !== undefined) this.#plan.see(this.#seen, id, written(row, now))
+    })
   }
 
   #addFact(row: Members, at: number): void {
@@ -187,7 +205,7 @@ class RowsDiff {
       this.#plan.see(this.#seen, id, current)
       return
     }
-    this.#plan.unchanged++
+    this.#plan.archived++
     const text = importedText(row, this.#pointer(at))
     if (this.#plan.offers(this.#seen, id, text)) this.#imports.push({ text, row })
   }

@@ -3,7 +3,7 @@
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
 import type { Conflict } from '../types.js'
-import { ARCHIVE, ROW_PREFIX, SINGLETON, steps } from '../values.js'
+import { ARCHIVE, ROW_PREFIX, SINGLETON, localOf, steps } from '../values.js'
 import { ROOT, ancestors, isBelow, shapeOf, without, type Known, type Shape } from './mapping.js'
 import { Seen } from './matching.js'
 
@@ -71,6 +71,11 @@ export class Store implements Known {
   contains(name: string): boolean {
     const prefix = `${name}.`
     return [...this.kinds.keys(), ...Object.keys(this.session.declaration.collections)].some((one) => one.startsWith(prefix))
+  }
+
+  /** The members of its records that never leave the device. */
+  local(name: string): readonly string[] {
+    return localOf(this.session.declaration.collections[name])
   }
 
   /** Fields in which what several people did is joined: counters and sets. */

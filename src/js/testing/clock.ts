@@ -55,6 +55,7 @@ export class Clock {
       timer.ring()
       await quiet()
     }
-    this.#now = until
+    // Who lets time pass beside this may be further.
+    this.#now = Math.max(this.#now, until)
   }
 }

@@ -2,6 +2,7 @@
 // goes wrong; at most one thing does. Not here: what the server makes of a request (`world.ts`).
 
 import type { PullRequest, PushRequest, SyncResponse, Transport } from '../types.js'
+import { chance, known, whole } from './checks.js'
 import type { Clock } from './clock.js'
 import type { Random } from './random.js'
 
@@ -14,50 +15,68 @@ const FAULTS = ['lost-request', 'lost-answer', 'duplicate', 'late', 'unavailable
  * `rate-limited`: 429 with a time to wait · `unauthorized`: 401, the token has expired · `too-large`: 413 to more than one mutation.
  */
 export type Fault = typeof FAULTS[number]
+type Chances = { [F in Fault]?: number }
 
 type Request = { readonly kind: 'push'; readonly body: PushRequest } | { readonly kind: 'pull'; readonly body: PullRequest }
 interface Script { readonly fault: Fault; readonly device: string | undefined; left: number }
 const MINUTE = 60_000
 
 export class Network {
-  /** How likely each fault is for a request from now on, 0 to 1. */
-  faults: { [F in Fault]?: number }
+  #faults: Chances = {}
   /** How often each happened. */
-  readonly injected: { [F in Fault]?: number } = {}
+  readonly injected: Chances = {}
   readonly #clock: Clock
   readonly #random: Random
   readonly #serve: (request: Request) => SyncResponse
-  readonly #told: (device: string, online: boolean) => void
+  readonly #told: (device: string, online?: boolean) => void
   readonly #log: (line: string) => void
   readonly #offline = new Set<string>()
   readonly #scripts: Script[] = []
   #underWay = 0
 
   /** @internal */
-  constructor(clock: Clock, random: Random, faults: Network['faults'], serve: (request: Request) => SyncResponse, told: (device: string, online: boolean) => void, log: (line: string) => void) {
+  constructor(clock: Clock, random: Random, faults: Chances, serve: (request: Request) => SyncResponse, told: (device: string, online?: boolean) => void, log: (line: string) => void) {
     this.#clock = clock
     this.#random = random
-    this.faults = { ...faults }
+    this.faults = faults
     this.#serve = serve
     this.#told = told
     this.#log = log
   }
 
+  /** How likely each fault is for a request from now on, 0 to 1. */
+  get faults(): Chances {
+    return this.#faults
+  }
+
+  set faults(chances: Chances) {
+    known('fault', chances, FAULTS)
+    for (const fault of FAULTS) chance(fault, chances[fault])
+    const set = (target: Chances, fault: string | symbol, value: unknown): boolean => {
+      known('fault', { [fault]: value }, FAULTS)
+      chance(String(fault), value)
+      return Reflect.set(target, fault, value)
+    }
+    this.#faults = new Proxy({ ...chances }, { set })
+  }
+
   /** The next request (of that device; the next `times`) meets this fault, whatever `faults` says. @example world.network.next('lost-answer', { device: 'a' }) */
   next(fault: Fault, { device, times = 1 }: { device?: string; times?: number } = {}): void {
-    if (!FAULTS.includes(fault)) throw new TypeError(`No such fault: ${String(fault)}. There are: ${FAULTS.join(', ')}`)
+    known('fault', { [fault]: times }, FAULTS)
+    whole('times', times, 1)
+    if (device !== undefined) this.#told(device)
     this.#scripts.push({ fault, device, left: times })
   }
 
   /** Cuts a device off; its page is told, as a browser tells it. */
   offline(device: string): void {
-    this.#offline.add(device)
     this.#told(device, false)
+    this.#offline.add(device)
   }
 
   online(device: string): void {
-    this.#offline.delete(device)
     this.#told(device, true)
+    this.#offline.delete(device)
   }
 
   isOffline(device: string): boolean {

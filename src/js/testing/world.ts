@@ -4,7 +4,8 @@ import { Server as Authority } from '#authority'
 import { openInside } from '../index.js'
 import type { Inside } from '../inside.js'
 import type { AnyOptions } from '../options.js'
-import type { CollectionOptions, Database, Name, OpenOptions, Row, Schema, SyncOptions, SyncResponse, WireMutation } from '../types.js'
+import type { CollectionOptions, Database, Name, OpenOptions, Row, Schema, SharedCollections, SyncOptions, SyncResponse, WireMutation } from '../types.js'
+import { known, span, whole } from './checks.js'
 import { Clock, quiet } from './clock.js'
 import { Network } from './network.js'
 import { Random } from './random.js'
@@ -12,7 +13,7 @@ import { Random } from './random.js'
 /** What a world is made of. */
 export interface WorldOptions<S extends Schema> {
   /** As for `openDatabase`; the server gets the same. */
-  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> }
+  collections?: { [K in Name<S>]?: CollectionOptions<S[K]> } | SharedCollections
   version?: number
   /** Equal seeds, equal histories. */
   seed?: number
@@ -36,6 +37,8 @@ export interface WorldServer<S extends Schema> {
 interface Device { readonly inside: Inside; database: unknown; skew: number; seen: number; behind: boolean }
 const SCOPE = 'world'
 const DAY = 24 * 60 * 60 * 1000
+const OPTIONS = ['collections', 'version', 'seed', 'devices', 'faults', 'start', 'refuse', 'sync']
+const SYNC = ['auto', 'debounce', 'pollInterval', 'timeout', 'batch', 'maxAttempts']
 
 export class World<S extends Schema> {
   readonly seed: number
@@ -51,6 +54,11 @@ export class World<S extends Schema> {
 
   private constructor(options: WorldOptions<S>) {
     const { seed = 1, start = '2026-01-01T00:00:00.000Z', faults = {}, collections = {}, version = 0, refuse } = options
+    known('option of createWorld', options, OPTIONS)
+    known('option of sync in a world', options.sync ?? {}, SYNC)
+    whole('seed', seed, 0)
+    if (refuse !== undefined && typeof refuse !== 'function') throw new TypeError('refuse is a function')
+    if (Number.isNaN(Date.parse(start))) throw new TypeError(`start is no instant: ${String(start)}`)
     const log: string[] = []
     this.log = log
     this.seed = seed
@@ -62,7 +70,10 @@ export class World<S extends Schema> {
     this.network = new Network(this.#clock, this.#random, faults, ({ kind, body }) => {
       if (kind === 'push') this.#refuse(body.mutations, refuse)
       return JSON.parse(ask(() => this.#authority[kind](JSON.stringify(body), this.#clock.now))) as SyncResponse
-    }, (name, online) => this.#known(name).inside.setOnline(online), this.#say)
+    }, (name, online) => {
+      const { inside } = this.#known(name)
+      if (online !== undefined) inside.setOnline(online)
+    }, this.#say)
     this.server = { rows: (collection) => JSON.parse(this.#authority.rows(collection)) as never }
   }
 
@@ -70,7 +81,9 @@ export class World<S extends Schema> {
   static async make<S extends Schema>(options: WorldOptions<S>): Promise<World<S>> {
     const world = new World(options)
     const { devices = 2 } = options
+    if (typeof devices === 'number') whole('devices', devices, 1)
     const names = typeof devices === 'number' ? Array.from({ length: devices }, (_, n) => String.fromCharCode(97 + n)) : devices
+    if (new Set(names).size < names.length || names.some((name) => typeof name !== 'string' || name === '')) throw new TypeError('Devices have names, each its own')
     for (const name of names) await world.#add(name, options)
     return world
   }
@@ -106,35 +119,44 @@ export class World<S extends Schema> {
   }
 
   /** Lets time pass: timers ring, requests arrive. Nothing else makes it pass but `settle` and `run`. */
-  advance(ms: number): Promise<void> {
-    return this.#clock.advance(ms)
+  async advance(ms: number): Promise<void> {
+    span('advance', ms)
+    await this.#clock.advance(ms)
   }
 
   /**
-   * Lets time pass until every device that is open and online has sent what it can and knows all the server has. What waits for a
-   * person (conflicts, dead letters and what they block) does not count.
+   * Lets time pass until every device that is open and online has sent what it can and knows all the server has, and every `onConflict`
+   * has answered. What waits for a person (conflicts, dead letters and what they block) does not count.
    *
    * @throws Error after `within` milliseconds of the world's time (a day), saying what still waits
    */
   async settle({ within = DAY }: { within?: number } = {}): Promise<void> {
+    span('within', within)
     const until = this.#clock.now + within
     await quiet()
     while (this.#unsettled().length > 0) {
       const { next } = this.#clock
-      if (next > until) throw new Error(`The world (seed ${this.seed}) did not settle within ${within} ms: ${this.#unsettled().join('; ')}`)
+      if (next > until) throw this.#late('The world', 'did not settle', within)
       await this.#clock.advance(Math.max(0, next - this.#clock.now))
     }
   }
 
-  /** Lets time pass until a promise settles. @example const report = await world.run(world.device('a').sync()) */
-  async run<T>(promise: Promise<T>): Promise<T> {
+  /**
+   * Lets time pass until a promise settles.
+   *
+   * @throws Error after `within` milliseconds of the world's time (a day), saying what still waits
+   * @example const report = await world.run(world.device('a').sync())
+   */
+  async run<T>(promise: Promise<T>, { within = DAY }: { within?: number } = {}): Promise<T> {
+    span('within', within)
+    const until = this.#clock.now + within
     let pending = true
     const done = (): void => void (pending = false)
     promise.then(done, done)
     await quiet()
     while (pending) {
       const { next } = this.#clock
-      if (next === Infinity) throw new Error('The promise waits for something that can never come.')
+      if (next > until) throw this.#late('The promise', 'did not settle', within)
       await this.#clock.advance(Math.max(0, next - this.#clock.now))
     }
     return promise
@@ -158,6 +180,7 @@ export class World<S extends Schema> {
 
   /** Sets the error of a device's clock, in milliseconds. */
   skew(name: string, ms: number): void {
+    if (!Number.isFinite(ms)) throw new TypeError(`skew is a number of milliseconds, not ${String(ms)}`)
     this.#known(name).skew = ms
   }
 
@@ -172,9 +195,16 @@ export class World<S extends Schema> {
     return device
   }
 
+  #late(who: string, what: string, within: number): Error {
+    const offline = [...this.#devices.keys()].filter((name) => this.network.isOffline(name)).map((name) => `${name} is offline`)
+    const waiting = [...this.#unsettled(), ...offline]
+    return new Error(`${who} (seed ${this.seed}) ${what} within ${within} ms: ${waiting.length > 0 ? waiting.join('; ') : 'nothing else waits'}`)
+  }
+
   #unsettled(): string[] {
     const waiting = this.network.underWay > 0 ? [`${this.network.underWay} requests are under way`] : []
     for (const [name, { inside, seen, behind }] of this.#devices) {
+      if (inside.asking > 0) waiting.push(`onConflict of ${name} has not answered`)
       if (!inside.isOpen || this.network.isOffline(name)) continue
       const database = this.device(name)
       const unsent = database.queue.list().filter(({ state }) => state === 'queued' || state === 'syncing').length

@@ -2,9 +2,10 @@
 // from. Not here: showing it (`remote.ts`), planning it (the worker).
 
 import type { ImportCounts, OpResult } from '../engine.js'
-import type { Members } from '../values.js'
+import { apart, sameContent, type Members } from '../values.js'
 import { rowId } from './digest.js'
-import { NOTHING_LOCAL, apart, type Local, type LocalOf, type Step } from './provisional.js'
+import { NOTHING_LOCAL, type Local, type LocalOf, type Step } from './provisional.js'
+import { valueOf, type Slot } from './slot.js'
 
 /** An operation as `operations.ts` writes it, its records with it. */
 interface Operation {
@@ -16,6 +17,8 @@ interface Operation {
   readonly set?: Members
   readonly unset?: readonly string[]
   readonly idless?: boolean
+  readonly base?: string
+  readonly own?: readonly string[]
 }
 
 /** A batch taken apart. */
@@ -46,13 +49,13 @@ export interface Understood extends ImportCounts {
 
 /**
  * @param newId the id of a new record that came without one, in their order; null: of a row that has none of its own
- * @param isKnown whether there is such a record, or its tombstone
+ * @param there the record that is there, or its tombstone
  * @param localOf the members of a collection that never leave the device
  */
-export function understand(batch: Batch, newId: (collection: string | null) => string, isKnown: (collection: string, id: string) => boolean, localOf: LocalOf = () => NOTHING_LOCAL): Understood {
+export function understand(batch: Batch, newId: (collection: string | null) => string, there: (collection: string, id: string) => Slot | undefined, localOf: LocalOf = () => NOTHING_LOCAL): Understood {
   const touched: Touched[] = []
   const results: OpResult[] = []
-  const counts = { inserted: 0, unchanged: 0, duplicateIds: 0 }
+  const counts = { inserted: 0, unchanged: 0, archived: 0, duplicateIds: 0 }
   for (const operation of batch.ops) {
     const { op, collection, id, record, records = [], set = {}, unset = [] } = operation
     const ids: string[] = []
@@ -68,12 +71,14 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
       counts.duplicateIds += named.filter(({ again }) => again).length
       for (const { id: name, record: one } of named) {
         ids.push(name)
-        counts[isKnown(collection, name) ? 'unchanged' : 'inserted']++
+        const row = there(collection, name)
+        counts[row === undefined ? 'inserted' : saysTheSame(one, row, localOf(collection)) ? 'unchanged' : 'archived']++
         touched.push({ collection, id: name, step: { op, record: one } })
       }
     } else if (op === 'put' && record !== undefined) {
       ids.push(String(record['id']))
-      touched.push({ collection, id: String(record['id']), step: { op, record } })
+      const said = operation.own ?? (operation.base === undefined ? 'all' : 'some')
+      touched.push({ collection, id: String(record['id']), step: { op, record, said } })
     } else if (id !== undefined) {
       ids.push(id)
       touched.push({ collection, id, step: op === 'update' ? { op, set, unset } : { op: op === 'undelete' ? op : 'delete' } })
@@ -81,6 +86,11 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
     results.push({ ids })
   }
   return { touched, results, ...counts, isNew: batch.ops.every(({ op }) => op === 'insert' || op === 'import') }
+}
+
+/** Whether an imported row brings nothing new that others could know; of a tombstone its last content counts. */
+function saysTheSame(record: Members, row: Slot, local: Local): boolean {
+  return sameContent(apart(record, local)[0], apart(valueOf(row), local)[0])
 }
 
 /** The ids of an import: as given, with a mark where one comes again, of the content that everybody may know where there is none. */

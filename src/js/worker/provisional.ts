@@ -2,13 +2,17 @@
 // them. What may be refused is shown as nothing; the worker decides. `local` are members that never leave the device. Pure. Not here: keeping versions (`mirror.ts`).
 
 import { isDead, isReserved, valueOf, type Slot } from './slot.js'
-import { sameContent, sameValue, type Members } from '../values.js'
+import { apart, sameContent, sameValue, type Members } from '../values.js'
 
 /** One operation on one record. */
 export type Step =
-  | { readonly op: 'insert' | 'import' | 'put'; readonly record: Members }
+  | { readonly op: 'insert' | 'import'; readonly record: Members }
+  | { readonly op: 'put'; readonly record: Members; readonly said: Said }
   | { readonly op: 'update'; readonly set: Members; readonly unset: readonly string[] }
   | { readonly op: 'delete' | 'undelete' }
+
+/** What a `put` says of members that never leave the device: how those of that name are, how those it has are, or how all of them are. */
+export type Said = readonly string[] | 'some' | 'all'
 
 /** What of a collection never leaves the device, mostly nothing. */
 export type Local = readonly string[]
@@ -27,14 +31,13 @@ export function next(step: Step, id: string, before: Slot | undefined, at: numbe
     case 'import':
       return before ?? built(id, step.record, stampAfter(before, at), false)
     case 'put': {
-      const replaces = before === undefined || isDead(before) || !sameContent(step.record, valueOf(before))
-      if (replaces && local.length > 0 && before !== undefined && !isDead(before)) {
-        const [shared, own] = apart(step.record, local)
-        const [row] = apart(valueOf(before), local)
-        // Nobody else hears of it: it is the same version.
-        if (sameContent(shared, row)) return { ...row, ...own }
-      }
-      return replaces ? built(id, step.record, stampAfter(before, at), false) : before
+      if (before === undefined || isDead(before)) return built(id, step.record, stampAfter(before, at), false)
+      const [shared, given] = apart(step.record, local)
+      const [row, had] = apart(valueOf(before), local)
+      const own = beside(step.said, given, had, local)
+      if (!sameContent(shared, row)) return built(id, { ...shared, ...own }, stampAfter(before, at), false)
+      // Nobody else hears of it: it is the same version.
+      return sameContent(own, had) ? before : { ...row, ...own }
     }
     case 'update':
       return before === undefined || isDead(before) ? before : updated(id, before, step, at, local)
@@ -65,16 +68,15 @@ function updated(id: string, before: Slot, { set, unset }: { readonly set: Membe
   return changed ? built(id, fields, stampAfter(before, at), false, true) : before
 }
 
-/** A record without what never leaves the device, and that. */
-export function apart(record: Members, local: Local): readonly [Members, Members] {
-  if (local.length === 0) return [record, {}]
-  const shared = { ...record }
+function beside(said: Said, given: Members, had: Members, local: Local): Members {
+  if (said === 'all') return given
+  if (said === 'some') return { ...had, ...given }
   const own: Members = {}
   for (const name of local) {
-    if (shared[name] !== undefined) own[name] = shared[name]
-    delete shared[name]
+    const value = (said.includes(name) ? given : had)[name]
+    if (value !== undefined) own[name] = value
   }
-  return [shared, own]
+  return own
 }
 
 /** A row in the order in which the engine writes its members: local versions have no `_rev`. */

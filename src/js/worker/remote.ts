@@ -19,7 +19,7 @@ import type { Made } from '../operations.js'
 import { ARCHIVE, type Members } from '../values.js'
 
 const UTF8 = new TextDecoder()
-const NOTHING = { inserted: 0, unchanged: 0, duplicateIds: 0 }
+const NOTHING = { inserted: 0, unchanged: 0, archived: 0, duplicateIds: 0 }
 
 /** A write under a key, and the record that it made. */
 interface Keyed extends Named { readonly seq: number }
@@ -125,7 +125,7 @@ export class Remote implements Engine {
     const at = now + this.#skew()
     const made: MadeId[] = []
     const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as MadeId).id
-    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)) !== undefined, this.#ground.localOf)
+    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)), this.#ground.localOf)
     if (known === undefined) {
       if (key !== undefined) for (const { collection, id } of touched) this.#keys.set(key, { seq, collection, id })
       this.#written.set(seq, touched)

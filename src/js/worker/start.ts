@@ -5,6 +5,7 @@ import { HomingError } from '../errors.js'
 import type { AnyOptions, Declaration } from '../options.js'
 import { randomUuid, type Naming } from './naming.js'
 import type { AskName, Opening } from './protocol.js'
+import { localOf } from '../values.js'
 import { Remote } from './remote.js'
 
 /** What an entry of the package brings for it. */
@@ -36,12 +37,11 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
   const { collections } = declaration
   const ended = new AbortController()
   const naming = { now: sound(hooks.now, isInstant, Date.now), random: sound(hooks.random, isShare, Math.random), remaps: (name: string) => collections[name]?.ids === 'server' }
-  const localOf = (name: string): readonly string[] => collections[name]?.sync === false ? [] : collections[name]?.localFields ?? []
   const remote = new Remote({
     port: port1,
     hooks,
     naming,
-    localOf,
+    localOf: (name) => localOf(collections[name]),
     syncs: (name) => declaration.syncs && collections[name]?.sync !== false,
     end: () => {
       ended.abort()
@@ -58,7 +58,7 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     logs: hooks.log !== undefined,
     blobs: hooks.blob?.(new Uint8Array()) != null,
     remapped: Object.keys(collections).filter(naming.remaps),
-    local: Object.keys(collections).map((name) => [name, localOf(name)] as const).filter(([, local]) => local.length > 0),
+    local: Object.keys(collections).map((name) => [name, localOf(collections[name])] as const).filter(([, local]) => local.length > 0),
     now: hooks.now === undefined ? null : naming.now(),
     seed: hooks.random === undefined ? null : naming.random(),
     port: port2,

@@ -248,7 +248,7 @@ export class Teller {
   /** The records of a bulk write, where their rows are what the page shows: then they need not cross back. */
   #asShown({ batch, made, at }: Write): string[] | null {
     let used = 0
-    const { touched, isNew } = understand(parseBatch(UTF8.decode(batch)), () => made[used++]?.id ?? '', () => false, (name) => this.#local.get(name) ?? NOTHING_LOCAL)
+    const { touched, isNew } = understand(parseBatch(UTF8.decode(batch)), () => made[used++]?.id ?? '', () => undefined, (name) => this.#local.get(name) ?? NOTHING_LOCAL)
     if (!isNew || touched.length < BULK) return null
     const same = touched.every(({ collection, id, step }) => sameSlot(this.#engine.row(collection, id), next(step, id, undefined, at)))
     return same ? touched.map(({ collection, id }) => recordKey(collection, id)) : null

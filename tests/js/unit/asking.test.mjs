@@ -18,7 +18,7 @@ function database(onConflict, { open = ['arc_1'], resolve = async () => {}, pati
     resolve: async (...decision) => { it.resolved.push(decision); await resolve(...decision) },
     dispatch: (_, error) => { it.errors.push(error.code); heard() },
   }
-  it.asking = new Asking(host, patience)
+  it.asking = new Asking(host, undefined, patience)
   it.asking.start((entry) => it.logged.push(JSON.parse(entry).data.code))
   it.told = async (n) => { while (it.errors.length < n) await new Promise((resolve) => { heard = resolve }) }
   return it

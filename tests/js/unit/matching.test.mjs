@@ -34,6 +34,17 @@ test('an edit of rows under their own ids leaves the index as it is', () => {
   assert.notEqual(seen.index(), index)
 })
 
+test('what never leaves the device makes no other row', () => {
+  const [one, two, three] = ['$row_1', '$row_2', '$row_3'].map((id, n) => ({ ...row(id), n: n % 2, note: n }))
+  const seen = new Seen([one, two, three])
+  const ids = (...rows) => [...matchRows(rows, seen, ['note']).ids]
+  assert.deepEqual(ids({ n: 0, note: 9 }, { n: 1, note: 1 }, { n: 0, note: 2 }), ['$row_1', '$row_2', '$row_3'])
+  assert.deepEqual(ids({ n: 0, note: 2 }, { n: 0, note: 9 }, { n: 2 }, { n: 1 }), ['$row_3', '$row_1', undefined, '$row_2'])
+  assert.deepEqual([...matchRows([{ n: 0, note: 9 }], seen).ids], [undefined])
+  const twins = new Seen([{ ...row('a'), n: 1 }, { ...row('$dup_2_a', 'a'), n: 2 }])
+  assert.deepEqual([...matchRows([{ id: 'a', n: 2, note: 1 }], twins, ['note']).ids], ['$dup_2_a'])
+})
+
 test('a text is not the number that is stored under the same text', () => {
   const seen = new Seen([row('7', 7), row('8')])
   assert.deepEqual([...matchRows([{ id: 7 }, { id: '7' }, { id: '8' }, { id: 8 }], seen).ids], ['7', undefined, '8', undefined])

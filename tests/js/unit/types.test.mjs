@@ -14,6 +14,11 @@ test('right uses compile and wrong ones do not', () => {
   assert.equal(status, 0, stdout)
 })
 
+test('an app compiles against what is published, libraries checked, with the JSON file that it shares with the server', () => {
+  const { status, stdout } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tests/types/consumer'], { cwd: ROOT, encoding: 'utf8' })
+  assert.equal(status, 0, stdout)
+})
+
 test('the codes are those of the engine, and "aborted", which only the shell knows', () => {
   const rust = read('src/core/error.rs').match(/=> "([a-z-]+)",/g).map((line) => line.slice(4, -2))
   const union = read('src/js/errors.ts').match(/export type ErrorCode =([^]*?)\n\n/)[1]

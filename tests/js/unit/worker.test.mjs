@@ -127,7 +127,7 @@ test('whatever order news and answers come in: in the end the page shows what th
         } else see(id, page.write(id, step, at, seq))
         waiting.push({ id, step, at, seq })
       } else if (draw < 0.45) {
-        const step = [{ op: 'insert', record: { id, n: round } }, { op: 'put', record: { id, n: round % 3 } }, { op: 'update', set: { n: round, m: 1 }, unset: ['x'] }, { op: 'delete' }, { op: 'undelete' }][Math.floor(random() * 5)]
+        const step = [{ op: 'insert', record: { id, n: round } }, { op: 'put', record: { id, n: round % 3 }, said: 'all' }, { op: 'update', set: { n: round, m: 1 }, unset: ['x'] }, { op: 'delete' }, { op: 'undelete' }][Math.floor(random() * 5)]
         waiting.push({ id, step, at: 1000 + round, seq: ++seq })
         see(id, page.write(id, step, 1000 + round, seq))
       } else if (draw < 0.65) {
@@ -187,14 +187,16 @@ test('records that come without an id get one each, in their order; rows of a do
   const head = '{"ops":[{"op":"insert","collection":"c","lines":3},{"op":"update","collection":"c","id":"x","set":{},"unset":[]},{"op":"insert","collection":"log","lines":1,"idless":true},{"op":"import","collection":"d","lines":4},{"op":"import","collection":"e","lines":0}]}'
   const text = [head, '{"n":1}', '{"id":"mine"}', '{"n":2}', '{"n":3}', '{"id":"a"}', '{"id":"a","n":2}', '{"n":1}', '{"n":1}'].join('\n')
   const asked = []
-  const { results, inserted, unchanged, duplicateIds, isNew, touched } = batch.understand(batch.parseBatch(text), (collection) => `new${asked.push(collection)}`, (_, id) => id === 'a')
+  const { results, inserted, unchanged, archived, duplicateIds, isNew, touched } = batch.understand(batch.parseBatch(text), (collection) => `new${asked.push(collection)}`, (_, id) => ({ a: { id, n: 1 } })[id])
   assert.deepEqual(results.slice(0, 3).map(({ ids }) => ids), [['new1', 'mine', 'new2'], ['x'], ['new3']])
   assert.deepEqual(asked, ['c', 'c', null])
   const [a, again, one, other] = results[3].ids
   assert.deepEqual([a, again, one.length, one === other], ['a', '$dup_2_a', 37, false])
   assert.deepEqual(touched.find(({ id }) => id === again).step.record, { _sourceId: 'a', id: 'a', n: 2 })
   assert.deepEqual(results[4].ids, [])
-  assert.deepEqual([inserted, unchanged, duplicateIds, isNew], [3, 1, 1, false])
+  assert.deepEqual([inserted, unchanged, archived, duplicateIds, isNew], [3, 0, 1, 1, false])
+  const alike = batch.understand(batch.parseBatch(text), () => 'x', (_, id) => ({ a: `{"id":"a","_updatedAt":"2026-01-01T00:00:00.000Z","_rev":3}` })[id])
+  assert.deepEqual([alike.unchanged, alike.archived], [1, 0])
 })
 
 test('what never leaves the device is shown as the worker plans it', () => {
@@ -206,17 +208,24 @@ test('what never leaves the device is shown as the worker plans it', () => {
     [{ op: 'update', set: { pin: 2 }, unset: [] }, { ...same, name: 'Ada', pin: 2 }],
     [{ op: 'update', set: { cache: [] }, unset: ['pin'] }, { ...same, name: 'Ada', cache: [] }],
     [{ op: 'update', set: { pin: 2, name: 'Eva' }, unset: [] }, { ...later, name: 'Eva', pin: 2 }],
-    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2 } }, { ...same, name: 'Ada', pin: 2 }],
-    [{ op: 'put', record: { id: 'u', name: 'Ada' } }, { ...same, name: 'Ada' }],
-    [{ op: 'put', record: { id: 'u', name: 'Eva' } }, { ...later, name: 'Eva' }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2 }, said: 'all' }, { ...same, name: 'Ada', pin: 2 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada' }, said: 'all' }, { ...same, name: 'Ada' }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva' }, said: 'all' }, { ...later, name: 'Eva' }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva', cache: 1 }, said: 'some' }, { ...later, name: 'Eva', pin: 1, cache: 1 }],
+    [{ op: 'put', record: { id: 'u', name: 'Eva', pin: 0 }, said: [] }, { ...later, name: 'Eva', pin: 1 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada', pin: 2, cache: 1 }, said: ['pin'] }, { ...same, name: 'Ada', pin: 2 }],
+    [{ op: 'put', record: { id: 'u', name: 'Ada' }, said: ['pin'] }, { ...same, name: 'Ada' }],
     [{ op: 'delete' }, { ...later, name: 'Ada', _deletedAt: new Date(20).toISOString() }],
   ]) assert.deepEqual(shown(step), want, JSON.stringify(step))
   assert.equal(next({ op: 'update', set: { pin: 1 }, unset: ['cache'] }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
+  for (const said of [[], 'some']) assert.equal(next({ op: 'put', record: { id: 'u', name: 'Ada' }, said }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
+  const put = (more) => batch.understand(batch.parseBatch(`{"ops":[{"op":"put","collection":"users","record":{"id":"u"}${more}}]}`), () => '', () => true).touched[0].step.said
+  assert.deepEqual(['', ',"base":"x"', ',"base":"x","own":["pin"]'].map(put), ['all', 'some', ['pin']])
   const importing = (pin) => batch.parseBatch(`{"ops":[{"op":"import","collection":"users","lines":1}]}\n{"name":"Ada","pin":${pin}}`)
-  const named = (pin) => batch.understand(importing(pin), () => '', () => false, () => ['pin']).results[0].ids[0]
+  const named = (pin) => batch.understand(importing(pin), () => '', () => undefined, () => ['pin']).results[0].ids[0]
   assert.equal(named(1), named(2), 'a name tells nobody a PIN')
-  assert.notEqual(batch.understand(importing(1), () => '', () => false).results[0].ids[0], named(1))
-  assert.deepEqual(batch.understand(importing(1), () => '', () => false, () => ['pin']).touched[0].step.record, { name: 'Ada', pin: 1 })
+  assert.notEqual(batch.understand(importing(1), () => '', () => undefined).results[0].ids[0], named(1))
+  assert.deepEqual(batch.understand(importing(1), () => '', () => undefined, () => ['pin']).touched[0].step.record, { name: 'Ada', pin: 1 })
 })
 
 test('a large insert is told before what happens to its records, and all of it before what is written next', async (t) => {

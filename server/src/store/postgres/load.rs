@@ -6,7 +6,7 @@
 
 use crate::store::declared::Version;
 use crate::store::{StoreError, record};
-use homing::core::authority::{Head, Needs, Place, Receipt, Snapshot, StoredRow, Taken};
+use homing::core::authority::{Head, Long, MAX_WORK, Needs, Place, Receipt, Snapshot, StoredRow, Taken};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
@@ -35,19 +35,22 @@ const LOCK: &str = "WITH locked AS MATERIALIZED (SELECT epoch, rev, purged_throu
                     SELECT 0::SMALLINT AS part, epoch AS a, (SELECT version FROM declared WHERE one = 1)::TEXT AS b, \
                     CASE WHEN writes <> (SELECT writes FROM scopes WHERE scope = $1) THEN 'meanwhile' END AS c, NULL AS d, \
                     rev AS n, purged_through AS m, numbers_from AS o, writes AS p FROM locked";
-const ROWS: &str = "SELECT 1::SMALLINT AS part, k.collection AS a, k.id AS b, r.body AS c, r.by_client AS d, r.received_at AS n, \
-                    0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM UNNEST($2::TEXT[], $3::TEXT[]) AS k (collection, id) \
+const ROWS: &str = "SELECT 1::SMALLINT AS part, k.collection AS a, k.id AS b, CASE WHEN OCTET_LENGTH(r.body) <= k.most THEN r.body END AS c, \
+                    r.by_client AS d, r.received_at AS n, OCTET_LENGTH(r.body)::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p \
+                    FROM UNNEST($2::TEXT[], $3::TEXT[], $15::BIGINT[]) AS k (collection, id, most) \
                     JOIN LATERAL (SELECT body, by_client, received_at FROM rows \
                     WHERE scope = $1 AND collection = k.collection AND id = k.id LIMIT 1) r ON TRUE";
-const UNRESOLVED: &str = "SELECT 2::SMALLINT AS part, k.collection AS a, k.id AS b, r.body AS c, NULL AS d, 0::BIGINT AS n, \
-                          0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM UNNEST($4::TEXT[], $5::TEXT[]) AS k (collection, id) \
+const UNRESOLVED: &str = "SELECT 2::SMALLINT AS part, k.collection AS a, k.id AS b, CASE WHEN OCTET_LENGTH(r.body) <= k.most THEN r.body END AS c, \
+                          NULL AS d, 0::BIGINT AS n, OCTET_LENGTH(r.body)::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p \
+                          FROM UNNEST($4::TEXT[], $5::TEXT[], $16::BIGINT[]) AS k (collection, id, most) \
                           JOIN LATERAL (SELECT conflict_id FROM unresolved \
                           WHERE scope = $1 AND collection = k.collection AND record_id = k.id LIMIT 1) u ON TRUE \
                           JOIN LATERAL (SELECT body FROM rows \
                           WHERE scope = $1 AND collection = '_conflictArchive' AND id = u.conflict_id LIMIT 1) r ON TRUE \
                           WHERE EXISTS (SELECT 1 FROM unresolved WHERE scope = $1)";
-const RECEIPTS: &str = "SELECT 3::SMALLINT AS part, k.client AS a, r.payload AS b, r.result AS c, NULL AS d, r.seq AS n, \
-                        0::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p FROM UNNEST($6::TEXT[], $7::BIGINT[], $14::BIGINT[]) AS k (client, first, last) \
+const RECEIPTS: &str = "SELECT 3::SMALLINT AS part, k.client AS a, r.payload AS b, CASE WHEN OCTET_LENGTH(r.result) <= k.most THEN r.result END AS c, \
+                        NULL AS d, r.seq AS n, OCTET_LENGTH(r.result)::BIGINT AS m, 0::BIGINT AS o, 0::BIGINT AS p \
+                        FROM UNNEST($6::TEXT[], $7::BIGINT[], $14::BIGINT[], $17::BIGINT[]) AS k (client, first, last, most) \
                         JOIN LATERAL (SELECT seq, payload, result FROM receipts \
                         WHERE scope = $1 AND client = k.client AND seq BETWEEN k.first AND k.last OFFSET 0) r ON TRUE";
 const CLIENTS: &str = "SELECT 4::SMALLINT AS part, client AS a, NULL AS b, NULL AS c, NULL AS d, settled_through AS n, \
@@ -93,7 +96,7 @@ async fn found(
     needs: &Needs,
     version: &Version,
 ) -> Result<Option<Found>, StoreError> {
-    let rows = select(db, scope, Some(how), needs).await?;
+    let rows = select(db, scope, Some(how), needs, (&Long::default(), MAX_WORK)).await?;
     let head = rows.iter().find(|row| row.try_get("part").is_ok_and(|part: i16| part == part::HEAD));
     let Some(head) = head else { return Ok(None) };
     let (waited, writes) = (head.try_get::<Option<&str>, _>("c")?.is_some(), head.try_get("p")?);
@@ -112,7 +115,7 @@ fn head_of(row: &PgRow) -> Result<Head, StoreError> {
 
 /// Adds what `needs` names and exists, in a transaction that holds the lock.
 pub(super) async fn more(db: &mut PgConnection, scope: &str, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
-    take(&select(db, scope, None, needs).await?, into)
+    take(&select(db, scope, None, needs, (&into.long, into.budget)).await?, into)
 }
 
 /// The same without a lock, where nobody has written since.
@@ -126,13 +129,20 @@ pub(super) async fn more_unless_written(
     if *needs == Needs::default() {
         return Ok(());
     }
-    let rows = select(db, scope, Some(SEE), needs).await?;
+    let rows = select(db, scope, Some(SEE), needs, (&into.long, into.budget)).await?;
     let still =
         |row: &PgRow| row.try_get("part").is_ok_and(|part: i16| part == part::HEAD) && row.try_get("p").is_ok_and(|p: i64| p == writes);
     if rows.iter().any(still) { take(&rows, into) } else { Err(StoreError::Taken) }
 }
 
-async fn select(db: &mut PgConnection, scope: &str, lock: Option<&str>, needs: &Needs) -> Result<Vec<PgRow>, StoreError> {
+/// What is long is told by its length alone, unless it is known to be `long` already.
+async fn select(
+    db: &mut PgConnection,
+    scope: &str,
+    lock: Option<&str>,
+    needs: &Needs,
+    (long, budget): (&Long, usize),
+) -> Result<Vec<PgRow>, StoreError> {
     let asked = |there: bool, sql: &'static str| there.then_some(sql);
     let parts: Vec<&str> = [
         lock,
@@ -150,16 +160,20 @@ async fn select(db: &mut PgConnection, scope: &str, lock: Option<&str>, needs: &
     if parts.is_empty() {
         return Ok(Vec::new());
     }
-    let conflicts = needs.conflicts.iter().map(|id| (ARCHIVE, id.as_ref()));
-    let (collections, ids): (Vec<&str>, Vec<&str>) =
-        needs.rows.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).chain(conflicts).unzip();
+    let longest = needs.longest(budget);
+    let conflicts: Vec<Key> = needs.conflicts.iter().map(|id| Key::new(ARCHIVE, id.clone())).collect();
+    let keys = || needs.rows.iter().chain(&conflicts);
+    let (collections, ids): (Vec<&str>, Vec<&str>) = keys().map(|k| (k.collection.as_ref(), k.id.as_ref())).unzip();
+    let most_of_rows: Vec<i64> = keys().map(|k| most(long.most_of_row(k, longest))).collect();
+    let most_of_unresolved: Vec<i64> = needs.unresolved_of.iter().map(|k| most(long.most_of_unresolved(k, longest))).collect();
     let (of, records): (Vec<&str>, Vec<&str>) = needs.unresolved_of.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).unzip();
-    let (clients, firsts, lasts) = runs(&needs.receipts);
+    let Runs { clients, firsts, lasts, mosts } = runs(&needs.receipts, |id| most(long.most_of_receipt(id, longest)));
     let places = |part: fn(&Place) -> &str| needs.taken.iter().map(part).collect::<Vec<&str>>();
     // Put together from the constants above; what a client sent is bound.
     let query = sqlx::query(AssertSqlSafe(parts.join(" UNION ALL "))).bind(scope).bind(collections).bind(ids).bind(of).bind(records);
     let query = query.bind(clients).bind(firsts).bind(names(&needs.clients)).bind(names(&needs.ids)).bind(names(&needs.waiting));
     let query = query.bind(places(|p| &p.collection)).bind(places(|p| &p.rule)).bind(places(|p| &p.value)).bind(lasts);
+    let query = query.bind(most_of_rows).bind(most_of_unresolved).bind(mosts);
     Ok(query.fetch_all(db).await?)
 }
 
@@ -167,21 +181,39 @@ fn names(of: &BTreeSet<Arc<str>>) -> Vec<&str> {
     of.iter().map(AsRef::as_ref).collect()
 }
 
-/// Clients with the first and the last of numbers in a row: a device's next fifty are looked for once.
-fn runs(of: &BTreeSet<MutationId>) -> (Vec<&str>, Vec<i64>, Vec<i64>) {
-    let (mut clients, mut firsts, mut lasts): (Vec<&str>, Vec<i64>, Vec<i64>) = Default::default();
-    for MutationId { client, seq } in of {
-        let seq = seq.cast_signed();
-        match (clients.last(), lasts.last_mut()) {
-            (Some(same), Some(last)) if *same == client.as_ref() && last.checked_add(1) == Some(seq) => *last = seq,
+fn most(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Clients with the first and the last of numbers in a row, of which the same length is loaded.
+#[derive(Default)]
+struct Runs<'a> {
+    clients: Vec<&'a str>,
+    firsts: Vec<i64>,
+    lasts: Vec<i64>,
+    mosts: Vec<i64>,
+}
+
+/// A device's next fifty are looked for once.
+fn runs<'a>(of: &'a BTreeSet<MutationId>, most: impl Fn(&MutationId) -> i64) -> Runs<'a> {
+    let mut runs = Runs::default();
+    for id in of {
+        let (seq, most) = (id.seq.cast_signed(), most(id));
+        match (runs.clients.last(), runs.lasts.last_mut(), runs.mosts.last()) {
+            (Some(same), Some(last), Some(as_long))
+                if *same == id.client.as_ref() && last.checked_add(1) == Some(seq) && *as_long == most =>
+            {
+                *last = seq;
+            }
             _ => {
-                clients.push(client);
-                firsts.push(seq);
-                lasts.push(seq);
+                runs.clients.push(&id.client);
+                runs.firsts.push(seq);
+                runs.lasts.push(seq);
+                runs.mosts.push(most);
             }
         }
     }
-    (clients, firsts, lasts)
+    runs
 }
 
 fn take(rows: &[PgRow], into: &mut Snapshot) -> Result<(), StoreError> {
@@ -189,15 +221,28 @@ fn take(rows: &[PgRow], into: &mut Snapshot) -> Result<(), StoreError> {
         let text = |name: &str| Ok::<&str, StoreError>(row.try_get(name)?);
         let number = || Ok::<i64, StoreError>(row.try_get("n")?);
         let key = || Ok::<Key, StoreError>(Key::new(text("a")?, text("b")?));
+        let body = || row.try_get::<Option<&str>, _>("c");
+        let size = || Ok::<usize, StoreError>(usize::try_from(row.try_get::<i64, _>("m")?).unwrap_or_default());
         match row.try_get("part")? {
             part::ROW => {
                 let by = row.try_get::<Option<&str>, _>("d")?.map(Arc::from);
-                into.rows.insert(key()?, StoredRow { record: record(text("c")?)?, by, received_at: Stamp(number()?) });
+                let stored = match body()? {
+                    Some(body) => Ok(StoredRow { record: record(body)?, by, received_at: Stamp(number()?) }),
+                    None => Err(size()?),
+                };
+                into.found_row(key()?, stored);
             }
-            part::UNRESOLVED => _ = into.unresolved.insert(key()?, record(text("c")?)?),
+            part::UNRESOLVED => {
+                let conflict = body()?.map(record).transpose()?;
+                into.found_unresolved(key()?, conflict.map_or_else(|| size().map(Err), |conflict| Ok(Ok(conflict)))?);
+            }
             part::RECEIPT => {
                 let id = MutationId::new(text("a")?, number()?.cast_unsigned());
-                into.receipts.insert(id, Receipt { payload: text("b")?.into(), result: text("c")?.into() });
+                let receipt = match body()? {
+                    Some(result) => Ok(Receipt { payload: text("b")?.into(), result: result.into() }),
+                    None => Err(size()?),
+                };
+                into.found_receipt(id, receipt);
             }
             part::CLIENT => _ = into.settled.insert(text("a")?.into(), number()?.cast_unsigned()),
             part::ID => _ = into.ids.insert(text("a")?.into(), text("b")?.into()),

@@ -18,8 +18,9 @@ mod write;
 pub use look::PostgresLook;
 
 use crate::store::declared::{self, Declaration, Rule, Version};
-use crate::store::{Look, PATIENCE, Page, Purged, Store, StoreError, Transaction};
+use crate::store::{Look, PATIENCE, Page, Store, StoreError, Transaction};
 use homing::core::authority::{Effects, Head, Needs, PagePlan, Snapshot};
+use homing::core::mutation::MutationId;
 use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
 use load::Found;
@@ -242,6 +243,17 @@ impl Look for PostgresTx {
     }
 }
 
+impl PostgresTx {
+    /// Whoever has seen what is gone now is too late.
+    async fn purged(&mut self, gone: u64) -> Result<(), StoreError> {
+        if gone > 0 {
+            write::touch(&mut self.tx, &self.scope).await?;
+            self.writes += 1;
+        }
+        Ok(())
+    }
+}
+
 impl Transaction for PostgresTx {
     fn head(&self) -> &Head {
         &self.head
@@ -262,14 +274,17 @@ impl Transaction for PostgresTx {
         forget_claims(&mut self.tx, &self.scope, rules).await
     }
 
-    async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
-        let (head, gone) = purge_scope(&mut self.tx, &self.scope, &self.head, before).await?;
+    async fn purge_tombstones(&mut self, before: Stamp) -> Result<u64, StoreError> {
+        let (head, gone) = purge_old_tombstones(&mut self.tx, &self.scope, &self.head, before).await?;
         self.head = head;
-        if gone != Purged::default() {
-            write::touch(&mut self.tx, &self.scope).await?;
-            self.writes += 1;
-        }
+        self.purged(gone).await?;
         Ok(gone)
+    }
+
+    async fn purge_receipts(&mut self, before: Stamp, after: &MutationId) -> Result<(u64, Option<MutationId>), StoreError> {
+        let (gone, next) = purge_old_receipts(&mut self.tx, &self.scope, before, after).await?;
+        self.purged(gone).await?;
+        Ok((gone, next))
     }
 
     async fn commit(self) -> Result<(), StoreError> {

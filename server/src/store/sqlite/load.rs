@@ -5,9 +5,9 @@ use homing::core::authority::{Head, Needs, Receipt, Snapshot, StoredRow, Taken};
 use homing::core::mutation::MutationId;
 use homing::core::record::{ARCHIVE, Key};
 use homing::core::stamp::Stamp;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, SqliteConnection};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Values in one `IN` list.
@@ -31,45 +31,48 @@ pub(super) async fn head(connection: &mut SqliteConnection, scope: &str) -> Resu
 
 /// Adds what `needs` names and exists.
 pub(super) async fn snapshot(db: &mut SqliteConnection, scope: &str, needs: &Needs, into: &mut Snapshot) -> Result<(), StoreError> {
-    let conflicts = needs.conflicts.iter().map(|id| (ARCHIVE, id.as_ref()));
-    let rows = needs.rows.iter().map(|k| (k.collection.as_ref(), k.id.as_ref())).chain(conflicts);
-    for (collection, ids) in grouped(rows) {
-        let select = "SELECT id, body, by_client, received_at FROM rows WHERE scope = ";
-        for row in select_in(db, select, scope, ("collection", collection), "id", &ids).await? {
-            let by: Option<&str> = row.try_get("by_client")?;
-            let stored =
-                StoredRow { record: record(row.try_get("body")?)?, by: by.map(Arc::from), received_at: Stamp(row.try_get("received_at")?) };
-            into.rows.insert(Key::new(collection, row.try_get::<&str, _>("id")?), stored);
-        }
+    let longest = needs.longest(into.budget);
+    let conflicts = needs.conflicts.iter().map(|id| Key::new(ARCHIVE, id.clone()));
+    let rows: Vec<Key> = needs.rows.iter().cloned().chain(conflicts).collect();
+    let asked = |key: &Key| json!([key.collection, key.id, most(into.long.most_of_row(key, longest))]);
+    let sql = "SELECT k.value ->> 0 AS collection, k.value ->> 1 AS id, OCTET_LENGTH(r.body) AS size, \
+               CASE WHEN OCTET_LENGTH(r.body) <= k.value ->> 2 THEN r.body END AS body, r.by_client, r.received_at \
+               FROM JSON_EACH(?2) AS k CROSS JOIN rows r ON r.scope = ?1 AND r.collection = k.value ->> 0 AND r.id = k.value ->> 1";
+    for row in each(db, sql, scope, rows.iter().map(asked)).await? {
+        let by = row.try_get::<Option<&str>, _>("by_client")?.map(Arc::from);
+        let stored = match row.try_get::<Option<&str>, _>("body")? {
+            Some(body) => Ok(StoredRow { record: record(body)?, by, received_at: Stamp(row.try_get("received_at")?) }),
+            None => Err(size(&row)?),
+        };
+        into.found_row(Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("id")?), stored);
     }
 
-    for (collection, ids) in grouped(needs.unresolved_of.iter().map(|k| (k.collection.as_ref(), k.id.as_ref()))) {
-        let mut found = Vec::new();
-        let select = "SELECT record_id, conflict_id FROM unresolved WHERE scope = ";
-        for row in select_in(db, select, scope, ("collection", collection), "record_id", &ids).await? {
-            found.push((row.try_get::<String, _>("conflict_id")?, row.try_get::<String, _>("record_id")?));
-        }
-        let waiting: BTreeMap<&str, &str> = found.iter().map(|(c, r)| (c.as_str(), r.as_str())).collect();
-        let conflicts: Vec<&str> = waiting.keys().copied().collect();
-        let select = "SELECT id, body FROM rows WHERE scope = ";
-        for row in select_in(db, select, scope, ("collection", ARCHIVE), "id", &conflicts).await? {
-            if let Some(id) = waiting.get(row.try_get::<&str, _>("id")?) {
-                into.unresolved.insert(Key::new(collection, *id), record(row.try_get("body")?)?);
-            }
-        }
+    let asked = |key: &Key| json!([key.collection, key.id, most(into.long.most_of_unresolved(key, longest))]);
+    let sql = "SELECT k.value ->> 0 AS collection, k.value ->> 1 AS id, OCTET_LENGTH(r.body) AS size, \
+               CASE WHEN OCTET_LENGTH(r.body) <= k.value ->> 2 THEN r.body END AS body FROM JSON_EACH(?2) AS k \
+               CROSS JOIN unresolved u ON u.scope = ?1 AND u.collection = k.value ->> 0 AND u.record_id = k.value ->> 1 \
+               CROSS JOIN rows r ON r.scope = ?1 AND r.collection = '_conflictArchive' AND r.id = u.conflict_id";
+    for row in each(db, sql, scope, needs.unresolved_of.iter().map(asked)).await? {
+        let conflict = row.try_get::<Option<&str>, _>("body")?.map(record).transpose()?;
+        let conflict = conflict.map_or_else(|| size(&row).map(Err), |conflict| Ok(Ok(conflict)))?;
+        into.found_unresolved(Key::new(row.try_get::<&str, _>("collection")?, row.try_get::<&str, _>("id")?), conflict);
     }
 
-    for (client, seqs) in grouped(needs.receipts.iter().map(|m| (m.client.as_ref(), m.seq.cast_signed()))) {
-        let select = "SELECT seq, payload, result FROM receipts WHERE scope = ";
-        for row in select_in(db, select, scope, ("client", client), "seq", &seqs).await? {
-            let id = MutationId::new(client, row.try_get::<i64, _>("seq")?.cast_unsigned());
-            into.receipts.insert(id, Receipt { payload: row.try_get("payload")?, result: row.try_get("result")? });
-        }
+    let asked = |id: &MutationId| json!([id.client, id.seq.cast_signed(), most(into.long.most_of_receipt(id, longest))]);
+    let sql = "SELECT r.client, r.seq, r.payload, OCTET_LENGTH(r.result) AS size, \
+               CASE WHEN OCTET_LENGTH(r.result) <= k.value ->> 2 THEN r.result END AS result \
+               FROM JSON_EACH(?2) AS k CROSS JOIN receipts r ON r.scope = ?1 AND r.client = k.value ->> 0 AND r.seq = k.value ->> 1";
+    for row in each(db, sql, scope, needs.receipts.iter().map(asked)).await? {
+        let id = MutationId::new(row.try_get::<&str, _>("client")?, row.try_get::<i64, _>("seq")?.cast_unsigned());
+        let receipt = match row.try_get::<Option<String>, _>("result")? {
+            Some(result) => Ok(Receipt { payload: row.try_get("payload")?, result }),
+            None => Err(size(&row)?),
+        };
+        into.found_receipt(id, receipt);
     }
 
-    let clients: Vec<&str> = needs.clients.iter().map(AsRef::as_ref).collect();
-    let select = "SELECT client, settled_through FROM clients WHERE scope = ";
-    for row in select_in(db, select, scope, ("scope", scope), "client", &clients).await? {
+    let sql = "SELECT c.client, c.settled_through FROM JSON_EACH(?2) AS k CROSS JOIN clients c ON c.scope = ?1 AND c.client = k.value";
+    for row in each(db, sql, scope, needs.clients.iter().map(|client| json!(client))).await? {
         into.settled.insert(row.try_get::<&str, _>("client")?.into(), row.try_get::<i64, _>("settled_through")?.cast_unsigned());
     }
 
@@ -98,12 +101,26 @@ pub(super) async fn snapshot(db: &mut SqliteConnection, scope: &str, needs: &Nee
     Ok(())
 }
 
-fn grouped<'a, T>(pairs: impl Iterator<Item = (&'a str, T)>) -> BTreeMap<&'a str, Vec<T>> {
-    let mut groups: BTreeMap<&str, Vec<T>> = BTreeMap::new();
-    for (name, value) in pairs {
-        groups.entry(name).or_default().push(value);
+/// As SQLite has it: it knows no number above.
+fn most(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn size(row: &SqliteRow) -> Result<usize, StoreError> {
+    Ok(usize::try_from(row.try_get::<i64, _>("size")?).unwrap_or_default())
+}
+
+/// Looks up each of these keys by itself, in the order of the list and by one statement: whatever the list holds, it is one plan.
+async fn each(
+    db: &mut SqliteConnection,
+    sql: &'static str,
+    scope: &str,
+    keys: impl ExactSizeIterator<Item = Value>,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    if keys.len() == 0 {
+        return Ok(Vec::new());
     }
-    groups
+    Ok(sqlx::query(sql).bind(scope).bind(keys.collect::<Value>().to_string()).fetch_all(db).await?)
 }
 
 /// `select` + scope, one equality, one `IN` list; as many statements as chunks. Column names are ours, values are bound.

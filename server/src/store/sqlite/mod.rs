@@ -10,9 +10,10 @@ mod load;
 mod write;
 
 use crate::store::declared::{self, Declaration, Rule, Version};
-use crate::store::{Look, PATIENCE, Page, Purged, Store, StoreError, Transaction, record};
+use crate::store::{Look, PATIENCE, Page, Store, StoreError, Transaction, record};
 use futures_util::TryStreamExt as _;
 use homing::core::authority::{Effects, Head, Needs, PagePlan, Snapshot, is_full};
+use homing::core::mutation::MutationId;
 use homing::core::record::{Key, Record};
 use homing::core::stamp::Stamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -186,10 +187,14 @@ impl Transaction for SqliteTx {
         forget_claims(&mut self.tx, &self.scope, rules).await
     }
 
-    async fn purge(&mut self, before: Stamp) -> Result<Purged, StoreError> {
-        let (head, gone) = purge_scope(&mut self.tx, &self.scope, &self.head, before).await?;
+    async fn purge_tombstones(&mut self, before: Stamp) -> Result<u64, StoreError> {
+        let (head, gone) = purge_old_tombstones(&mut self.tx, &self.scope, &self.head, before).await?;
         self.head = head;
         Ok(gone)
+    }
+
+    async fn purge_receipts(&mut self, before: Stamp, after: &MutationId) -> Result<(u64, Option<MutationId>), StoreError> {
+        purge_old_receipts(&mut self.tx, &self.scope, before, after).await
     }
 
     async fn commit(self) -> Result<(), StoreError> {

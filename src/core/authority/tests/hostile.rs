@@ -149,6 +149,11 @@ fn a_request_can_be_refused_whole() {
     }];
     let refused = Farm::new().server.push(&PushRequest { changes: rows, ..request(vec![]) }, SCOPE, Stamp(NOW)).unwrap_err();
     assert_eq!(refused, Refusal::TooMany { count: MAX_MUTATIONS + 1 });
+    let parents = (0..=MAX_DEPENDENCIES).map(|n| format!("client{n}:1")).collect();
+    let child = WireMutation { depends_on: parents, ..mutation("a:1", Op::Create, ("flocks", "f"), 1000, &json!({})) };
+    let refused = Farm::new().server.push(&request(vec![child]), SCOPE, Stamp(NOW)).unwrap_err();
+    assert_eq!((refused.status(), refused.detail("push", "r").code.as_str()), (413, "too-large"));
+    assert_eq!(refused, Refusal::TooManyDependencies { count: MAX_DEPENDENCIES + 1 });
     assert!(Farm::new().server.push(&PushRequest { scope: Some(SCOPE.into()), ..request(vec![]) }, SCOPE, Stamp(NOW)).is_ok());
 }
 

@@ -1,5 +1,6 @@
 //! Every branch of the authority, asked through a whole server: results, rows and archive are looked at together.
 
+mod budget;
 mod claims;
 mod flow;
 mod hostile;

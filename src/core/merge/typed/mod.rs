@@ -248,8 +248,8 @@ pub(crate) fn spared(record: &Record, row: &Record, alone: impl Fn(&str) -> bool
 #[derive(Clone, Debug)]
 pub(crate) struct Joined {
     pub(crate) record: Record,
-    /// Fields whose texts were merged.
-    texts: Vec<String>,
+    /// Fields whose texts were merged, and what came of them.
+    texts: Vec<(String, text::Merged)>,
     /// Pointers at which something that only the other one says is not in it: a text in which both changed the same words,
     /// a counter that was begun anew.
     pub(crate) lost: Vec<String>,
@@ -258,6 +258,15 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
+    /// Bytes of the texts that were compared.
+    pub(crate) fn compared(&self) -> usize {
+        self.texts.iter().map(|(_, merged)| merged.compared).sum()
+    }
+
+    fn text(&self, name: &str) -> Option<&text::Merged> {
+        self.texts.iter().find_map(|(field, merged)| (field == name).then_some(merged))
+    }
+
     /// Whether the two did not add up at this field.
     fn apart(&self, name: &str) -> bool {
         let at = pointer(name);
@@ -271,6 +280,31 @@ impl Joined {
 /// # Errors
 /// `invalid-record` when a text is broken.
 pub(crate) fn join(one: &Record, other: &Record, later: bool, seen: Option<&Map<String, Value>>, types: &Types) -> Result<Joined> {
+    join_like(one, other, (later, seen), None, types)
+}
+
+/// `other` with its typed fields joined with those of `one`, where `joined` is `one` joined with `other`: texts come out the same, and need not be
+/// compared again.
+///
+/// # Errors
+/// `invalid-record` when a text is broken.
+pub(crate) fn join_back(
+    other: &Record,
+    one: &Record,
+    joined: &Joined,
+    (later, seen): (bool, Option<&Map<String, Value>>),
+    types: &Types,
+) -> Result<Joined> {
+    join_like(other, one, (later, seen), Some(joined), types)
+}
+
+fn join_like(
+    one: &Record,
+    other: &Record,
+    (later, seen): (bool, Option<&Map<String, Value>>),
+    known: Option<&Joined>,
+    types: &Types,
+) -> Result<Joined> {
     if types.is_empty() {
         return Ok(Joined { record: one.clone(), texts: Vec::new(), lost: Vec::new(), own: Vec::new() });
     }
@@ -306,12 +340,13 @@ pub(crate) fn join(one: &Record, other: &Record, later: bool, seen: Option<&Map<
                 let pointer = pointer(name);
                 let was = seen.and_then(|seen| seen.get(&pointer)).and_then(Value::as_str);
                 if let (Some(was), Some(Value::String(mine)), Some(Value::String(theirs))) = (was, a, b) {
-                    let merged = if later { text::merge(was, &mine, theirs) } else { text::merge(was, theirs, &mine) };
-                    texts.push(name.clone());
+                    let (newer, older) = if later { (mine.as_str(), theirs.as_str()) } else { (theirs.as_str(), mine.as_str()) };
+                    let merged = known.and_then(|known| known.text(name)).cloned().unwrap_or_else(|| text::merge(was, newer, older));
                     if merged.lost {
                         if later { &mut lost } else { &mut own }.push(pointer);
                     }
-                    body.put(name, Some(merged.text.into()));
+                    body.put(name, Some(merged.text.as_str().into()));
+                    texts.push((name.clone(), merged));
                 }
             }
         }
@@ -345,7 +380,7 @@ pub(crate) fn preferred(mine: &Record, row: &Record, actor: &str, types: &Types)
 /// `invalid-record` when a text is broken.
 pub(crate) fn carry(record: &Record, joined: &Joined, types: &Types) -> Result<Record> {
     let (mut body, from) = (Body::of(record)?, Body::of(&joined.record)?);
-    for (name, _) in types.iter().filter(|(name, kind)| **kind != FieldType::Text || joined.texts.contains(name)) {
+    for (name, _) in types.iter().filter(|(name, kind)| **kind != FieldType::Text || joined.text(name).is_some()) {
         body.put(name, from.members.get(name).cloned());
         body.put_state(name, from.states.get(name).cloned());
     }

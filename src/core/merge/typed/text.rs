@@ -5,6 +5,7 @@
 //! of it. Insertions at one place are both kept. Not here: which version is the later one.
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// More words than this (after what both ends have in common) are compared line by line.
@@ -12,30 +13,37 @@ const MOST_WORDS: usize = 3_000;
 /// More lines than this are not compared: the later text stands.
 const MOST_LINES: usize = 3_000;
 
+/// More words or lines than this, taken out and put in, are not looked for between two texts: what that costs grows with the square of it,
+/// and a server merges under a lock. Counted, not timed: every machine comes to the same end.
+const MOST_CHANGED: usize = 1_000;
+
 /// What became of two texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::core::merge) struct Merged {
     pub(in crate::core::merge) text: String,
     /// Something that only the earlier version says is not in it.
     pub(in crate::core::merge) lost: bool,
+    /// Bytes of the texts that were compared.
+    pub(in crate::core::merge) compared: usize,
 }
 
 /// Merges two versions of `base`.
 pub(in crate::core::merge) fn merge(base: &str, later: &str, earlier: &str) -> Merged {
-    let plain = |text: &str, lost| Merged { text: text.to_owned(), lost };
+    let plain = |text: &str| Merged { text: text.to_owned(), lost: false, compared: 0 };
     if later == earlier || earlier == base {
-        return plain(later, false);
+        return plain(later);
     }
     if later == base {
-        return plain(earlier, false);
+        return plain(earlier);
     }
+    let compared = base.len() + later.len() + earlier.len();
     for (split, most) in [(words as fn(&str) -> Vec<&str>, MOST_WORDS), (lines, MOST_LINES)] {
         let (old, late, early) = (split(base), split(later), split(earlier));
         if let (Some(mine), Some(theirs)) = (changes(&old, &late, most), changes(&old, &early, most)) {
-            return weave(&old, &mine, &theirs);
+            return Merged { compared, ..weave(&old, &mine, &theirs) };
         }
     }
-    plain(later, true)
+    Merged { lost: true, compared, ..plain(later) }
 }
 
 /// Runs of letters and digits, runs of white space, everything else one by one; what only marks a character stays with it.
@@ -101,8 +109,18 @@ fn changes<'t>(old: &[&'t str], new: &[&'t str], most: usize) -> Option<Vec<Chan
     if old.len().max(new.len()) > most {
         return None;
     }
+    // Compared by number: a word is read once.
+    let mut names: HashMap<&str, u32> = HashMap::new();
+    let mut name = |word: &&'t str| {
+        let next = names.len() as u32;
+        *names.entry(*word).or_insert(next)
+    };
+    let (before, after): (Vec<u32>, Vec<u32>) = (old.iter().map(&mut name).collect(), new.iter().map(&mut name).collect());
+    if !is_near(&before, &after) {
+        return None;
+    }
     let mut out: Vec<Change<'t>> = Vec::new();
-    for op in capture_diff_slices(Algorithm::Myers, old, new) {
+    for op in capture_diff_slices(Algorithm::Myers, &before, &after) {
         if matches!(op, DiffOp::Equal { .. }) {
             continue;
         }
@@ -117,6 +135,33 @@ fn changes<'t>(old: &[&'t str], new: &[&'t str], most: usize) -> Option<Vec<Chan
         }
     }
     Some(out)
+}
+
+/// Whether one becomes the other by no more than [`MOST_CHANGED`] words taken out and put in: Myers' search from the front, which keeps how far it
+/// gets on each diagonal and not the way.
+fn is_near(old: &[u32], new: &[u32]) -> bool {
+    if old.len() + new.len() <= MOST_CHANGED {
+        return true;
+    }
+    let middle = MOST_CHANGED + 1;
+    let mut furthest = vec![0_usize; 2 * middle + 1];
+    for changed in 0..=MOST_CHANGED {
+        for diagonal in (middle - changed..=middle + changed).step_by(2) {
+            let (below, above) = (furthest.get(diagonal - 1).copied().unwrap_or(0), furthest.get(diagonal + 1).copied().unwrap_or(0));
+            let down = diagonal == middle - changed || diagonal != middle + changed && below < above;
+            let from = if down { above } else { below + 1 };
+            // A place that is not in the texts leads nowhere.
+            let Some(beside) = (from + middle).checked_sub(diagonal) else { continue };
+            let same = old.iter().skip(from).zip(new.iter().skip(beside)).take_while(|(a, b)| a == b).count();
+            if from + same >= old.len() && beside + same >= new.len() {
+                return true;
+            }
+            if let Some(reached) = furthest.get_mut(diagonal) {
+                *reached = from + same;
+            }
+        }
+    }
+    false
 }
 
 /// Whether two changes touch the same words. Two insertions at one place do not: both can stand there.
@@ -185,7 +230,7 @@ fn weave(old: &[&str], later: &[Change<'_>], earlier: &[Change<'_>]) -> Merged {
         }
     }
     push(&mut out, old.get(at..).unwrap_or_default());
-    Merged { text: out, lost }
+    Merged { text: out, lost, compared: 0 }
 }
 
 /// One version's text of a run of the base.
@@ -273,6 +318,28 @@ mod tests {
     fn huge_texts_do_not_hang() {
         let long = |word: &str| (0..200_000).map(|n| format!("{word}{n} ")).collect::<String>();
         assert_eq!(merged(&long("a"), &long("b"), &long("c")), (long("b"), true));
+    }
+
+    #[test]
+    fn texts_that_share_little_are_compared_by_lines_or_not_at_all() {
+        let words = |n: usize, word: &str| (0..n).map(|i| format!("{word}{i} ")).collect::<String>();
+        // A whole page written anew meets one word that was mended: by words.
+        let page = words(400, "a");
+        assert!(!merged(&page, &page.replace("a7 ", "b7 "), &page.replace("a390 ", "c390 ")).1);
+        assert_eq!(merged(&page, &words(400, "b"), &page.replace("a7 ", "c7 ")), (words(400, "b"), true));
+        // A long text with changes at both its ends is near; one that shares nothing is not.
+        let long = words(1_400, "a");
+        let (ends, middle) = (long.replace("a3 ", "x ").replace("a1390 ", "y "), long.replace("a700 ", "z "));
+        assert_eq!(merged(&long, &ends, &middle), (ends.replace("a700 ", "z "), false));
+        let lines = |word: &str| format!("title\n{}\nend", words(1_400, word));
+        let (base, mine, theirs) = (lines("a"), lines("b"), lines("a").replace("title", "Title"));
+        assert_eq!(merged(&base, &mine, &theirs), (mine.replace("title", "Title"), false), "by lines");
+        // So many words taken out and put in are looked for, and no more, whatever else the two share.
+        for (most, lost) in [(500, false), (501, true)] {
+            let mine = (0..most).fold(long.clone(), |text, n| text.replacen(&format!("a{n} "), &format!("b{n} "), 1));
+            let both = if lost { mine.clone() } else { mine.replace("a700 ", "z ") };
+            assert_eq!(merged(&long, &mine, &middle), (both, lost), "{most}");
+        }
     }
 
     fn note() -> impl Strategy<Value = String> {

@@ -1,0 +1,261 @@
+//! How much one push may take. A short request can name long rows, and the answer holds each of them several times: so what is looked at and
+//! what is answered is counted in bytes, and what comes after so many is put off.
+//!
+//! Lives here: the counting, what is put off, what is left out when a request's things are loaded. Not here: verdicts (`judge`, `group`).
+//!
+//! Nothing depends on time or machine: the same request on the same data is put off at the same place. The first mutation is judged
+//! whatever it takes, so every request gets on. A later mutation of a record, or one that depends on it, does not pass one that was put off.
+
+use crate::core::authority::judge::{Arrival, rejected};
+use crate::core::authority::stage::Stage;
+use crate::core::authority::{Needs, Receipt, Snapshot, StoredRow};
+use crate::core::error::{Code, Error};
+use crate::core::mutation::MutationId;
+use crate::core::protocol::{Outcome, WireMutation, WireResult};
+use crate::core::record::{ARCHIVE, Key, Record};
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// Bytes of stored rows and receipts that one push may have looked at, and of records in its results, before what follows is put off.
+pub const MAX_WORK: usize = 32 * 1024 * 1024;
+
+/// What a byte of a text that two people changed counts: comparing texts takes that much longer than to look at them and to answer.
+const COMPARED: usize = 32;
+
+/// The code of a mutation that was put off.
+const PUT_OFF: &str = "too-much";
+
+/// What is there and was left out when it was asked for, because it is long, and how long it is. Whoever asks once more gets it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Long {
+    /// Of [`Snapshot::rows`].
+    pub rows: HashMap<Key, usize>,
+    /// Of [`Snapshot::receipts`].
+    pub receipts: HashMap<MutationId, usize>,
+    /// Of [`Snapshot::unresolved`].
+    pub unresolved: HashMap<Key, usize>,
+}
+
+impl Long {
+    /// Whether nothing was left out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.receipts.is_empty() && self.unresolved.is_empty()
+    }
+
+    /// How long a row may be to be loaded now.
+    #[must_use]
+    pub fn most_of_row(&self, key: &Key, longest: usize) -> usize {
+        if self.rows.contains_key(key) { usize::MAX } else { longest }
+    }
+
+    /// The same of a receipt.
+    #[must_use]
+    pub fn most_of_receipt(&self, id: &MutationId, longest: usize) -> usize {
+        if self.receipts.contains_key(id) { usize::MAX } else { longest }
+    }
+
+    /// The same of the unresolved conflict of a record.
+    #[must_use]
+    pub fn most_of_unresolved(&self, of: &Key, longest: usize) -> usize {
+        if self.unresolved.contains_key(of) { usize::MAX } else { longest }
+    }
+}
+
+/// Something that a store was asked for and found: the thing, or how long it is, where that is more than was allowed.
+pub type Found<T> = Result<T, usize>;
+
+impl Snapshot {
+    /// Adds a row that was found.
+    pub fn found_row(&mut self, key: Key, row: Found<StoredRow>) {
+        found(&mut self.rows, &mut self.long.rows, key, row);
+    }
+
+    /// Adds a receipt that was found.
+    pub fn found_receipt(&mut self, id: MutationId, receipt: Found<Receipt>) {
+        found(&mut self.receipts, &mut self.long.receipts, id, receipt);
+    }
+
+    /// Adds the unresolved conflict of a record that was found.
+    pub fn found_unresolved(&mut self, of: Key, conflict: Found<Record>) {
+        found(&mut self.unresolved, &mut self.long.unresolved, of, conflict);
+    }
+}
+
+fn found<K: Eq + Hash, T>(all: &mut HashMap<K, T>, long: &mut HashMap<K, usize>, key: K, thing: Found<T>) {
+    match thing {
+        Ok(thing) => {
+            long.remove(&key);
+            all.insert(key, thing);
+        }
+        Err(size) => _ = long.insert(key, size),
+    }
+}
+
+impl Needs {
+    /// The longest text to load of what is asked for the first time; all of it together is no more than the `budget`.
+    #[must_use]
+    pub fn longest(&self, budget: usize) -> usize {
+        budget / (self.rows.len() + self.receipts.len() + self.unresolved_of.len() + self.conflicts.len()).max(1)
+    }
+
+    /// Without what was left out: that is asked for where it can be afforded.
+    pub(super) fn without(mut self, long: &Long) -> Self {
+        self.rows.retain(|key| !long.rows.contains_key(key));
+        self.receipts.retain(|id| !long.receipts.contains_key(id));
+        self.unresolved_of.retain(|key| !long.unresolved.contains_key(key));
+        self.conflicts.retain(|id| !long.rows.contains_key(&Key::new(ARCHIVE, id.clone())));
+        self
+    }
+}
+
+/// What is looked at to judge a mutation, as far as it says: how many bytes, and what of it was left out.
+fn looked_at(snapshot: &Snapshot, id: Option<&MutationId>, wire: &WireMutation, record_id: Arc<str>) -> (usize, Needs) {
+    let (mut bytes, mut left_out) = (0, Needs::default());
+    let receipt = |id: &MutationId, needs: &mut Needs| {
+        let known = snapshot.receipts.get(id).map(|receipt| receipt.result.len());
+        let long = snapshot.long.receipts.get(id).copied();
+        needs.receipts.extend(long.map(|_| id.clone()));
+        known.or(long)
+    };
+    if let Some(size) = id.and_then(|id| receipt(id, &mut left_out)) {
+        return (size, left_out);
+    }
+    let parents = wire.depends_on.iter().filter_map(|id| id.parse::<MutationId>().ok());
+    bytes += parents.filter_map(|id| receipt(&id, &mut left_out)).sum::<usize>();
+    let key = Key::new(wire.collection.as_str(), record_id);
+    let decided = wire.resolves.as_deref().map(|id| Key::new(ARCHIVE, id));
+    for key in decided.into_iter().chain([key.clone()]) {
+        bytes += snapshot.rows.get(&key).map_or(0, |row| row.record.text().len());
+        if let Some(size) = snapshot.long.rows.get(&key) {
+            bytes += size;
+            left_out.rows.insert(key);
+        }
+    }
+    bytes += snapshot.unresolved.get(&key).map_or(0, |row| row.text().len());
+    if let Some(size) = snapshot.long.unresolved.get(&key) {
+        bytes += size;
+        left_out.unresolved_of.insert(key);
+    }
+    (bytes, left_out)
+}
+
+/// What was left out and can be afforded, in the order of the request.
+pub(super) fn affordable<'w>(snapshot: &Snapshot, arriving: impl Iterator<Item = (Option<MutationId>, &'w WireMutation)>) -> Needs {
+    let (mut sum, mut needs) = (0, Needs::default());
+    if snapshot.long.is_empty() {
+        return needs;
+    }
+    for (id, wire) in arriving {
+        let record_id = snapshot.ids.get(wire.record_id.as_str()).cloned().unwrap_or_else(|| wire.record_id.as_str().into());
+        let (bytes, left_out) = looked_at(snapshot, id.as_ref(), wire, record_id);
+        if sum > 0 && sum + bytes > snapshot.budget {
+            break;
+        }
+        sum += bytes;
+        needs.add(&left_out);
+    }
+    needs
+}
+
+/// What one push has taken so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spent {
+    bytes: usize,
+    /// Mutations that were put off, and their records.
+    ids: HashSet<MutationId>,
+    records: HashSet<Key>,
+}
+
+impl Spent {
+    /// So many bytes of texts were compared.
+    pub(super) fn compared(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(COMPARED));
+    }
+}
+
+/// Judges one mutation, or one group, where it is its turn in this request.
+pub(super) fn within<'s>(
+    stage: &mut Stage<'s>,
+    members: &[Arrival<'_>],
+    judge: impl FnOnce(&mut Stage<'s>, usize) -> Vec<WireResult>,
+) -> Vec<WireResult> {
+    let weight = members.iter().map(|member| weight(stage, member)).sum::<usize>();
+    let used_up = stage.spent.bytes > 0 && stage.spent.bytes.saturating_add(weight) > stage.snapshot().budget;
+    if used_up || members.iter().any(|member| follows(stage, member)) {
+        return put_off(stage, members);
+    }
+    stage.spent.bytes += weight;
+    // What was left out shows where it is looked at; nothing that was made up without it may stay.
+    let before = (!stage.snapshot().long.is_empty()).then(|| stage.clone());
+    let results = judge(stage, weight);
+    let lacking = stage.lacked();
+    if let Some(before) = before.filter(|_| lacking > 0) {
+        *stage = before;
+        stage.spent.bytes += lacking;
+        return put_off(stage, members);
+    }
+    stage.spent.bytes += results.iter().map(size).sum::<usize>();
+    results
+}
+
+/// Bytes that are looked at to judge a mutation.
+fn weight(stage: &Stage<'_>, arrival: &Arrival<'_>) -> usize {
+    looked_at(stage.snapshot(), Some(&arrival.id), arrival.wire, key(stage, arrival).id).0
+}
+
+/// Bytes that a result brings, and its receipt keeps.
+pub(super) fn size(result: &WireResult) -> usize {
+    [&result.record, &result.archived].into_iter().flatten().map(|raw| raw.get().len()).sum()
+}
+
+fn key(stage: &Stage<'_>, arrival: &Arrival<'_>) -> Key {
+    let id = &arrival.wire.record_id;
+    Key::new(arrival.wire.collection.as_str(), stage.server_id(id).unwrap_or_else(|| id.as_str().into()))
+}
+
+/// Whether something that was put off comes before it.
+fn follows(stage: &Stage<'_>, arrival: &Arrival<'_>) -> bool {
+    if stage.spent.ids.is_empty() {
+        return false;
+    }
+    let parent = |id: &String| id.parse().is_ok_and(|id: MutationId| stage.spent.ids.contains(&id));
+    stage.spent.records.contains(&key(stage, arrival)) || arrival.wire.depends_on.iter().any(parent)
+}
+
+fn put_off(stage: &mut Stage<'_>, members: &[Arrival<'_>]) -> Vec<WireResult> {
+    let later = |member: &Arrival<'_>| {
+        let key = key(stage, member);
+        stage.spent.records.insert(key);
+        stage.spent.ids.insert(member.id.clone());
+        WireResult {
+            code: Some(PUT_OFF.to_owned()),
+            message: Some("what comes before it in this request took all that one request may take; send it again".to_owned()),
+            retry_after_ms: Some(0),
+            ..WireResult::new(&member.wire.id, Outcome::Retry)
+        }
+    };
+    members.iter().map(later).collect()
+}
+
+/// A result that says something, with or without its record: without where that is one too many.
+pub(super) fn shortened(stage: &mut Stage<'_>, result: WireResult) -> WireResult {
+    let bytes = size(&result);
+    if stage.spent.bytes.saturating_add(bytes) > stage.snapshot().budget {
+        return WireResult { record: None, ..result };
+    }
+    stage.spent.bytes += bytes;
+    result
+}
+
+/// Whether to look at what is there for a group takes more than any request may.
+pub(super) fn is_too_much(stage: &Stage<'_>, members: &[Arrival<'_>]) -> bool {
+    members.iter().map(|member| weight(stage, member)).sum::<usize>() > stage.snapshot().budget
+}
+
+/// The refusal of a group that takes more than a request may: it is never split, so no request will do.
+pub(super) fn too_large(budget: usize, member: &Arrival<'_>) -> WireResult {
+    let why = format!("with what is there its group takes more than the {budget} bytes of one request; make it smaller");
+    rejected(&member.wire.id, Error::at(Code::TooLarge, "/group", why))
+}

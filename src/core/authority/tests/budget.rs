@@ -1,0 +1,147 @@
+//! What one push may take: the rest is put off, and comes with the next ones.
+
+use super::*;
+use Outcome::{Applied, Merged, Rejected, Retry};
+
+/// A server at which a request may take 40,000 bytes, with so many settings of 4,000 bytes.
+fn farm(rows: u64) -> Farm {
+    let mut farm = Farm::new();
+    for n in 0..rows {
+        let id = format!("s{n:03}");
+        farm.one(mutation(&format!("a:{}", n + 1), Op::Create, ("settings", &id), 1000, &json!({"n": 0, "text": "x".repeat(4_000)})));
+    }
+    farm.server = farm.server.with_budget(40_000);
+    farm
+}
+
+/// What makes an answer long: a row that its author knows little of, changed.
+fn edit(seq: u64, n: u64) -> WireMutation {
+    let id = format!("s{n:03}");
+    let edit = mutation(&format!("b:{seq}"), Op::Update, ("settings", &id), 2000, &json!({"n": seq}));
+    WireMutation { changed: Some(vec!["/n".into()]), ..edit }
+}
+
+fn bytes(results: &[WireResult]) -> usize {
+    results.iter().map(|r| serde_json::to_string(r).unwrap().len()).sum()
+}
+
+/// Pushes until nothing is put off; how often.
+fn drain(farm: &mut Farm, mut waiting: Vec<WireMutation>, mut seen: impl FnMut(&WireResult)) -> usize {
+    for round in 1.. {
+        let results = farm.push(waiting.clone());
+        assert_eq!(results.len(), waiting.len(), "every mutation is answered");
+        let judged = results.iter().take_while(|r| r.status != Retry).count();
+        assert!(judged > 0, "no request is for nothing");
+        results.iter().for_each(&mut seen);
+        for later in results.iter().filter(|r| r.status == Retry) {
+            assert_eq!((later.code.as_deref(), later.retry_after_ms), (Some("too-much"), Some(0)));
+        }
+        let again: Vec<&str> = results.iter().filter(|r| r.status == Retry).map(|r| r.id.as_str()).collect();
+        waiting.retain(|m| again.contains(&m.id.as_str()));
+        if waiting.is_empty() {
+            return round;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_short_request_is_no_long_answer_and_all_of_it_is_judged_in_the_end() {
+    let mut farm = farm(60);
+    let edits: Vec<WireMutation> = (0..60).map(|n| edit(n + 1, n)).collect();
+    let first = farm.push(edits.clone());
+    assert!(bytes(&first) < 90_000, "{}", bytes(&first));
+    let judged = first.iter().take_while(|r| r.status != Retry).count();
+    assert!(judged > 1 && judged < 20 && first[judged..].iter().all(|r| r.status == Retry), "{judged}");
+    // Nothing is answered twice in a longer way.
+    assert!(bytes(&farm.push(edits.clone())) < 90_000);
+    let rounds = drain(&mut farm, edits, |_| {});
+    assert!(rounds < 30, "{rounds}");
+    assert!((0..60).all(|n| farm.body(("settings", &format!("s{n:03}")))["n"] == n + 1));
+    assert!((0..60).all(|n| farm.server.effects()[&MutationId::new("b", n + 1)] == 1));
+}
+
+#[test]
+fn receipts_that_are_answered_again_count_too() {
+    let mut farm = farm(30);
+    let edits: Vec<WireMutation> = (0..30).map(|n| edit(n + 1, n)).collect();
+    farm.server = farm.server.with_budget(MAX_WORK);
+    let first = farm.push(edits.clone());
+    assert!(bytes(&first) > 200_000);
+    farm.server = farm.server.with_budget(40_000);
+    assert!(bytes(&farm.push(edits.clone())) < 90_000);
+    let mut told = Vec::new();
+    drain(&mut farm, edits, |r| told.extend(r.replayed.then(|| (r.id.clone(), r.rev, record_of(r)))));
+    assert_eq!(told, first.iter().map(|r| (r.id.clone(), r.rev, record_of(r))).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_expired_counts_too() {
+    let mut farm = farm(30);
+    farm.answer(&PushRequest { settled_through: 100, client_id: "b".into(), ..request(Vec::new()) });
+    let edits: Vec<WireMutation> = (0..30).map(|n| edit(n + 1, n)).collect();
+    assert!(bytes(&farm.push(edits.clone())) < 90_000);
+    drain(&mut farm, edits, |r| assert!(matches!(r.status, Outcome::Expired | Retry)));
+}
+
+#[test]
+fn what_follows_something_that_was_put_off_does_not_pass_it() {
+    let mut farm = farm(10);
+    let mut edits: Vec<WireMutation> = (0..10).map(|n| edit(n + 1, n)).collect();
+    // Light, but of a record that was put off, or dependent on it.
+    edits.push(edit(11, 9));
+    let child = mutation("b:12", Op::Create, ("flocks", "child"), 2000, &json!({}));
+    edits.push(WireMutation { depends_on: vec!["b:10".into()], ..child });
+    let first = farm.push(edits.clone());
+    assert!(first[9..].iter().all(|r| r.status == Retry), "{first:?}");
+    assert_eq!(farm.body(("flocks", "child")), "none");
+    drain(&mut farm, edits, |r| assert!(matches!(r.status, Applied | Merged | Retry), "{r:?}"));
+    assert_eq!(farm.body(("settings", "s009"))["n"], 11);
+    // There would be room for this one, but not for the group before it that writes the same record.
+    let mut edits = vec![edit(21, 0), edit(22, 1)];
+    edits.extend((2..7).map(|n| WireMutation { group: Some("b:g".into()), ..edit(21 + n, n) }));
+    edits.extend([edit(31, 6), edit(32, 7)]);
+    let statuses: Vec<Outcome> = farm.push(edits).iter().map(|r| r.status).collect();
+    assert_eq!(statuses, [Merged, Merged, Retry, Retry, Retry, Retry, Retry, Retry, Merged]);
+}
+
+#[test]
+fn a_group_is_put_off_whole_and_refused_where_no_request_would_do() {
+    let mut farm = farm(40);
+    let group = |name: &str, from: u64, n: u64| -> Vec<WireMutation> {
+        (from..from + n).map(|n| WireMutation { group: Some(name.into()), ..edit(n + 1, n) }).collect()
+    };
+    let mut edits: Vec<WireMutation> = (0..3).map(|n| edit(n + 1, n)).collect();
+    edits.extend(group("b:g1", 3, 3));
+    let first = farm.push(edits.clone());
+    assert_eq!(first.iter().map(|r| r.status).collect::<Vec<_>>(), [Merged, Merged, Merged, Retry, Retry, Retry]);
+    drain(&mut farm, edits, |_| {});
+    assert_eq!(farm.body(("settings", "s005"))["n"], 6);
+    // What is there for it is too much, and what comes of it would be.
+    for (name, from, n) in [("b:g2", 10, 15), ("b:g3", 25, 6)] {
+        let large = group(name, from, n);
+        let before = farm.state();
+        let refused = farm.push(large.clone());
+        assert!(refused.iter().all(|r| (r.status, r.code.as_deref(), r.path.as_deref()) == (Rejected, Some("too-large"), Some("/group"))));
+        assert_eq!(farm.state(), before, "nothing of it took effect");
+        let again = farm.push(large);
+        assert!(again.iter().all(|r| r.status == Rejected && r.replayed));
+    }
+}
+
+#[test]
+fn rows_without_mutations_are_put_off_too() {
+    let mut farm = farm(30);
+    let rows: Vec<Value> = (0..30).map(|n| json!({"id": format!("s{n:03}"), "n": 1, "_updatedAt": at(3000)})).collect();
+    let results = farm.rows_push("settings", &rows);
+    assert!(bytes(&results) < 90_000);
+    assert!(results.iter().any(|r| r.status == Retry) && farm.body(("settings", "s000"))["n"] == 1);
+    // Who sends all of them every time gets on, too.
+    for round in 0.. {
+        assert!(round < 30);
+        if farm.rows_push("settings", &rows).iter().all(|r| r.status != Retry) {
+            break;
+        }
+    }
+    assert_eq!(farm.body(("settings", "s029"))["n"], 1);
+}
