@@ -116,13 +116,13 @@ fn an_old_form_saved_over_a_refused_update_archives_what_was_refused() {
     farm.check_fold(0);
 }
 
-/// A refused update of flock `f`, and behind it what `behind` wrote while its own fate was not known; a form opened before both.
-fn refused_below(farm: &Farm, behind: impl FnOnce(Seen)) -> Seen {
-    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+/// A refused update of a record, and behind it what `behind` wrote while its own fate was not known; a form opened before both.
+fn refused_below(farm: &Farm, (collection, id): (&str, &str), behind: impl FnOnce(Seen)) -> Seen {
+    farm.insert(0, collection, id, &json!({"n": 1}));
     farm.sync(0);
-    let form = seen(farm, 0, &Key::new("flocks", "f"));
+    let form = seen(farm, 0, &Key::new(collection, id));
     let way = farm.devices[0].way.clone();
-    farm.update(0, "flocks", "f", &json!({"n": 1000}));
+    farm.update(0, collection, id, &json!({"n": 1000}));
     *way.lose_answers.borrow_mut() = 1;
     let lose = way.lose_answers.clone();
     // Of what is written behind nothing is answered, so the refused one is not settled with it.
@@ -130,7 +130,7 @@ fn refused_below(farm: &Farm, behind: impl FnOnce(Seen)) -> Seen {
         *lose.borrow_mut() += u32::from(m.record.as_ref().is_some_and(|r| r.get().contains("\"m\":9")));
         bad(m)
     });
-    *way.swallow.borrow_mut() = vec![farm.id_of(0, Op::Update, "f").to_string()];
+    *way.swallow.borrow_mut() = vec![farm.id_of(0, Op::Update, id).to_string()];
     farm.fails_to_sync(0);
     behind(form);
     farm.fails_to_sync(0);
@@ -144,7 +144,7 @@ fn a_refused_update_that_an_old_form_behind_it_had_not_seen_is_archived_by_whate
     let f = Key::new("flocks", "f");
     for retried in [true, false] {
         let farm = Farm::new(3, 1);
-        refused_below(&farm, |form| save(&farm, 0, &f, form, &json!({"n": 1, "m": 9})));
+        refused_below(&farm, ("flocks", "f"), |form| save(&farm, 0, &f, form, &json!({"n": 1, "m": 9})));
         if retried {
             farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None }));
         } else {
@@ -161,7 +161,7 @@ fn a_refused_update_that_an_old_form_behind_it_had_not_seen_is_archived_by_whate
 fn a_refused_update_that_the_edit_behind_it_was_made_on_goes_on_in_that() {
     for ends in ["retry", "edit", "old form"] {
         let farm = Farm::new(3, 1);
-        let form = refused_below(&farm, |_| farm.update(0, "flocks", "f", &json!({"m": 9})));
+        let form = refused_below(&farm, ("flocks", "f"), |_| farm.update(0, "flocks", "f", &json!({"m": 9})));
         match ends {
             "retry" => _ = farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None })),
             "edit" => farm.update(0, "flocks", "f", &json!({"k": 5})),
@@ -170,6 +170,20 @@ fn a_refused_update_that_the_edit_behind_it_was_made_on_goes_on_in_that() {
         assert_eq!((farm.letters(0).len(), replaced(&farm, 0).len()), (0, 0), "{ends}");
         farm.sync(0);
         assert_eq!((farm.queue(0).len(), farm.letters(0).len(), replaced(&farm, 0).len()), (0, 0, 0), "{ends}");
+        farm.check_fold(0);
+    }
+}
+
+#[test]
+fn a_refused_update_sent_with_other_content_archives_the_edit_behind_it() {
+    // Where fields merge, what the refused version had not is not removed.
+    for (at, becomes) in [(("flocks", "f"), json!({"n": 2})), (("settings", "$singleton"), json!({"n": 2, "m": 9}))] {
+        let farm = Farm::new(3, 1);
+        refused_below(&farm, at, |_| farm.update(0, at.0, at.1, &json!({"m": 9})));
+        farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: Some(r#"{"n":2}"#.into()) }));
+        farm.sync(0);
+        assert_eq!((farm.letters(0).len(), farm.server()[&format!("{}/{}", at.0, at.1)].clone()), (0, becomes));
+        assert_eq!(replaced(&farm, 0), vec![json!({"n": 1000, "m": 9})]);
         farm.check_fold(0);
     }
 }

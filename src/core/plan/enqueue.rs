@@ -158,7 +158,7 @@ fn queued(
 /// server sees the two as concurrent; a version it replaces here that no server has goes to the archive.
 pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, seen: Seen, context: &Context) -> Result<Plan> {
     let record = match replica.policy(key) {
-        Policy::Fields if op == Op::Update => on_top(replica, key, &record, view, seen)?,
+        Policy::Fields if op == Op::Update => on_top(seen_version(replica, key, seen), &record, view)?,
         _ => record,
     };
     if record.same_content(view) {
@@ -193,10 +193,10 @@ pub(super) fn replaced(replica: &Replica, key: &Key, lost: &Record, context: &Co
     Ok(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? })
 }
 
-/// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record
-/// lacks counts as never seen, not as removed.
-fn on_top(replica: &Replica, key: &Key, record: &Record, view: &Record, seen: Seen) -> Result<Record> {
-    let changed = match seen_version(replica, key, seen) {
+/// What the maker of `record` changed in the version that was seen, on top of what is shown now. Without that version, what
+/// the record lacks counts as never seen, not as removed.
+pub(super) fn on_top(seen: Option<&Record>, record: &Record, view: &Record) -> Result<Record> {
+    let changed = match seen {
         Some(seen) => merge::changed_pointers(Some(seen), record),
         None => {
             let there = Value::Object(record.value()?);
