@@ -97,6 +97,97 @@ fn an_old_form_saved_over_a_refused_create_archives_what_was_refused() {
     farm.check_fold(0);
 }
 
+#[test]
+fn an_old_form_saved_over_a_refused_update_archives_what_was_refused() {
+    let farm = Farm::new(3, 1);
+    let f = Key::new("flocks", "f");
+    farm.insert(0, "flocks", "f", &json!({"n": 1}));
+    farm.sync(0);
+    let form = seen(&farm, 0, &f);
+    farm.refuse(0, bad);
+    farm.update(0, "flocks", "f", &json!({"n": 1000}));
+    farm.sync(0);
+    assert_eq!((farm.letters(0).len(), replaced(&farm, 0).len()), (1, 0));
+    save(&farm, 0, &f, form, &json!({"n": 1, "m": 9}));
+    assert_eq!((farm.letters(0).len(), farm.queue(0).len(), replaced(&farm, 0)), (0, 1, vec![json!({"n": 1000})]));
+    farm.sync(0);
+    assert_eq!((farm.server()["flocks/f"].clone(), farm.queue(0).len(), farm.letters(0).len()), (json!({"n": 1, "m": 9}), 0, 0));
+    assert_eq!(replaced(&farm, 0), vec![json!({"n": 1000})]);
+    farm.check_fold(0);
+}
+
+/// A refused update of a record, and behind it what `behind` wrote while its own fate was not known; a form opened before both.
+fn refused_below(farm: &Farm, (collection, id): (&str, &str), behind: impl FnOnce(Seen)) -> Seen {
+    farm.insert(0, collection, id, &json!({"n": 1}));
+    farm.sync(0);
+    let form = seen(farm, 0, &Key::new(collection, id));
+    let way = farm.devices[0].way.clone();
+    farm.update(0, collection, id, &json!({"n": 1000}));
+    *way.lose_answers.borrow_mut() = 1;
+    let lose = way.lose_answers.clone();
+    // Of what is written behind nothing is answered, so the refused one is not settled with it.
+    farm.refuse(0, move |m| {
+        *lose.borrow_mut() += u32::from(m.record.as_ref().is_some_and(|r| r.get().contains("\"m\":9")));
+        bad(m)
+    });
+    *way.swallow.borrow_mut() = vec![farm.id_of(0, Op::Update, id).to_string()];
+    farm.fails_to_sync(0);
+    behind(form);
+    farm.fails_to_sync(0);
+    assert_eq!((farm.letters(0).len(), farm.queue(0).len(), replaced(farm, 0).len()), (1, 1, 0));
+    *way.rule.borrow_mut() = None;
+    form
+}
+
+#[test]
+fn a_refused_update_that_an_old_form_behind_it_had_not_seen_is_archived_by_whatever_ends_it() {
+    let f = Key::new("flocks", "f");
+    for retried in [true, false] {
+        let farm = Farm::new(3, 1);
+        refused_below(&farm, ("flocks", "f"), |form| save(&farm, 0, &f, form, &json!({"n": 1, "m": 9})));
+        if retried {
+            farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None }));
+        } else {
+            farm.update(0, "flocks", "f", &json!({"k": 5}));
+        }
+        assert_eq!((farm.letters(0).len(), replaced(&farm, 0)), (0, vec![json!({"n": 1000})]), "retried: {retried}");
+        farm.sync(0);
+        assert_eq!((farm.queue(0).len(), farm.letters(0).len(), replaced(&farm, 0)), (0, 0, vec![json!({"n": 1000})]));
+        farm.check_fold(0);
+    }
+}
+
+#[test]
+fn a_refused_update_that_the_edit_behind_it_was_made_on_goes_on_in_that() {
+    for ends in ["retry", "edit", "old form"] {
+        let farm = Farm::new(3, 1);
+        let form = refused_below(&farm, ("flocks", "f"), |_| farm.update(0, "flocks", "f", &json!({"m": 9})));
+        match ends {
+            "retry" => _ = farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: None })),
+            "edit" => farm.update(0, "flocks", "f", &json!({"k": 5})),
+            _ => save(&farm, 0, &Key::new("flocks", "f"), form, &json!({"n": 1, "k": 5})),
+        }
+        assert_eq!((farm.letters(0).len(), replaced(&farm, 0).len()), (0, 0), "{ends}");
+        farm.sync(0);
+        assert_eq!((farm.queue(0).len(), farm.letters(0).len(), replaced(&farm, 0).len()), (0, 0, 0), "{ends}");
+        farm.check_fold(0);
+    }
+}
+
+#[test]
+fn a_refused_update_sent_with_other_content_archives_the_edit_behind_it() {
+    // Where fields merge, what the refused version had not is not removed.
+    for (at, becomes) in [(("flocks", "f"), json!({"n": 2})), (("settings", "$singleton"), json!({"n": 2, "m": 9}))] {
+        let farm = Farm::new(3, 1);
+        refused_below(&farm, at, |_| farm.update(0, at.0, at.1, &json!({"m": 9})));
+        farm.write(0, one(Intent::Retry { id: farm.letters(0)[0].clone(), edited: Some(r#"{"n":2}"#.into()) }));
+        farm.sync(0);
+        assert_eq!((farm.letters(0).len(), farm.server()[&format!("{}/{}", at.0, at.1)].clone()), (0, becomes));
+        assert_eq!(replaced(&farm, 0), vec![json!({"n": 1000, "m": 9})]);
+        farm.check_fold(0);
+    }
+}
+
 /// What the server and every device have of the settings once all is sent.
 fn everywhere(farm: &Farm, settings: &Value) {
     for d in [0, 1, 0] {

@@ -310,7 +310,7 @@ impl History {
         let id = letter.mutation.id.clone();
         let intent = match self.world.pick(10) {
             0..=1 => {
-                self.oracle.borrow_mut().give_up(letter.mutation.record.text());
+                self.oracle.borrow_mut().gives_away(&id);
                 // A group may have been refused for another record's sake, and with it what counts (seed 3211).
                 let counts = |m: &Mutation| m.key.collection.as_ref() == "settings";
                 let behind = |r: &Replica| r.dependents(&id).iter().any(|id| r.pending(id).is_some_and(counts));
@@ -321,6 +321,7 @@ impl History {
             _ => {
                 let mut fields = own(&letter.mutation.record);
                 fields.remove("bad");
+                self.oracle.borrow_mut().gives_away(&id);
                 Intent::Retry { id, edited: Some(Value::Object(fields).to_string().into()) }
             }
         };

@@ -56,7 +56,7 @@ impl Reference {
             for entry in decode(row.bytes).unwrap() {
                 match &entry {
                     Entry::Write(changes) => {
-                        let before = Oracle::before(&self.replica, changes);
+                        let before = self.oracle.borrow().before(&self.replica, changes);
                         self.replica.fold(&entry).unwrap();
                         self.oracle.borrow_mut().wrote(&self.replica, changes, &before);
                     }
@@ -208,18 +208,20 @@ impl Tab {
         all - std::mem::replace(&mut self.illegal, all)
     }
 
-    /// What is stored, folded anew, is what is in memory.
-    pub(crate) fn check(&mut self, what: &str) {
+    /// What is stored, folded anew, is what is in memory. Whether the two were compared: not where this tab has yet to read what
+    /// another one wrote, or has nothing new.
+    pub(crate) fn check(&mut self, what: &str) -> bool {
         let mut reference = self.journal.reference.borrow_mut();
         reference.follow(&self.journal.inner);
-        let Some(at) = self.engine.stands_at() else { return };
+        let Some(at) = self.engine.stands_at() else { return false };
         if at == self.checked || at != reference.head {
-            return;
+            return false;
         }
         self.checked = at;
         let (memory, absent) = self.engine.read(|r| (r.digest(), r.absent().cloned().collect::<Vec<_>>()));
         let (memory, stored) = (digest_without(&memory, &absent), digest_without(reference.digest(), &absent));
         assert!(memory == stored, "fold(journal) != memory: {what}\n--- journal\n{stored}\n--- memory\n{memory}");
+        true
     }
 }
 

@@ -17,6 +17,7 @@
 mod acts;
 mod device;
 mod ending;
+mod groups;
 mod oracle;
 mod world;
 
@@ -26,7 +27,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-use world::{ILLEGAL, run};
+use world::{COMPARED, ILLEGAL, run};
 
 /// Histories beyond the usual number that once failed.
 pub(crate) const KEPT: [u64; 8] = [7195, 9696, 9802, 10757, 22207, 23358, 24232, 24673];
@@ -110,6 +111,8 @@ fn no_history_loses_repeats_or_diverges() {
     if let Some(seed) = number("SEED") {
         let outcome = run(seed, true);
         println!("{:?} {:?}", outcome.faults, outcome.counts);
+        assert_eq!(outcome.counts.get(ILLEGAL).copied().unwrap_or(0), 0, "{ILLEGAL}");
+        assert_eq!(run(seed, false).trace, outcome.trace, "the same seed, another history");
         return;
     }
     let histories = number("HISTORIES").unwrap_or(5000);
@@ -132,5 +135,10 @@ fn no_history_loses_repeats_or_diverges() {
     }
     assert!(total.failed.is_empty(), "{} histories failed; run one alone with SEED=n", total.failed.len());
     assert!(injected >= 3 * histories, "too few faults to mean anything");
-    assert!(total.counts.get("decisions").is_some_and(|n| *n > histories / 4), "too few conflicts to mean anything");
+    let often = |name, least| assert!(total.counts.get(name).is_some_and(|n| *n > least), "too few {name} to mean anything");
+    often("decisions", histories / 4);
+    often(COMPARED, 20 * histories);
+    often("held states left to themselves", histories / 1000);
+    often("groups in effect", histories / 10);
+    often("groups refused", histories / 10);
 }

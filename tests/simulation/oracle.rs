@@ -3,16 +3,15 @@
 //!
 //! It reads journals (what a device made durable), requests and stored rows; it never asks merge, authority or plan.
 
+use crate::groups::{Groups, Push};
 use homing::core::authority::MemoryServer;
 use homing::core::conflict::Conflict;
 use homing::core::journal::Change;
-use homing::core::mutation::Op;
-use homing::core::protocol::PushRequest;
+use homing::core::mutation::{Mutation, MutationId, Op};
 use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::replica::Replica;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 /// One value an app wrote.
 #[derive(Clone, Debug)]
@@ -20,13 +19,6 @@ pub(crate) struct Atom {
     pub(crate) what: String,
     pub(crate) durable: bool,
     replaced_by: HashSet<u64>,
-}
-
-/// One of a group: its record, and whether it deletes it.
-#[derive(Debug)]
-struct Member {
-    key: Key,
-    deletes: bool,
 }
 
 #[derive(Default)]
@@ -43,8 +35,9 @@ pub(crate) struct Oracle {
     revived: HashSet<Key>,
     /// What somebody deleted who knew of no version but those made there: another device's record of that id is another record.
     deleted_own: HashMap<Key, HashSet<u64>>,
-    /// The mutations of each group as they were written; nothing where they got new numbers.
-    groups: HashMap<Arc<str>, HashMap<String, Member>>,
+    /// Dead letters that a person said to let go of, or to send with other content.
+    given_away: HashSet<MutationId>,
+    pub(crate) groups: Groups,
     pub(crate) server: Effects,
 }
 
@@ -55,10 +48,11 @@ pub(crate) struct Effects {
     rev: u64,
 }
 
-/// The records an entry touches as they were before: shown, confirmed; and contents that leave the queue.
+/// The records an entry touches as they were before: shown, confirmed; and what leaves the queue: because a person says so, or not.
 pub(crate) struct Before {
     shown: Vec<(Key, Option<Record>, Option<Record>)>,
-    leaving: Vec<Record>,
+    given_up: Vec<Record>,
+    dropped: Vec<Mutation>,
 }
 
 impl Oracle {
@@ -85,12 +79,17 @@ impl Oracle {
         self.revived.insert(key.clone());
     }
 
-    pub(crate) fn give_up(&mut self, text: &str) {
+    fn give_up(&mut self, text: &str) {
         self.known.extend(atoms(text));
     }
 
-    pub(crate) fn before(replica: &Replica, changes: &[Change]) -> Before {
-        let mut before = Before { shown: Vec::new(), leaving: Vec::new() };
+    /// A person lets go of what is in a dead letter, whatever that is by then: also of what another tab wrote into it meanwhile (seed 4948).
+    pub(crate) fn gives_away(&mut self, letter: &MutationId) {
+        self.given_away.insert(letter.clone());
+    }
+
+    pub(crate) fn before(&self, replica: &Replica, changes: &[Change]) -> Before {
+        let mut before = Before { shown: Vec::new(), given_up: Vec::new(), dropped: Vec::new() };
         let mut key = |key: &Key| {
             if key.collection.as_ref() != ARCHIVE && !before.shown.iter().any(|(k, ..)| k == key) {
                 before.shown.push((key.clone(), replica.view(key), replica.confirmed(key).cloned()));
@@ -118,8 +117,12 @@ impl Oracle {
         }
         for change in changes {
             match change {
-                Change::Drop { id, .. } => before.leaving.extend(replica.pending(id).map(|m| m.record.clone())),
-                Change::Undead { id } => before.leaving.extend(replica.dead_letter(id).map(|l| l.mutation.record.clone())),
+                Change::Drop { id, discarded: true } => before.given_up.extend(replica.pending(id).map(|m| m.record.clone())),
+                Change::Drop { id, discarded: false } => before.dropped.extend(replica.pending(id).cloned()),
+                // Retried, it goes on in what is entered, or in what waits on top of it.
+                Change::Undead { id } if self.given_away.contains(id) => {
+                    before.given_up.extend(replica.dead_letter(id).map(|l| l.mutation.record.clone()));
+                }
                 _ => {}
             }
         }
@@ -129,10 +132,11 @@ impl Oracle {
     /// A device made a local write durable: what it replaces, it replaces knowingly, except what the maker of a
     /// whole record had not seen.
     pub(crate) fn wrote(&mut self, replica: &Replica, changes: &[Change], before: &Before) {
-        self.grouped(changes);
+        self.groups.wrote(changes);
+        goes_on(replica, changes, before);
         let entered: HashSet<u64> = changes.iter().flat_map(carried).flat_map(|r| atoms(r.text())).collect();
         let decides = changes.iter().any(|c| matches!(c, Change::Add(m) if m.resolves.is_some()));
-        for record in &before.leaving {
+        for record in &before.given_up {
             self.known.extend(atoms(record.text()).into_iter().filter(|a| !entered.contains(a)));
         }
         for (key, shown, confirmed) in &before.shown {
@@ -189,44 +193,9 @@ impl Oracle {
     }
 
     /// The server committed a push: which of its mutations had an effect.
-    /// Notes who is in a group. What a person takes back leaves it.
-    fn grouped(&mut self, changes: &[Change]) {
-        let renumbered = changes.iter().any(|c| matches!(c, Change::Drop { .. })) && changes.iter().any(|c| matches!(c, Change::Add(_)));
-        for change in changes {
-            match change {
-                Change::Add(m) if m.retry_of.is_none() => {
-                    let Some(group) = m.group.clone() else { continue };
-                    let members = self.groups.entry(group).or_default();
-                    members.insert(m.id.to_string(), Member { key: m.key.clone(), deletes: m.record.is_deleted() });
-                    if renumbered {
-                        members.clear();
-                    }
-                }
-                Change::Drop { id, .. } => self.groups.values_mut().for_each(|members| _ = members.remove(&id.to_string())),
-                _ => {}
-            }
-        }
-    }
-
-    /// R2: where one of a group took effect, all of them were there; one that a rule sends again has another number.
-    fn check_groups(&self, request: &PushRequest, server: &MemoryServer, scope: &str) {
-        for m in request.mutations.iter().filter(|m| m.retry_of.is_none()) {
-            let Some(members) = m.group.as_deref().and_then(|group| self.groups.get(group)).filter(|all| all.contains_key(&m.id)) else {
-                continue;
-            };
-            let took_effect = m.id.parse().is_ok_and(|id| server.effects().get(&id).is_some_and(|n| *n > 0));
-            let with = |key: &Key| {
-                request.mutations.iter().any(|o| o.group == m.group && o.collection == *key.collection && o.record_id == *key.id)
-            };
-            // What was refused when it was created and is deleted here was never anywhere: that its deletion is not sent is its effect (seed 7427).
-            let gone = |member: &Member| member.deletes && server.row(scope, &member.key).is_none();
-            let missing: Vec<_> = members.values().filter(|member| !with(&member.key) && !gone(member)).map(|member| &member.key).collect();
-            assert!(!took_effect || missing.is_empty(), "{} took effect without {missing:?} of its group", m.id);
-        }
-    }
-
-    pub(crate) fn committed(&mut self, request: &PushRequest, server: &MemoryServer, scope: &str, told: bool) {
-        self.check_groups(request, server, scope);
+    pub(crate) fn committed(&mut self, push: &Push<'_>, told: bool) {
+        self.groups.committed(push, self.server.rev);
+        let Push { request, server, scope, .. } = push;
         for m in request.mutations.iter().filter(|m| m.op == Op::Delete) {
             // Deleting what is not there (any more) has no effect to look for.
             let key = Key::new(m.collection.as_str(), m.record_id.as_str());
@@ -309,6 +278,18 @@ impl Oracle {
         let mut times: HashMap<u64, u32> = HashMap::new();
         facts.for_each(|a| *times.entry(a).or_default() += 1);
         assert!(times.values().all(|n| *n == 1), "one fact, several rows: {times:?}");
+    }
+}
+
+/// What leaves the queue though nobody gave it up is there again under another number, or was deleted before it was sent.
+fn goes_on(replica: &Replica, changes: &[Change], before: &Before) {
+    let mut again: Vec<&Mutation> = changes.iter().filter_map(|c| if let Change::Add(m) = c { Some(m) } else { None }).collect();
+    for m in &before.dropped {
+        let text = |m: &Mutation| fields(Some(&m.record));
+        let same = again.iter().position(|other| (other.op, &other.key) == (m.op, &m.key) && text(other) == text(m));
+        let deleted = m.op == Op::Create && replica.view(&m.key).is_none();
+        assert!(same.is_some() || deleted, "{} of {} left the queue, and nobody gave it up: {:?}", m.id, m.key, m.record);
+        same.map(|at| again.remove(at));
     }
 }
 

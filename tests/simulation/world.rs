@@ -4,6 +4,7 @@
 
 use crate::KEPT;
 use crate::device::{Device, Fuse, Session, Tab, Watched};
+use crate::groups::Push;
 use crate::oracle::{Effects, Oracle};
 use homing::core::authority::{MemoryServer, MemorySnapshot};
 use homing::core::error::{Code, Error};
@@ -28,6 +29,8 @@ pub(crate) const SCOPE: &str = "farm";
 pub(crate) const LOCAL: &str = "pin";
 /// Counted: events that the state table of a session had no place for.
 pub(crate) const ILLEGAL: &str = "illegal state events";
+/// Counted: how often the journal of a device, folded, was what a tab of it had in memory.
+pub(crate) const COMPARED: &str = "folds compared with memory";
 const SKEWS: [i64; 6] = [0, 0, -600_000, 86_400_000, 120_000, -86_400_000];
 
 /// What a history is about, beside what all have.
@@ -106,7 +109,7 @@ impl History {
             }
             let sent = serde_json::to_string(request).unwrap();
             assert!(!sent.contains(LOCAL), "told: {sent}");
-            watching.borrow_mut().committed(request, server, SCOPE, told);
+            watching.borrow_mut().committed(&Push { request, results: &committed.results, server, scope: SCOPE }, told);
         }));
         let mode = MODES[world.pick(MODES.len() as u64) as usize];
         let mut history = Self {
@@ -227,8 +230,9 @@ impl History {
         for failed in drained.failed {
             tab.open.remove(&failed.ticket);
         }
-        tab.check(&format!("device {d} tab {t}"));
+        let compared = tab.check(&format!("device {d} tab {t}"));
         *self.counts.entry(ILLEGAL).or_default() += tab.take_illegal();
+        *self.counts.entry(COMPARED).or_default() += u64::from(compared);
     }
 
     pub(crate) fn check_all(&mut self) {
@@ -408,6 +412,9 @@ pub(crate) fn run(seed: u64, told: bool) -> Outcome {
     }
     history.heal();
     history.check();
+    let groups =
+        [("groups in effect", history.oracle.borrow().groups.in_effect), ("groups refused", history.oracle.borrow().groups.refused)];
+    history.counts.extend(groups);
     let trace = history.trace();
     Outcome { faults: history.network.injected.get(), counts: history.counts, trace }
 }

@@ -148,6 +148,9 @@ fn queued(
     if let (Some(dead), Some(now)) = (letter, &plan.mutations) {
         let retried = letters::retried(replica, &dead.id, &now.first);
         plan.changes.extend(retried);
+        if last.is_some_and(|last| !letters::is_below(replica, &dead.id, last)) {
+            plan.changes.push(replaced(replica, key, &dead.record, context)?);
+        }
     }
     Ok(plan)
 }
@@ -156,7 +159,7 @@ fn queued(
 /// server sees the two as concurrent; a version it replaces here that no server has goes to the archive.
 pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: &Record, seen: Seen, context: &Context) -> Result<Plan> {
     let record = match replica.policy(key) {
-        Policy::Fields if op == Op::Update => on_top(replica, key, &record, view, seen)?,
+        Policy::Fields if op == Op::Update => on_top(seen_version(replica, key, seen), &record, view)?,
         _ => record,
     };
     if record.same_content(view) {
@@ -165,6 +168,7 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
     let mut plan = enqueue(replica, op, key, record, view, context)?;
     let base_rev = seen.rev.filter(|rev| Some(*rev) <= latest(replica, key));
     let (mut lost, types) = (None, replica.rules(key).types);
+    let nothing_waits = replica.pending_of(key).next().is_none();
     for change in &mut plan.changes {
         if let Change::Add(m) | Change::Swap(m) = change {
             (m.base_rev, m.base, m.on) = (base_rev, None, None);
@@ -174,12 +178,13 @@ pub(super) fn stale(replica: &Replica, op: Op, key: &Key, record: Record, view: 
             Change::Swap(m) => replica.pending(&m.id).map(|m| m.record.clone()),
             Change::DeadEdit(m) => replica.dead_letter(&m.id).map(|letter| letter.mutation.record.clone()),
             Change::Mine { key, .. } => replica.hold(key).map(|hold| hold.mine.clone()),
+            // Where something waits, that is what is shown.
+            Change::Undead { id } if nothing_waits => replica.dead_letter(id).map(|letter| letter.mutation.record.clone()),
             _ => lost,
         };
     }
     if let Some(lost) = lost {
-        let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(&lost), None, Status::Automatic, context.now);
-        plan.changes.push(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? });
+        plan.changes.push(replaced(replica, key, &lost, context)?);
     }
     Ok(plan)
 }
@@ -191,10 +196,16 @@ fn latest(replica: &Replica, key: &Key) -> Option<u64> {
     bases.chain([replica.confirmed(key).and_then(Record::rev)]).max().flatten()
 }
 
-/// What the maker of `record` changed, on top of what is shown now. Without the version that was seen, what the record
-/// lacks counts as never seen, not as removed.
-fn on_top(replica: &Replica, key: &Key, record: &Record, view: &Record, seen: Seen) -> Result<Record> {
-    let changed = match seen_version(replica, key, seen) {
+/// The archive entry of a version that no server has and that a later one was not made on.
+pub(super) fn replaced(replica: &Replica, key: &Key, lost: &Record, context: &Context) -> Result<Change> {
+    let conflict = Conflict::local(replica.schema(), key, Kind::EditEdit, Some(lost), None, Status::Automatic, context.now);
+    Ok(Change::Local { collection: ARCHIVE.into(), record: conflict.to_record(context.now)? })
+}
+
+/// What the maker of `record` changed in the version that was seen, on top of what is shown now. Without that version, what
+/// the record lacks counts as never seen, not as removed.
+pub(super) fn on_top(seen: Option<&Record>, record: &Record, view: &Record) -> Result<Record> {
+    let changed = match seen {
         Some(seen) => merge::changed_pointers(Some(seen), record),
         None => {
             let there = Value::Object(record.value()?);

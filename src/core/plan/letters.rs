@@ -8,6 +8,7 @@ use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId, Op, add_pointers, add_texts};
 use crate::core::record::{Envelope, Fields, Record, check, check_whole};
 use crate::core::replica::{DeadLetter, Replica};
+use crate::core::schema::Policy;
 use crate::core::stamp::Stamp;
 
 fn letter<'r>(replica: &'r Replica, id: &MutationId) -> Result<&'r DeadLetter> {
@@ -19,6 +20,14 @@ pub(super) fn retried(replica: &Replica, dead: &MutationId, now: &MutationId) ->
     let waited_for = replica.queue().any(|m| m.depends_on.contains(dead));
     let redepend = waited_for.then(|| Change::Redepend { from: dead.clone(), to: Some(now.clone()) });
     redepend.into_iter().chain([Change::Undead { id: dead.clone() }]).collect()
+}
+
+/// Whether what waits was made on the refused version; else it was saved whole by somebody who had not seen that.
+pub(super) fn is_below(replica: &Replica, dead: &MutationId, waiting: &Mutation) -> bool {
+    let below = |m: &&Mutation| m.on.as_ref().and_then(|on| replica.pending(on));
+    std::iter::successors(Some(waiting), below)
+        .take(replica.pending_of(&waiting.key).count())
+        .any(|m| m.on.as_ref() == Some(dead) || m.retry_of.as_ref() == Some(dead))
 }
 
 /// A refused mutation that nobody retries: what waited for it waits no longer.
@@ -39,8 +48,18 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
         let view = &waiting.record;
         let record = rebuilt(old, text, Stamp::next(context.now, Some(view.updated_at())))?;
         let types = replica.rules(&old.key).types;
-        let record = merge::types_onto(view, record, &hidden_state(old.record.text())?.unwrap_or_default(), types)?;
-        return enqueue::enqueue(replica, Op::Update, &old.key, record, view, context);
+        let mut record = merge::types_onto(view, record, &hidden_state(old.record.text())?.unwrap_or_default(), types)?;
+        if replica.policy(&old.key) == Policy::Fields {
+            // What it lacks was not removed (seed 16614).
+            record = enqueue::on_top(Some(&old.record), &record, view)?;
+        }
+        let replaces = !record.same_content(view);
+        let mut plan = enqueue::enqueue(replica, Op::Update, &old.key, record, view, context)?;
+        if replaces {
+            // Whoever edits what was refused has not seen what waits on top of it (seed 15372).
+            plan.changes.push(enqueue::replaced(replica, &old.key, view, context)?);
+        }
+        return Ok(plan);
     }
     let group = |l: &&DeadLetter| old.group.is_some() && l.mutation.group == old.group;
     let together: Vec<&Mutation> = replica.dead_letters().filter(|l| l.mutation.id == *id || group(l)).map(|l| &l.mutation).collect();
@@ -107,6 +126,9 @@ fn join(replica: &Replica, dead: &Mutation, waiting: &Mutation, context: &Contex
         waiting.id.clone()
     };
     plan.changes.extend(retried(replica, &dead.id, &now));
+    if !is_below(replica, &dead.id, waiting) {
+        plan.changes.push(enqueue::replaced(replica, &dead.key, &dead.record, context)?);
+    }
     plan.mutations = Some(Range { first: now, count: 1 });
     Ok(plan)
 }
