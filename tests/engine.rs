@@ -389,6 +389,9 @@ impl Journal for Full {
     async fn segments(&self, compacted: u64, names: &[String]) -> homing::core::error::Result<homing::storage::Segments> {
         self.inner.segments(compacted, names).await
     }
+    async fn names(&self, compacted: u64) -> homing::core::error::Result<Option<Vec<String>>> {
+        self.inner.names(compacted).await
+    }
     async fn tail(&self, after: u64) -> homing::core::error::Result<homing::storage::Tail> {
         self.inner.tail(after).await
     }

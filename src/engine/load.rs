@@ -7,8 +7,7 @@
 use super::{Engine, Notice, later};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::{Entry, FORMAT, Stored, Unfolded, decode, encode};
-use crate::core::replica::Replica;
-use crate::core::replica::{HashMap, HashSet};
+use crate::core::replica::{HashMap, HashSet, Replica, chunk_of};
 use crate::core::schema::Schema;
 use crate::platform::Platform;
 use crate::storage::{Appended, Head, Journal, Row, Segments};
@@ -44,20 +43,22 @@ pub async fn pending<J: Journal>(journal: &J) -> Result<usize> {
 /// then once more.
 pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>, keep: &dyn Fn(&str) -> bool) -> Result<Fold> {
     'again: for _ in 0..16 {
-        let mut loaded = journal.load().await?;
+        let loaded = journal.load().await?;
         let mut unreadable = Vec::new();
-        let mut names = match Replica::stored_part(&loaded.index, schema, keep) {
-            Ok(names) => names,
-            // Without it nobody knows what the segments hold; the tail is still there.
+        let (mut replica, damaged, mut names, mut segments) = match Replica::stored_part(&loaded.index, schema, keep) {
+            Ok(names) => {
+                let Some(segments) = read(journal, loaded.compacted, &names).await? else { continue };
+                let (replica, damaged) = Replica::restore_part(schema.clone(), &loaded.index, &names, &segments)?;
+                (replica, damaged, names, segments)
+            }
+            // Without it nobody knows what the segments hold; queue and tail are still there.
             Err(error) if error.code == Code::StorageLost => {
                 unreadable.push(error);
-                loaded.index.clear();
-                Vec::new()
+                let Some((replica, damaged)) = salvage(journal, loaded.compacted, schema).await? else { continue };
+                (replica, damaged, Vec::new(), Vec::new())
             }
             Err(error) => return Err(error),
         };
-        let Some(mut segments) = read(journal, loaded.compacted, &names).await? else { continue };
-        let (mut replica, damaged) = Replica::restore_part(schema.clone(), &loaded.index, &names, &segments)?;
         unreadable.extend(damaged);
         let tail_bytes = loaded.tail.iter().map(|row| row.bytes.len() as u64).sum();
         let mut tail = readable(loaded.tail.into_iter().map(|row| Stored::read(row.bytes)), &mut unreadable);
@@ -100,6 +101,16 @@ async fn read<J: Journal>(journal: &J, compacted: Head, names: &[String]) -> Res
         Segments::Read(bytes) => Some(bytes),
         Segments::Stale => None,
     })
+}
+
+/// What can be had without an index; `None` where another tab has compacted.
+async fn salvage<J: Journal>(journal: &J, compacted: Head, schema: &Arc<Schema>) -> Result<Option<(Replica, Vec<Error>)>> {
+    let Some(names) = journal.names(compacted).await? else { return Ok(None) };
+    let (parts, stray): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| chunk_of(name).is_some());
+    let Some(bytes) = read(journal, compacted, &parts).await? else { return Ok(None) };
+    let mut queue: Vec<(u64, Vec<u8>)> = parts.iter().filter_map(|name| chunk_of(name)).zip(bytes).collect();
+    queue.sort_unstable_by_key(|(chunk, _)| *chunk);
+    Ok(Some(Replica::salvage(schema.clone(), &queue, stray)))
 }
 
 /// The absent collections that have to be there before the tail is folded.

@@ -6,7 +6,7 @@
 //! no transactions, so that one tab writes and others read.
 
 use super::memory::{closed, outside};
-use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Row, Segments, Tail};
+use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Row, Segments, Tail, UNREADABLE};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Parts;
 use serde::{Deserialize, Serialize};
@@ -199,7 +199,8 @@ impl LocalStorageJournal {
 impl Journal for LocalStorageJournal {
     async fn load(&self) -> Result<Loaded> {
         let marks = self.check()?;
-        let index = self.read(&self.index_key(marks.compacted)).unwrap_or_default();
+        let index = self.read(&self.index_key(marks.compacted));
+        let index = index.unwrap_or_else(|| if marks.compacted == 0 { Vec::new() } else { UNREADABLE.to_vec() });
         let tail = self.rows(marks.compacted);
         Ok(Loaded { head: tail.last().map_or(marks.compacted, |row| row.key), compacted: marks.compacted, index, tail })
     }
@@ -211,6 +212,11 @@ impl Journal for LocalStorageJournal {
         }
         let read = |name: &String| self.read(&self.segment_key(name, *marks.segments.get(name)?));
         Ok(Segments::Read(names.iter().map(|name| read(name).unwrap_or_default()).collect()))
+    }
+
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        let marks = self.check()?;
+        Ok((marks.compacted == compacted).then(|| marks.segments.into_keys().collect()))
     }
 
     async fn tail(&self, after: Head) -> Result<Tail> {

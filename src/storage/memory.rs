@@ -113,6 +113,11 @@ impl MemoryJournal {
         self.store.borrow_mut().segments.remove(name);
     }
 
+    /// The same for the index.
+    pub fn spoil_index(&self) {
+        self.store.borrow_mut().index = vec![0];
+    }
+
     /// The names of the stored segments.
     #[must_use]
     pub fn segment_names(&self) -> Vec<String> {
@@ -226,6 +231,10 @@ impl Journal for MemoryJournal {
             }
             Ok(Segments::Read(names.iter().map(|name| store.segments.get(name).cloned().unwrap_or_default()).collect()))
         })
+    }
+
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        self.view(|store| Ok((compacted == store.compacted).then(|| store.segments.keys().cloned().collect())))
     }
 
     async fn tail(&self, after: Head) -> Result<Tail> {

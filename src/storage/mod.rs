@@ -18,6 +18,10 @@ use crate::core::journal::Parts;
 /// use up a key.
 pub type Head = u64;
 
+/// An index that is there and cannot be given back: bytes that no index has. Like rows and segments it may lie in a file of its own.
+#[cfg(target_arch = "wasm32")]
+const UNREADABLE: &[u8] = &[0];
+
 /// One journal row: what one commit appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -108,6 +112,8 @@ pub trait Journal {
     async fn load(&self) -> Result<Loaded>;
     /// Reads segments by name, if `compacted` is still what `load` said.
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments>;
+    /// Names of all segments there are, in no order, for whoever cannot read the index; `None` if the journal was compacted since `load`.
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>>;
     /// Rows after `after`.
     async fn tail(&self, after: Head) -> Result<Tail>;
     /// Appends one row as `expected_head + 1`, durable when it resolves.
@@ -131,6 +137,9 @@ impl<J: Journal> Journal for std::rc::Rc<J> {
     }
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
         (**self).segments(compacted, names).await
+    }
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        (**self).names(compacted).await
     }
     async fn tail(&self, after: Head) -> Result<Tail> {
         (**self).tail(after).await

@@ -132,6 +132,9 @@ impl Journal for WebJournal {
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
         each!(self, j => j.segments(compacted, names).await)
     }
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        each!(self, j => j.names(compacted).await)
+    }
     async fn tail(&self, after: Head) -> Result<Tail> {
         each!(self, j => j.tail(after).await)
     }

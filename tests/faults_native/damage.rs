@@ -144,6 +144,41 @@ fn f25_an_unreadable_part_of_the_queue_leaves_the_records_and_later_writes() {
 }
 
 #[test]
+fn f25_an_unreadable_index_leaves_the_queue_and_no_segment_behind() {
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let a = farm.open(&journal, 1);
+    farm.insert(&a, "sent");
+    farm.sync(&a);
+    farm.insert(&a, "unsent");
+    farm.world.run(Box::pin(a.compact())).unwrap();
+    farm.insert(&a, "later");
+    journal.spoil_index();
+
+    let copy = journal.fork();
+    assert_eq!(farm.world.run(Box::pin(async move { homing::engine::pending(&copy).await })).unwrap(), 2, "asked for before a log-out");
+    let b = farm.reopen(&journal, 2);
+    assert_eq!((shown(&b), told(&b)), (vec!["later".to_owned(), "unsent".to_owned()], vec![Code::StorageLost]));
+    farm.sync(&b);
+    assert_eq!(
+        (shown(&b), b.read(homing::core::replica::Replica::queue_len)),
+        (["later", "sent", "unsent"].map(str::to_owned).to_vec(), 0)
+    );
+    farm.world.run(Box::pin(b.compact())).unwrap();
+    let loaded = farm
+        .world
+        .run(Box::pin({
+            let journal = journal.clone();
+            async move { journal.load().await }
+        }))
+        .unwrap();
+    let named: std::collections::BTreeSet<String> = homing::core::replica::Replica::stored(&loaded.index).unwrap().into_iter().collect();
+    assert_eq!(named, journal.segment_names().into_iter().collect(), "what nobody names is gone");
+    let c = farm.reopen(&journal, 3);
+    assert_eq!((shown(&c), told(&c)), (shown(&b), vec![]));
+}
+
+#[test]
 fn f25_a_row_that_another_tab_wrote_and_nobody_can_read_stops_no_tab() {
     let farm = Farm::new();
     let journal = MemoryJournal::new();

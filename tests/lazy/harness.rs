@@ -47,6 +47,9 @@ impl Journal for Counting {
         self.read.borrow_mut().extend(names.iter().cloned());
         self.inner.segments(compacted, names).await
     }
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        self.inner.names(compacted).await
+    }
     async fn tail(&self, after: Head) -> Result<Tail> {
         self.inner.tail(after).await
     }

@@ -28,6 +28,9 @@ impl Journal for Source<'_> {
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
         self.inner.segments(compacted, names).await
     }
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        self.inner.names(compacted).await
+    }
     async fn tail(&self, after: Head) -> Result<Tail> {
         self.inner.tail(after).await
     }

@@ -23,7 +23,7 @@ mod undo;
 mod view;
 
 pub use ready::Limits;
-pub use segments::{SegmentPlan, Snapshot};
+pub use segments::{SegmentPlan, Snapshot, chunk_of};
 pub(crate) use taken::{Taken, version_id};
 pub use touched::{CollectionChange, Source, Touched};
 pub use undo::Undo;
@@ -208,6 +208,8 @@ pub struct Replica {
     pub(crate) dirty_chunks: HashSet<u64>,
     pub(crate) stored_chunks: HashSet<u64>,
     pub(crate) next_segment: u32,
+    /// Stored segments of which nobody knows what they hold.
+    pub(crate) stray: Vec<String>,
     pub(crate) stored_segments: IndexMap<u32, Arc<str>>,
     touched: Touched,
     outputs: Vec<Output>,
@@ -240,6 +242,7 @@ impl Replica {
             dirty_chunks: HashSet::default(),
             stored_chunks: HashSet::default(),
             next_segment: 0,
+            stray: Vec::new(),
             stored_segments: IndexMap::default(),
             touched: Touched::default(),
             outputs: Vec::new(),

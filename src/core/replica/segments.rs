@@ -54,6 +54,7 @@ pub struct Snapshot {
     pub index: Vec<u8>,
     /// Of the segments to delete, whose records they held.
     emptied: Vec<(u32, Arc<str>)>,
+    stray: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,6 +132,8 @@ impl Replica {
             }
         }
         self.snapshot_queue(&mut out);
+        out.stray = std::mem::take(&mut self.stray);
+        out.delete.extend(out.stray.iter().cloned());
         out.index = self.index()?;
         Ok(out)
     }
@@ -237,7 +240,8 @@ impl Replica {
             self.stored_segments.insert(*number, name.clone());
             self.redirty(*number);
         }
-        for chunk in snapshot.delete.iter().filter_map(|name| name.strip_prefix('q')?.parse().ok()) {
+        self.stray.extend(snapshot.stray.iter().cloned());
+        for chunk in snapshot.delete.iter().filter_map(|name| chunk_of(name)) {
             self.stored_chunks.insert(chunk);
             self.dirty_chunks.insert(chunk);
         }
@@ -276,6 +280,12 @@ impl Replica {
         let segments = index.segments.iter().filter(|(_, name)| !skipped.contains(name)).map(|(number, _)| format!("s{number}"));
         Ok(segments.chain(index.chunks.iter().map(|c| format!("q{c}"))).collect())
     }
+}
+
+/// Which part of the queue a segment of that name is, if it is one.
+#[must_use]
+pub fn chunk_of(name: &str) -> Option<u64> {
+    name.strip_prefix('q')?.parse().ok()
 }
 
 pub(super) fn size(slot: &super::Slot) -> usize {

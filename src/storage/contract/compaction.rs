@@ -4,6 +4,7 @@ use super::{Databases, append, read, rows, step, texts};
 use crate::core::error::{Code, Result};
 use crate::storage::{Compacted, Journal, Loaded, Segments};
 use futures_util::future::join;
+use std::collections::BTreeSet;
 
 #[allow(missing_docs)]
 pub async fn a_compaction_swaps_rows_for_segments<D: Databases>(databases: &D) -> Result<()> {
@@ -19,6 +20,9 @@ pub async fn a_compaction_swaps_rows_for_segments<D: Databases>(databases: &D) -
         assert_eq!(journal.load().await?, Loaded { head: 4, compacted: 2, index: "a c".into(), tail });
         assert_eq!(read(journal, 2, &["ü/✓", "a"]).await?, texts(&["C1", "A2"]), "in the order asked");
         assert_eq!(read(journal, 2, &["b"]).await?, texts(&[""]), "deleted");
+        let names = journal.names(2).await?.map(|names| names.into_iter().collect::<BTreeSet<_>>());
+        assert_eq!(names, Some(["a", "ü/✓"].map(str::to_owned).into()), "without an index");
+        assert_eq!(journal.names(1).await?, None, "of an older compaction");
     }
     Ok(())
 }

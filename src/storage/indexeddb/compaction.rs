@@ -52,6 +52,11 @@ impl Keys {
         Self(stored.iter().filter(|key| !key.contains(MARK)).map(|name| (name.clone(), String::new())).collect())
     }
 
+    /// As the mark says; where there is none yet, as the segments do.
+    fn marked(mark: &JsValue, stored: &JsValue) -> Self {
+        if mark.is_undefined() { Self::named(&texts(stored)) } else { Self::of(mark) }
+    }
+
     fn all(&self) -> HashSet<String> {
         self.0.keys().map(|name| self.key(name)).collect()
     }
@@ -59,6 +64,21 @@ impl Keys {
     fn text(&self) -> Result<String> {
         serde_json::to_string(&self.0).map_err(|e| Error::new(Code::EngineCrashed, e.to_string()))
     }
+}
+
+fn texts(array: &JsValue) -> HashSet<String> {
+    array.unchecked_ref::<Array>().iter().filter_map(|key| key.as_string()).collect()
+}
+
+/// The names of all segments that count; `None` where somebody has compacted.
+pub(super) async fn names(call: Admitted, compacted: Head) -> Result<Option<Vec<String>>> {
+    let transaction = call.begin(&stores(&[&META, &SEGMENTS]), Mode::Read).await?;
+    let (meta, segments) = (transaction.store(&META)?, transaction.store(&SEGMENTS)?);
+    let current = Answer::to(meta.get(&COMPACTED.into()))?;
+    let mark = Answer::to(meta.get(&KEYS.into()))?;
+    let stored = Answer::to(segments.get_all_keys())?;
+    let keys = Keys::marked(&mark.value().await?, &stored.value().await?);
+    Ok((key(&current.value().await?) == compacted).then(|| keys.0.into_keys().collect()))
 }
 
 fn staged(name: &str, token: &str) -> String {
@@ -164,13 +184,12 @@ async fn switch(call: &Admitted, step: Compaction, names: &[String], last: Vec<S
         if newest.value().await?.is_undefined() {
             return Err(outside(step.through));
         }
-        let stored: HashSet<String> = stored.value().await?.unchecked_into::<Array>().iter().filter_map(|key| key.as_string()).collect();
-
-        let mut keys = if mark.is_undefined() { Keys::named(&stored) } else { Keys::of(&mark) };
+        let stored = stored.value().await?;
+        let mut keys = Keys::marked(&mark, &stored);
         step.delete.iter().for_each(|name| _ = keys.0.remove(name));
         keys.0.extend(names.iter().chain(last.iter().map(|(name, _)| name)).map(|name| (name.clone(), token.to_owned())));
         let counts = keys.all();
-        for left in stored.iter().filter(|key| !counts.contains(*key)) {
+        for left in texts(&stored).iter().filter(|key| !counts.contains(*key)) {
             Answer::to(segments.delete(&left.as_str().into()))?;
         }
         put_all(&segments, last, token)?;

@@ -17,7 +17,7 @@ mod rows;
 mod schema;
 mod transaction;
 
-use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail, UNREADABLE};
 use crate::core::error::Result;
 use crate::core::journal::Parts;
 use compaction::Keys;
@@ -33,9 +33,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use transaction::{Answer, Mode, Read as Found, Verdict, write};
 use wasm_bindgen::{JsThreadLocal, JsValue};
-
-/// An index that is there and cannot be given back: bytes that no index has. Like rows and segments it may lie in a file of its own.
-const UNREADABLE: &[u8] = &[0];
 
 /// What "durable" promises against a power cut. A killed browser loses nothing in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,6 +169,11 @@ impl Journal for IndexedDbJournal {
             Ok(Segments::Read(read.iter().map(bytes).collect()))
         })
         .await
+    }
+
+    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
+        let call = self.connection.admit()?;
+        open::run(compaction::names(call, compacted)).await
     }
 
     async fn tail(&self, after: Head) -> Result<Tail> {

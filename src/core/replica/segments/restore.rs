@@ -37,6 +37,27 @@ impl Replica {
         }
     }
 
+    /// What there is without an index: the queue, each part of which can be read alone. Of the other segments nobody knows what they hold; the
+    /// next snapshot deletes them, and what the server has is fetched again.
+    ///
+    /// `queue`: numbers and bytes of its parts; `stray`: names of the other segments.
+    #[must_use]
+    pub fn salvage(schema: Arc<Schema>, queue: &[(u64, Vec<u8>)], stray: Vec<String>) -> (Self, Vec<Error>) {
+        let mut replica = Self::new(schema);
+        replica.touched.muted = true;
+        let mut unreadable = Vec::new();
+        for (chunk, bytes) in queue {
+            replica.stored_chunks.insert(*chunk);
+            replica.dirty_chunks.insert(*chunk);
+            unreadable.extend(replica.restore_chunk(bytes).err().map(|error| unreadable_part(*chunk, &error)));
+        }
+        replica.place = replica.queue.last_key_value().map_or(0, |(place, _)| *place);
+        // What is written from now on takes none of their names.
+        replica.next_segment = stray.iter().filter_map(|name| name.strip_prefix('s')?.parse().ok()).max().unwrap_or(0);
+        replica.stray = stray;
+        (replica, unreadable)
+    }
+
     /// Apart: a browser compiles a function when it is first called, and this one is called where there is something to restore only.
     #[inline(never)]
     fn restore_index(self, index: &[u8], names: &[String], segments: &[Vec<u8>]) -> Result<(Self, Vec<Error>)> {
@@ -61,7 +82,7 @@ impl Replica {
         }
         for chunk in &index.chunks {
             if let Err(error) = replica.restore_chunk(next(format!("q{chunk}")).unwrap_or_default()) {
-                unreadable.push(lost(&format!("part q{chunk} of the queue: {}", error.message)));
+                unreadable.push(unreadable_part(*chunk, &error));
                 cut.push(*chunk);
             }
         }
@@ -161,4 +182,8 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+fn unreadable_part(chunk: u64, error: &Error) -> Error {
+    lost(&format!("part q{chunk} of the queue: {}", error.message))
 }
