@@ -155,9 +155,9 @@ impl<'a> Stage<'a> {
         self.write_again(&conflict.id, |stage, key, record| stage.referring(key, record, &about, id))
     }
 
-    /// Whether the version that this conflict is about has an id of its own.
-    fn both_kept(&self, conflict: &str) -> bool {
-        self.ids.contains_key(conflict) || self.loaded.given(conflict).is_some()
+    /// What the version that this conflict is about is called, if it has an id of its own.
+    fn both_kept(&self, conflict: &str) -> Option<Arc<str>> {
+        self.ids.get(conflict).or_else(|| self.loaded.given(conflict)).cloned()
     }
 
     /// What depends on a create that met another one was written for that version, not for the one that is here: where it has an id of
@@ -167,7 +167,7 @@ impl<'a> Stage<'a> {
         for id in m.depends_on.clone() {
             let refused = self.outcome(&id).is_none_or(|outcome| outcome == Outcome::Conflict);
             let Some(conflict) = self.receipt(&id).filter(|_| refused).and_then(met) else { continue };
-            let Some(to) = self.server_id(&conflict.id) else {
+            let Some(to) = self.both_kept(&conflict.id) else {
                 open.push(conflict.id.into());
                 continue;
             };
@@ -312,7 +312,7 @@ impl<'a> Stage<'a> {
             return Ok(there.record.clone());
         }
         // Kept beside the other one long ago, and let go of since: who says it again (a copied profile) has nothing to decide.
-        if conflict.status == Status::Unresolved && self.both_kept(&conflict.id) {
+        if conflict.status == Status::Unresolved && self.both_kept(&conflict.id).is_some() {
             (conflict.status, conflict.winner) = (Status::Resolved, Winner::Merged);
         }
         if conflict.status == Status::Unresolved

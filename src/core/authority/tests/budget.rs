@@ -129,6 +129,30 @@ fn a_group_is_put_off_whole_and_refused_where_no_request_would_do() {
     }
 }
 
+/// A server whose flocks are named by their eggs; `b` wrote a second `x` of so many bytes, which met that of `a`.
+fn met(bytes: usize) -> Farm {
+    let schema = r#"{"collections": {"eggs": {"references": {"flockId": "flocks"}}}}"#;
+    let mut farm = Farm { server: MemoryServer::new(Schema::parse(schema).unwrap()), ..Farm::new() };
+    farm.one(mutation("a:1", Op::Create, ("flocks", "x"), 1000, &json!({"text": "a".repeat(bytes)})));
+    assert_eq!(farm.one(mutation("b:1", Op::Create, ("flocks", "x"), 2000, &json!({"text": "b".repeat(bytes)}))).status, Outcome::Conflict);
+    farm
+}
+
+fn child(n: u64) -> WireMutation {
+    let egg = mutation(&format!("b:{}", n + 10), Op::Create, ("eggs", &format!("e{n}")), 4000, &json!({"flockId": "x"}));
+    WireMutation { depends_on: vec!["b:1".into()], ..egg }
+}
+
+#[test]
+fn what_was_written_for_mine_follows_it_also_where_the_receipt_is_long() {
+    let mut farm = met(4_000);
+    let resolves = farm.archive().first().map(|open| open.id.clone());
+    farm.one(WireMutation { resolves, ..mutation("b:2", Op::Create, ("flocks", "y"), 3000, &json!({})) });
+    farm.server = farm.server.with_budget(40_000);
+    farm.one(child(0));
+    assert_eq!(farm.body(("eggs", "e0")), json!({"flockId": "y"}));
+}
+
 #[test]
 fn rows_without_mutations_are_put_off_too() {
     let mut farm = farm(30);
