@@ -110,8 +110,15 @@ impl Needs {
     }
 }
 
-/// What is looked at to judge a mutation, as far as it says: how many bytes, and what of it was left out.
-fn looked_at(snapshot: &Snapshot, id: Option<&MutationId>, wire: &WireMutation, record_id: Arc<str>) -> (usize, Needs) {
+/// What is looked at to judge a mutation, as far as it says: how many bytes, and what of it was left out. `named`: parents that were counted
+/// already.
+fn looked_at(
+    snapshot: &Snapshot,
+    id: Option<&MutationId>,
+    wire: &WireMutation,
+    record_id: Arc<str>,
+    named: &mut HashSet<MutationId>,
+) -> (usize, Needs) {
     let (mut bytes, mut left_out) = (0, Needs::default());
     let receipt = |id: &MutationId, needs: &mut Needs| {
         let known = snapshot.receipts.get(id).map(|receipt| receipt.result.len());
@@ -122,7 +129,7 @@ fn looked_at(snapshot: &Snapshot, id: Option<&MutationId>, wire: &WireMutation, 
     if let Some(size) = id.and_then(|id| receipt(id, &mut left_out)) {
         return (size, left_out);
     }
-    let parents = wire.depends_on.iter().filter_map(|id| id.parse::<MutationId>().ok());
+    let parents = wire.depends_on.iter().filter_map(|id| id.parse::<MutationId>().ok()).filter(|id| named.insert(id.clone()));
     bytes += parents.filter_map(|id| receipt(&id, &mut left_out)).sum::<usize>();
     let key = Key::new(wire.collection.as_str(), record_id);
     let decided = wire.resolves.as_deref().map(|id| Key::new(ARCHIVE, id));
@@ -143,13 +150,13 @@ fn looked_at(snapshot: &Snapshot, id: Option<&MutationId>, wire: &WireMutation, 
 
 /// What was left out and can be afforded, in the order of the request.
 pub(super) fn affordable<'w>(snapshot: &Snapshot, arriving: impl Iterator<Item = (Option<MutationId>, &'w WireMutation)>) -> Needs {
-    let (mut sum, mut needs) = (0, Needs::default());
+    let (mut sum, mut needs, mut named) = (0, Needs::default(), HashSet::new());
     if snapshot.long.is_empty() {
         return needs;
     }
     for (id, wire) in arriving {
         let record_id = snapshot.ids.get(wire.record_id.as_str()).cloned().unwrap_or_else(|| wire.record_id.as_str().into());
-        let (bytes, left_out) = looked_at(snapshot, id.as_ref(), wire, record_id);
+        let (bytes, left_out) = looked_at(snapshot, id.as_ref(), wire, record_id, &mut named);
         if sum > 0 && sum + bytes > snapshot.budget {
             break;
         }
@@ -181,7 +188,7 @@ pub(super) fn within<'s>(
     members: &[Arrival<'_>],
     judge: impl FnOnce(&mut Stage<'s>, usize) -> Vec<WireResult>,
 ) -> Vec<WireResult> {
-    let weight = members.iter().map(|member| weight(stage, member)).sum::<usize>();
+    let weight = weight(stage, members);
     let used_up = stage.spent.bytes > 0 && stage.spent.bytes.saturating_add(weight) > stage.snapshot().budget;
     if used_up || members.iter().any(|member| follows(stage, member)) {
         return put_off(stage, members);
@@ -200,9 +207,10 @@ pub(super) fn within<'s>(
     results
 }
 
-/// Bytes that are looked at to judge a mutation.
-fn weight(stage: &Stage<'_>, arrival: &Arrival<'_>) -> usize {
-    looked_at(stage.snapshot(), Some(&arrival.id), arrival.wire, key(stage, arrival).id).0
+/// Bytes that are looked at to judge a mutation, or a group.
+fn weight(stage: &Stage<'_>, members: &[Arrival<'_>]) -> usize {
+    let mut named = HashSet::new();
+    members.iter().map(|m| looked_at(stage.snapshot(), Some(&m.id), m.wire, key(stage, m).id, &mut named).0).sum()
 }
 
 /// Bytes that a result brings, and its receipt keeps.
@@ -251,7 +259,7 @@ pub(super) fn shortened(stage: &mut Stage<'_>, result: WireResult) -> WireResult
 
 /// Whether to look at what is there for a group takes more than any request may.
 pub(super) fn is_too_much(stage: &Stage<'_>, members: &[Arrival<'_>]) -> bool {
-    members.iter().map(|member| weight(stage, member)).sum::<usize>() > stage.snapshot().budget
+    weight(stage, members) > stage.snapshot().budget
 }
 
 /// The refusal of a group that takes more than a request may: it is never split, so no request will do.

@@ -14,6 +14,7 @@ use crate::core::schema::{Schema, check_name};
 use crate::core::stamp::Stamp;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The `_rev` that a mutation says it was made on; that of its record, where it has none of its own (R20).
@@ -181,7 +182,9 @@ fn depends_on(wire: &WireMutation) -> Result<Vec<MutationId>> {
             Err(e) => Err(Error::at(e.code, path, e.message)),
         }
     };
-    wire.depends_on.iter().enumerate().map(parse).collect()
+    let mut named = HashSet::new();
+    let fresh = |id: &Result<MutationId>| id.as_ref().map_or(true, |id| named.insert(id.clone()));
+    wire.depends_on.iter().enumerate().map(parse).filter(fresh).collect()
 }
 
 fn short(text: Option<&str>, path: &str) -> Result<Option<Arc<str>>> {

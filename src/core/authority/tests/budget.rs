@@ -154,6 +154,14 @@ fn what_was_written_for_mine_follows_it_also_where_the_receipt_is_long() {
 }
 
 #[test]
+fn the_receipt_of_a_parent_counts_once_in_a_group() {
+    let mut farm = met(1_500);
+    farm.server = farm.server.with_budget(40_000);
+    let group = (0..12).map(|n| WireMutation { group: Some("b:g".into()), ..child(n) });
+    assert!(farm.push(group.collect()).iter().all(|r| r.status == Applied));
+}
+
+#[test]
 fn rows_without_mutations_are_put_off_too() {
     let mut farm = farm(30);
     let rows: Vec<Value> = (0..30).map(|n| json!({"id": format!("s{n:03}"), "n": 1, "_updatedAt": at(3000)})).collect();
