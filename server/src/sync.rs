@@ -19,8 +19,6 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How often a request is judged where somebody else writes what it was judged on at the same time.
 const TRIES: usize = 5;
-/// How often what a judgement turned out to need is loaded.
-const MOST_ROUNDS: usize = 8;
 
 /// Who pulls by time gives back that of his last answer. What was being written then bears an earlier one, because it was received before
 /// it was committed: so much earlier that nothing of it is missed. Some rows come twice.
@@ -109,7 +107,7 @@ impl<S: Store> Desk<S> {
             let evaluated = aside(|| authority::evaluate(&self.schema, request, &snapshot, now));
             rounds += 1;
             // What is still unknown then, the database knows: it refuses a claim that somebody else has.
-            if evaluated.missing.is_empty() || rounds == MOST_ROUNDS {
+            if evaluated.missing.is_empty() || rounds == authority::MOST_ROUNDS {
                 break evaluated;
             }
             more = evaluated.missing;

@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// Bytes of stored rows and receipts that one push may have looked at, and of records in its results, before what follows is put off.
 pub const MAX_WORK: usize = 32 * 1024 * 1024;
 
+/// How often what a judgement turned out to need is loaded. What needs even more then is put off.
+pub const MOST_ROUNDS: usize = 8;
+
 /// What a byte of a text that two people changed counts: comparing texts takes that much longer than to look at them and to answer.
 const COMPARED: usize = 32;
 

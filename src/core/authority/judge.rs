@@ -76,10 +76,15 @@ pub(super) fn rejected(id: &str, error: Error) -> WireResult {
 /// Judges one mutation and stages what follows from it.
 pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &Mismatches) -> WireResult {
     let Arrival { wire, id, .. } = arrival;
+    // Of a group every member tells what it lacks in the same round, as far as it can be loaded at once.
+    let before = stage.lacking();
+    if before > stage.snapshot().budget {
+        return WireResult::new(&wire.id, Outcome::Retry);
+    }
     if let Some(receipt) = stage.receipt(id) {
         return if receipt.payload == arrival.payload { replay(receipt, wire) } else { reuse(wire) };
     }
-    if stage.lacks_it() {
+    if stage.lacking() > before {
         // Answered already: with what, comes with the next round.
         return WireResult::new(&wire.id, Outcome::Retry);
     }
@@ -147,7 +152,7 @@ fn raw(record: &Record) -> Option<Box<RawValue>> {
 }
 
 fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
-    let wire = arrival.wire;
+    let (wire, before) = (arrival.wire, stage.lacking());
     if let Some(objection) = stage.refused(&arrival.id) {
         return Ok(objection.answer(&wire.id));
     }
@@ -176,7 +181,7 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
     }
     let written_for = stage.follow(&mut m)?;
     let row = stage.row(&m.key).cloned();
-    if stage.lacks_it() {
+    if stage.lacking() > before {
         return Ok(WireResult::new(&wire.id, Outcome::Retry));
     }
     if let Some(Upsert { undated }) = arrival.upsert {

@@ -3,7 +3,7 @@
 //! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
 use crate::core::authority::{
-    Answer, Effects, Found, Head, MAX_WORK, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow,
+    Answer, Effects, Found, Head, MAX_WORK, MOST_ROUNDS, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow,
     Taken, check_pull, check_request, evaluate, follow_up, needs, page, page_since, respond,
 };
 use crate::core::conflict::{beyond_retention, retained_since};
@@ -232,9 +232,11 @@ impl MemoryServer {
         let mut snapshot = Snapshot { refused, budget, ..Snapshot::new(data.head.clone()) };
         data.load(&needs(request), &mut snapshot);
         data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
+        let mut rounds = 0;
         let evaluated = loop {
             let evaluated = evaluate(&schema, request, &snapshot, now);
-            if evaluated.missing.is_empty() {
+            rounds += 1;
+            if evaluated.missing.is_empty() || rounds == MOST_ROUNDS {
                 break evaluated;
             }
             data.load(&evaluated.missing, &mut snapshot);

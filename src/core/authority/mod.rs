@@ -23,7 +23,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use budget::{Found, Long, MAX_WORK};
+pub use budget::{Found, Long, MAX_WORK, MOST_ROUNDS};
 pub use claims::{Claim, Place, Taken, older_claims, rules};
 pub use memory::{Committed, MemoryServer, MemorySnapshot};
 pub use needs::{Needs, follow_up, needs};

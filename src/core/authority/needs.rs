@@ -15,7 +15,7 @@ use crate::core::record::{ARCHIVE, Key, OPTIMISTIC_PREFIX, Record};
 use crate::core::remap::optimistic_ids;
 use crate::core::schema::Schema;
 use crate::core::stamp::Stamp;
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -175,7 +175,7 @@ impl<'a> Loaded<'a> {
         if found.is_none()
             && let Some(size) = self.snapshot.long.rows.get(key)
         {
-            self.lacks(*size).rows.insert(key.clone());
+            self.lacks(*size, |missing| missing.rows.insert(key.clone()));
             return None;
         }
         // Other rows are named by the request, or so new that nobody can have them.
@@ -206,7 +206,7 @@ impl<'a> Loaded<'a> {
         if found.is_none()
             && let Some(size) = self.snapshot.long.receipts.get(id)
         {
-            self.lacks(*size).receipts.insert(id.clone());
+            self.lacks(*size, |missing| missing.receipts.insert(id.clone()));
         }
         found
     }
@@ -216,19 +216,19 @@ impl<'a> Loaded<'a> {
         if found.is_none()
             && let Some(size) = self.snapshot.long.unresolved.get(of)
         {
-            self.lacks(*size).unresolved_of.insert(of.clone());
+            self.lacks(*size, |missing| missing.unresolved_of.insert(of.clone()));
         }
         found
     }
 
-    /// Something that was left out is looked for: what comes of that does not count.
-    fn lacks(&self, size: usize) -> RefMut<'_, Needs> {
-        self.lacking.set(self.lacking.get().saturating_add(size).max(1));
-        self.missing.borrow_mut()
+    /// Something that was left out is looked for: what comes of that does not count. It is loaded once, however many look for it.
+    fn lacks(&self, size: usize, note: impl FnOnce(&mut Needs) -> bool) {
+        let new = note(&mut self.missing.borrow_mut());
+        self.lacking.set(self.lacking.get().saturating_add(if new { size.max(1) } else { 1 }));
     }
 
-    pub(super) fn lacks_it(&self) -> bool {
-        self.lacking.get() > 0
+    pub(super) fn lacking(&self) -> usize {
+        self.lacking.get()
     }
 
     pub(super) fn lacked(&self) -> usize {

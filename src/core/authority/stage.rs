@@ -79,9 +79,9 @@ impl<'a> Stage<'a> {
     pub(super) fn snapshot(&self) -> &'a Snapshot {
         self.loaded.snapshot
     }
-    /// Whether something was looked for that had been left out: nothing that is made up without it counts.
-    pub(super) fn lacks_it(&self) -> bool {
-        self.loaded.lacks_it()
+    /// More than before, if something was looked for that had been left out: nothing that is made up without it counts.
+    pub(super) fn lacking(&self) -> usize {
+        self.loaded.lacking()
     }
     /// Bytes that were looked for since this was asked last and had been left out; more than 0 if any had.
     pub(super) fn lacked(&self) -> usize {

@@ -177,3 +177,19 @@ fn rows_without_mutations_are_put_off_too() {
     }
     assert_eq!(farm.body(("settings", "s029"))["n"], 1);
 }
+
+#[test]
+fn what_a_group_lacks_shows_at_once() {
+    let mut farm = Farm::new();
+    let key = |n: u64| format!("optimistic_{n}");
+    for n in 0..20 {
+        farm.one(mutation(&format!("a:{}", n + 1), Op::Create, ("orders", &key(n)), 1000, &json!({"text": "x".repeat(1_200)})));
+    }
+    farm.server = farm.server.with_budget(60_000);
+    let gone = |(n, (_, row)): (u64, &(Key, StoredRow))| {
+        let delete = mutation(&format!("a:{}", n + 50), Op::Delete, ("orders", &key(n)), 2000, &json!({}));
+        WireMutation { record: None, base_rev: row.record.rev(), group: Some("a:g".into()), ..delete }
+    };
+    let group = (0..20).zip(&farm.server.rows(SCOPE)).map(gone).collect();
+    assert!(farm.push(group).iter().all(|r| r.status == Applied));
+}
