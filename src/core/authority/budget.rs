@@ -250,10 +250,11 @@ fn put_off(stage: &mut Stage<'_>, members: &[Arrival<'_>]) -> Vec<WireResult> {
     members.iter().map(later).collect()
 }
 
-/// A result that says something, with or without its record: without where that is one too many.
+/// A result that says something, with or without its record: without where that is one too many. Such notices take half of it at most: who
+/// sends the same rows every time gets them every time, and what comes behind them has to be judged some day.
 pub(super) fn shortened(stage: &mut Stage<'_>, result: WireResult) -> WireResult {
     let bytes = size(&result);
-    if stage.spent.bytes.saturating_add(bytes) > stage.snapshot().budget {
+    if stage.spent.bytes.saturating_add(bytes) > stage.snapshot().budget / 2 {
         return WireResult { record: None, ..result };
     }
     stage.spent.bytes += bytes;

@@ -193,3 +193,21 @@ fn what_a_group_lacks_shows_at_once() {
     let group = (0..20).zip(&farm.server.rows(SCOPE)).map(gone).collect();
     assert!(farm.push(group).iter().all(|r| r.status == Applied));
 }
+
+#[test]
+fn rows_behind_outdated_ones_are_judged_some_day() {
+    let mut farm = Farm::new();
+    let mut rows: Vec<Value> = (0..30).map(|n| json!({"id": format!("f{n:03}"), "n": 1})).collect();
+    farm.rows_push("flocks", &rows);
+    let text = json!({"text": "x".repeat(1_700)});
+    for n in 0..30 {
+        let (old, new) = (format!("f{n:03}"), format!("n{n:03}"));
+        let base_rev = Some(farm.rev(("flocks", &old)));
+        farm.one(WireMutation { base_rev, ..mutation(&format!("b:{}", n + 1), Op::Update, ("flocks", &old), 9000, &text) });
+        farm.one(mutation(&format!("b:{}", n + 101), Op::Create, ("flocks", &new), 1000, &text));
+        rows.push(json!({"id": new, "n": 2, "_updatedAt": at(20_000)}));
+    }
+    farm.server = farm.server.with_budget(40_000);
+    let rounds = (1..20).find(|_| farm.rows_push("flocks", &rows).iter().all(|r| r.status != Retry));
+    assert!(rounds.is_some(), "{}", farm.body(("flocks", "n000")));
+}
