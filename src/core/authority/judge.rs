@@ -209,10 +209,7 @@ fn look(stage: &mut Stage<'_>, arrival: &Arrival<'_>) -> Result<WireResult> {
 /// depends on it does not: its record is there.
 fn blocked(stage: &Stage<'_>, m: &Incoming) -> Option<MutationId> {
     let satisfied = |id: &MutationId| {
-        let told = || {
-            let receipt: WireResult = serde_json::from_str(&stage.receipt(id)?.result).ok()?;
-            Some(receipt.status)
-        };
+        let told = || stage.told(id)?.0;
         id.seq <= stage.mark(&id.client)
             || matches!(stage.outcome(id).or_else(told), Some(Outcome::Applied | Outcome::Merged | Outcome::Superseded | Outcome::Conflict))
     };

@@ -17,7 +17,9 @@ use crate::core::record::{ARCHIVE, Key, Record};
 use crate::core::remap::{may_hold, optimistic_ids, refer, translate};
 use crate::core::schema::{Policy, Schema, label};
 use crate::core::stamp::Stamp;
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Changes so far. Cloned before a group, put back if the group is refused.
@@ -33,6 +35,8 @@ pub(super) struct Stage<'a> {
     waiting: HashMap<Arc<str>, BTreeSet<Key>>,
     receipts: HashMap<MutationId, Receipt>,
     outcomes: HashMap<MutationId, Outcome>,
+    /// Of what is taken back, too: nobody reads a long receipt twice.
+    told: Rc<RefCell<HashMap<MutationId, Told>>>,
     settled: HashMap<Arc<str>, u64>,
     claims: Claims,
     pub(super) spent: Spent,
@@ -47,6 +51,9 @@ pub(super) fn met(receipt: &Receipt) -> Option<Conflict> {
     let row = Record::parse(result.archived.filter(|_| result.status == Outcome::Conflict)?.get()).ok()?;
     Conflict::from_record(&row).ok().filter(|conflict| conflict.kind == Kind::CreateCreate)
 }
+
+/// What a receipt says to those that depend on it: the outcome, and the conflict of a create that met another one.
+type Told = (Option<Outcome>, Option<(Arc<str>, Key)>);
 
 /// What an archive entry is about, beside the entry itself.
 pub(super) struct About<'a> {
@@ -70,6 +77,7 @@ impl<'a> Stage<'a> {
             waiting: HashMap::new(),
             receipts: HashMap::new(),
             outcomes: HashMap::new(),
+            told: Rc::default(),
             settled: HashMap::new(),
             claims: Claims::default(),
             spent: Spent::default(),
@@ -166,12 +174,13 @@ impl<'a> Stage<'a> {
         let mut open = Vec::new();
         for id in m.depends_on.clone() {
             let refused = self.outcome(&id).is_none_or(|outcome| outcome == Outcome::Conflict);
-            let Some(conflict) = self.receipt(&id).filter(|_| refused).and_then(met) else { continue };
-            let Some(to) = self.both_kept(&conflict.id) else {
-                open.push(conflict.id.into());
+            let told = if refused { self.told(&id) } else { None };
+            let Some((conflict, about)) = told.and_then(|(_, met)| met) else { continue };
+            let Some(to) = self.both_kept(&conflict) else {
+                open.push(conflict);
                 continue;
             };
-            if let Some(record) = self.referring(&m.key, &m.record, &conflict.about(), &to)? {
+            if let Some(record) = self.referring(&m.key, &m.record, &about, &to)? {
                 (m.record, m.translated) = (record, true);
             }
         }
@@ -222,6 +231,18 @@ impl<'a> Stage<'a> {
         self.receipts.get(id).or_else(|| self.loaded.receipt(id))
     }
 
+    /// What its receipt says, read once however many depend on it.
+    pub(super) fn told(&self, id: &MutationId) -> Option<Told> {
+        let receipt = self.receipt(id)?;
+        if let Some(told) = self.told.borrow().get(id) {
+            return Some(told.clone());
+        }
+        let outcome = serde_json::from_str(&receipt.result).ok().map(|result: WireResult| result.status);
+        let told = (outcome, met(receipt).map(|conflict| (conflict.id.as_str().into(), conflict.about())));
+        self.told.borrow_mut().insert(id.clone(), told.clone());
+        Some(told)
+    }
+
     /// Whether nothing was ever answered to it, nor is it settled.
     pub(super) fn is_new(&self, id: &MutationId) -> bool {
         let Snapshot { receipts, long, .. } = self.loaded.snapshot;
@@ -230,6 +251,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn keep_receipt(&mut self, id: &MutationId, outcome: Outcome, receipt: Receipt) {
+        self.told.borrow_mut().remove(id);
         self.receipts.insert(id.clone(), receipt);
         self.outcomes.insert(id.clone(), outcome);
     }

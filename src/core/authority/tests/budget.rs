@@ -211,3 +211,16 @@ fn rows_behind_outdated_ones_are_judged_some_day() {
     let rounds = (1..20).find(|_| farm.rows_push("flocks", &rows).iter().all(|r| r.status != Retry));
     assert!(rounds.is_some(), "{}", farm.body(("flocks", "n000")));
 }
+
+#[test]
+fn a_receipt_is_read_once_however_many_depend_on_it() {
+    let mut farm = met(1_000_000);
+    let mut time = |from: u64, n: u64| {
+        let began = std::time::Instant::now();
+        let group = (from..from + n).map(|n| WireMutation { group: Some(format!("b:g{from}")), ..child(n) });
+        assert!(farm.push(group.collect()).iter().all(|r| r.status == Applied));
+        began.elapsed()
+    };
+    let (one, many) = (time(0, 1), time(1, 200));
+    assert!(many < one * 20, "one {one:?}, 200 {many:?}");
+}
