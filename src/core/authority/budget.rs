@@ -160,6 +160,11 @@ pub(super) fn affordable<'w>(snapshot: &Snapshot, arriving: impl Iterator<Item =
     for (id, wire) in arriving {
         let record_id = snapshot.ids.get(wire.record_id.as_str()).cloned().unwrap_or_else(|| wire.record_id.as_str().into());
         let (bytes, left_out) = looked_at(snapshot, id.as_ref(), wire, record_id, &mut named);
+        // Refused, or judged without: others may need what it names.
+        if bytes > snapshot.budget {
+            left_out.receipts.iter().for_each(|id| _ = named.remove(id));
+            continue;
+        }
         if sum > 0 && sum + bytes > snapshot.budget {
             break;
         }
@@ -266,8 +271,10 @@ pub(super) fn is_too_much(stage: &Stage<'_>, members: &[Arrival<'_>]) -> bool {
     weight(stage, members) > stage.snapshot().budget
 }
 
-/// The refusal of a group that takes more than a request may: it is never split, so no request will do.
+/// The refusal of a group, or of a mutation with all that it depends on, that takes more than a request may: it is never split, so no request
+/// will do.
 pub(super) fn too_large(budget: usize, member: &Arrival<'_>) -> WireResult {
-    let why = format!("with what is there its group takes more than the {budget} bytes of one request; make it smaller");
-    rejected(&member.wire.id, Error::at(Code::TooLarge, "/group", why))
+    let (what, path) = if member.wire.group.is_some() { ("its group", "/group") } else { ("what it depends on", "/dependsOn") };
+    let why = format!("with what is there {what} takes more than the {budget} bytes of one request; make it smaller");
+    rejected(&member.wire.id, Error::at(Code::TooLarge, path, why))
 }

@@ -288,7 +288,12 @@ fn judge_row(stage: &mut Stage<'_>, row: &Pushed, mismatches: &judge::Mismatches
 
 /// Judges a mutation that is in no group.
 fn alone(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &judge::Mismatches) -> Vec<WireResult> {
-    budget::within(stage, std::slice::from_ref(arrival), |stage, _| vec![judge::judge(stage, arrival, mismatches)])
+    let members = std::slice::from_ref(arrival);
+    // It would be judged whatever it takes where it comes first: what it names would be loaded at once, and no record is that long.
+    if !arrival.wire.depends_on.is_empty() && budget::is_too_much(stage, members) {
+        return group::apart(stage, arrival, mismatches);
+    }
+    budget::within(stage, members, |stage, _| vec![judge::judge(stage, arrival, mismatches)])
 }
 
 /// In the order of the request; a group is judged where its first member stands.

@@ -224,3 +224,21 @@ fn a_receipt_is_read_once_however_many_depend_on_it() {
     let (one, many) = (time(0, 1), time(1, 200));
     assert!(many < one * 20, "one {one:?}, 200 {many:?}");
 }
+
+#[test]
+fn what_depends_on_more_than_a_request_may_take_is_refused_and_not_loaded() {
+    let mut farm = Farm::new();
+    for n in 0..100 {
+        let (id, text) = (format!("x{n}"), |text: &str| json!({"text": text.repeat(2_000)}));
+        farm.one(mutation(&format!("a:{}", n + 1), Op::Create, ("flocks", &id), 1000, &text("a")));
+        farm.one(mutation(&format!("b:{}", n + 1), Op::Create, ("flocks", &id), 2000, &text("b")));
+    }
+    farm.server = farm.server.with_budget(40_000);
+    let names = |n: u64, names: u64| {
+        let depends_on = (1..=names).map(|n| format!("b:{n}")).collect();
+        WireMutation { depends_on, ..mutation(&format!("b:{n}"), Op::Create, ("flocks", &format!("c{n}")), 4000, &json!({})) }
+    };
+    let refused = farm.one(names(200, 100));
+    assert_eq!((refused.status, refused.path.as_deref()), (Rejected, Some("/dependsOn")));
+    assert_eq!(farm.one(names(201, 3)).status, Applied);
+}
