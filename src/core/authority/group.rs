@@ -40,7 +40,7 @@ pub(super) fn judge_group(
     let before = stage.clone();
     let results: Vec<WireResult> = members.iter().map(|m| judge(stage, m, mismatches)).collect();
     if weight + results.iter().map(size).sum::<usize>() > stage.snapshot().budget && members.iter().all(|m| before.is_new(&m.id)) {
-        *stage = before;
+        take_back(stage, before);
         return members.iter().flat_map(|m| apart(stage, m, mismatches)).collect();
     }
     let for_good = results.iter().find(|r| refused(r) && !comes_again(r)).or_else(|| results.iter().find(|r| refused(r)));
@@ -50,7 +50,7 @@ pub(super) fn judge_group(
         None if broken => ("a mutation without a usable id".to_owned(), Outcome::Rejected, false, None),
         None => return results,
     };
-    *stage = before;
+    take_back(stage, before);
     let mut answers = Vec::with_capacity(results.len());
     for (member, result) in members.iter().zip(results) {
         if result.replayed || !result.status.is_final() || result.status == Outcome::Expired {
@@ -65,7 +65,7 @@ pub(super) fn judge_group(
                 answers.push(verdict);
                 continue;
             }
-            *stage = alone;
+            take_back(stage, alone);
         }
         let outcome = if again {
             Outcome::Retry
@@ -85,6 +85,13 @@ pub(super) fn judge_group(
         answers.push(answer);
     }
     answers
+}
+
+/// Takes back everything that members did; what looking at them took stays.
+fn take_back<'s>(stage: &mut Stage<'s>, before: Stage<'s>) {
+    let spent = std::mem::take(&mut stage.spent);
+    *stage = before;
+    stage.spent = spent;
 }
 
 /// Judges a member of a group that is too large for any request: it is refused for good, what was answered before is answered again.

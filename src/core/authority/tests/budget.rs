@@ -242,3 +242,23 @@ fn what_depends_on_more_than_a_request_may_take_is_refused_and_not_loaded() {
     assert_eq!((refused.status, refused.path.as_deref()), (Rejected, Some("/dependsOn")));
     assert_eq!(farm.one(names(201, 3)).status, Applied);
 }
+
+#[test]
+fn texts_compared_for_a_group_that_is_refused_count_too() {
+    let schema = r#"{"collections": {"notes": {"fields": {"text": "text"}}}}"#;
+    let mut farm = Farm { server: MemoryServer::new(Schema::parse(schema).unwrap()), ..Farm::new() };
+    let words = |mark: &str| (0..150).map(|n| if mark == n.to_string() { "changed ".into() } else { format!("w{n} ") }).collect::<String>();
+    for n in 0..4 {
+        farm.one(mutation(&format!("a:{}", n + 1), Op::Create, ("notes", &format!("n{n}")), 1000, &json!({"text": words("")})));
+        farm.one(mutation(&format!("a:{}", n + 11), Op::Update, ("notes", &format!("n{n}")), 2000, &json!({"text": words("7")})));
+    }
+    farm.server = farm.server.with_budget(40_000);
+    let edit = |n: u64| {
+        let was = json!({"/text": words("")}).as_object().cloned();
+        WireMutation { was, ..mutation(&format!("b:{}", n + 1), Op::Update, ("notes", &format!("n{n}")), 3000, &json!({"text": words("70")})) }
+    };
+    let group = |n: u64, m: WireMutation| WireMutation { group: Some(format!("b:g{n}")), ..m };
+    let bad = |n: u64| group(n, WireMutation { updated_at: "never".into(), ..edit(n + 10) });
+    let results = farm.push(vec![group(0, edit(0)), bad(0), group(1, edit(1)), bad(1), edit(2)]);
+    assert_eq!(results.iter().map(|r| r.status).collect::<Vec<_>>(), [Rejected, Rejected, Retry, Retry, Retry]);
+}
