@@ -3,11 +3,12 @@
 //! Lives here: version, scope, shape, count. Not here: what is wrong with one mutation (`mutation`).
 
 use crate::core::protocol::{ErrorDetail, PROTOCOL, PullRequest, PushRequest};
+use std::collections::HashSet;
 
 /// Most mutations (and record-only rows) in one request.
 pub const MAX_MUTATIONS: usize = 1_000;
 
-/// Most entries of `dependsOn` in one request, all mutations together: each is looked up.
+/// Most mutations that those of one request depend on, all together: each is looked up, once however many name it.
 pub const MAX_DEPENDENCIES: usize = 10_000;
 
 /// A request that is refused whole; nothing of it was applied.
@@ -95,7 +96,7 @@ pub fn check_request(request: &PushRequest, scope: &str) -> Result<(), Refusal> 
     if count > MAX_MUTATIONS {
         return Err(Refusal::TooMany { count });
     }
-    let count = request.mutations.iter().map(|m| m.depends_on.len()).sum::<usize>();
+    let count = request.mutations.iter().flat_map(|m| &m.depends_on).collect::<HashSet<_>>().len();
     if count > MAX_DEPENDENCIES {
         return Err(Refusal::TooManyDependencies { count });
     }

@@ -262,3 +262,14 @@ fn texts_compared_for_a_group_that_is_refused_count_too() {
     let results = farm.push(vec![group(0, edit(0)), bad(0), group(1, edit(1)), bad(1), edit(2)]);
     assert_eq!(results.iter().map(|r| r.status).collect::<Vec<_>>(), [Rejected, Rejected, Retry, Retry, Retry]);
 }
+
+#[test]
+fn a_thousand_children_of_a_dozen_parents_are_not_too_many() {
+    let mut farm = Farm::new();
+    let parent = |n: u64| mutation(&format!("b:{n}"), Op::Create, ("flocks", &format!("p{n}")), 1000, &json!({}));
+    farm.push((1..=12).map(parent).collect());
+    let depends_on: Vec<String> = (1..=12).map(|n| format!("b:{n}")).collect();
+    let group = (0..900).map(|n| WireMutation { depends_on: depends_on.clone(), group: Some("b:g".into()), ..child(n + 20) });
+    let request = request(group.collect());
+    assert!(farm.server.push(&request, SCOPE, Stamp(NOW)).is_ok_and(|answer| answer.results.iter().all(|r| r.status == Applied)));
+}
