@@ -104,10 +104,11 @@ impl<S: Store> Desk<S> {
         let Evaluated { results, effects, .. } = loop {
             look.load(&more, &mut snapshot).await?;
             snapshot.asked.add(&more);
-            let evaluated = aside(|| authority::evaluate(&self.schema, request, &snapshot, now));
             rounds += 1;
-            // What is still unknown then, the database knows: it refuses a claim that somebody else has.
-            if evaluated.missing.is_empty() || rounds == authority::MOST_ROUNDS {
+            snapshot.last = rounds == authority::MOST_ROUNDS;
+            let evaluated = aside(|| authority::evaluate(&self.schema, request, &snapshot, now));
+            // Which claims are still unknown then, the database knows: it refuses one that somebody else has.
+            if evaluated.missing.is_empty() || snapshot.last {
                 break evaluated;
             }
             more = evaluated.missing;

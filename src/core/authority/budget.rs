@@ -203,7 +203,7 @@ pub(super) fn within<'s>(
     }
     stage.spent.bytes += weight;
     // What was left out shows where it is looked at; nothing that was made up without it may stay.
-    let before = (!stage.snapshot().long.is_empty()).then(|| stage.clone());
+    let before = (stage.snapshot().last || !stage.snapshot().long.is_empty()).then(|| stage.clone());
     let results = judge(stage, weight);
     let lacking = stage.lacked();
     if let Some(before) = before.filter(|_| lacking > 0) {

@@ -234,9 +234,10 @@ impl MemoryServer {
         data.load(&follow_up(&schema, request, &snapshot), &mut snapshot);
         let mut rounds = 0;
         let evaluated = loop {
-            let evaluated = evaluate(&schema, request, &snapshot, now);
             rounds += 1;
-            if evaluated.missing.is_empty() || rounds == MOST_ROUNDS {
+            snapshot.last = rounds == MOST_ROUNDS;
+            let evaluated = evaluate(&schema, request, &snapshot, now);
+            if evaluated.missing.is_empty() || snapshot.last {
                 break evaluated;
             }
             data.load(&evaluated.missing, &mut snapshot);
@@ -361,6 +362,7 @@ impl MemoryServer {
             chance: String::new(),
             long: Default::default(),
             budget: MAX_WORK,
+            last: false,
             head: s.head.clone(),
             asked: Needs::default(),
             rows: s.rows.clone(),

@@ -129,6 +129,8 @@ pub struct Snapshot {
     pub long: Long,
     /// Bytes that the request may take: [`MAX_WORK`], less in tests.
     pub budget: usize,
+    /// Nothing is loaded after this ([`MOST_ROUNDS`]): what is judged without what it looked for is put off.
+    pub last: bool,
     /// Mutations that a rule of the app's own refuses; asked before anything is looked up.
     pub refused: HashMap<MutationId, Objection>,
     /// The end of the ids that are given now: letters that nobody can foresee, others at every try.
@@ -151,6 +153,7 @@ impl Snapshot {
             taken: HashMap::new(),
             long: Long::default(),
             budget: MAX_WORK,
+            last: false,
             refused: HashMap::new(),
             chance: String::new(),
         }

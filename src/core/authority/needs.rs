@@ -180,7 +180,7 @@ impl<'a> Loaded<'a> {
         }
         // Other rows are named by the request, or so new that nobody can have them.
         if found.is_none() && key.collection.as_ref() == ARCHIVE && possible(&key.id) && !self.snapshot.asked.conflicts.contains(&key.id) {
-            self.missing.borrow_mut().conflicts.insert(key.id.clone());
+            self.unknown(|missing| missing.conflicts.insert(key.id.clone()));
         }
         found
     }
@@ -189,7 +189,7 @@ impl<'a> Loaded<'a> {
     pub(super) fn given(&self, name: &str) -> Option<&'a Arc<str>> {
         let found = self.snapshot.ids.get(name);
         if found.is_none() && possible(name) && !self.snapshot.asked.ids.contains(name) {
-            self.missing.borrow_mut().ids.insert(name.into());
+            self.unknown(|missing| missing.ids.insert(name.into()));
         }
         found
     }
@@ -225,6 +225,14 @@ impl<'a> Loaded<'a> {
     fn lacks(&self, size: usize, note: impl FnOnce(&mut Needs) -> bool) {
         let new = note(&mut self.missing.borrow_mut());
         self.lacking.set(self.lacking.get().saturating_add(if new { size.max(1) } else { 1 }));
+    }
+
+    /// Something that nobody has asked for is looked for: where nothing more is loaded, it lacks as what was left out.
+    fn unknown(&self, note: impl FnOnce(&mut Needs) -> bool) {
+        if self.snapshot.last {
+            return self.lacks(1, note);
+        }
+        note(&mut self.missing.borrow_mut());
     }
 
     pub(super) fn lacking(&self) -> usize {

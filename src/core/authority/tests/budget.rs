@@ -129,10 +129,11 @@ fn a_group_is_put_off_whole_and_refused_where_no_request_would_do() {
     }
 }
 
-/// A server whose flocks are named by their eggs; `b` wrote a second `x` of so many bytes, which met that of `a`.
+const REFERS: &str = r#"{"collections": {"eggs": {"references": {"flockId": "flocks"}}}}"#;
+
+/// A server whose eggs name their flocks; `b` wrote a second `x` of so many bytes, which met that of `a`.
 fn met(bytes: usize) -> Farm {
-    let schema = r#"{"collections": {"eggs": {"references": {"flockId": "flocks"}}}}"#;
-    let mut farm = Farm { server: MemoryServer::new(Schema::parse(schema).unwrap()), ..Farm::new() };
+    let mut farm = Farm { server: MemoryServer::new(Schema::parse(REFERS).unwrap()), ..Farm::new() };
     farm.one(mutation("a:1", Op::Create, ("flocks", "x"), 1000, &json!({"text": "a".repeat(bytes)})));
     assert_eq!(farm.one(mutation("b:1", Op::Create, ("flocks", "x"), 2000, &json!({"text": "b".repeat(bytes)}))).status, Outcome::Conflict);
     farm
@@ -272,4 +273,16 @@ fn a_thousand_children_of_a_dozen_parents_are_not_too_many() {
     let group = (0..900).map(|n| WireMutation { depends_on: depends_on.clone(), group: Some("b:g".into()), ..child(n + 20) });
     let request = request(group.collect());
     assert!(farm.server.push(&request, SCOPE, Stamp(NOW)).is_ok_and(|answer| answer.results.iter().all(|r| r.status == Applied)));
+}
+
+#[test]
+fn what_is_unknown_when_nothing_more_is_loaded_is_put_off() {
+    let farm = met(10);
+    let (request, schema) = (request(vec![child(0)]), Schema::parse(REFERS).unwrap());
+    // Nobody has asked whether both were kept.
+    let snapshot = farm.server.everything(SCOPE).unwrap();
+    let judged = evaluate(&schema, &request, &snapshot, Stamp(NOW));
+    assert!(judged.missing.ids.len() == 1 && judged.results[0].status == Applied);
+    let judged = evaluate(&schema, &request, &Snapshot { last: true, ..snapshot }, Stamp(NOW));
+    assert_eq!((judged.results[0].status, judged.effects.rows.len(), judged.effects.receipts.len()), (Retry, 0, 0));
 }
