@@ -122,7 +122,7 @@ async fn push<S: Store>(
     body: Body,
 ) -> Result<Response, Failure> {
     body::check_json(&headers)?;
-    let mut share = app.room.share();
+    let mut share = app.room.share(&scope);
     let bytes = body::read(body, app.max_body, &mut share).await?;
     let request: PushRequest = body::decode(&bytes)?;
     drop(bytes);

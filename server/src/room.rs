@@ -3,12 +3,16 @@
 //! Counted in bytes and not in requests: whoever sends a little and stops keeps only that little from others. Not here: how long one body may
 //! be (`body`), how often a client may ask (`rate`).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bodies of the greatest length that there is room for.
 const LONGEST: usize = 64;
+
+/// How many of those the requests of one scope may have: who stops half-way keeps nobody else out.
+const OF_ONE_SCOPE: usize = LONGEST / 4;
 
 /// How long a request waits for others to be answered, each time it needs more.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,28 +28,39 @@ pub struct Full;
 #[derive(Clone, Debug)]
 pub struct Room {
     free: Arc<Semaphore>,
+    longest: usize,
+    scopes: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
 }
 
 impl Room {
     /// Room for 64 bodies of the greatest length.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
-        let units = max_body.div_ceil(UNIT).max(1).saturating_mul(LONGEST);
-        Self { free: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
+        let longest = max_body.div_ceil(UNIT).max(1);
+        Self { free: room(longest, LONGEST), longest, scopes: Arc::default() }
     }
 
-    /// Nothing yet of it, for one request.
+    /// Nothing yet of it, for one request of this scope.
     #[must_use]
-    pub fn share(&self) -> Share {
-        Share { free: self.free.clone(), held: None, bytes: 0 }
+    pub fn share(&self, scope: &str) -> Share {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        scopes.retain(|_, room| room.strong_count() > 0);
+        let own = scopes.get(scope).and_then(Weak::upgrade).unwrap_or_else(|| room(self.longest, OF_ONE_SCOPE));
+        scopes.insert(scope.to_owned(), Arc::downgrade(&own));
+        Share { rooms: [own, self.free.clone()], held: [None, None], bytes: 0 }
     }
+}
+
+fn room(longest: usize, bodies: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(longest.saturating_mul(bodies).min(Semaphore::MAX_PERMITS)))
 }
 
 /// What one request keeps of it; free again when it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    free: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    /// Its scope's, then everybody's.
+    rooms: [Arc<Semaphore>; 2],
+    held: [Option<OwnedSemaphorePermit>; 2],
     bytes: usize,
 }
 
@@ -60,16 +75,22 @@ impl Share {
 
     async fn grow_within(&mut self, by: usize, patience: Duration) -> Result<(), Full> {
         self.bytes = self.bytes.saturating_add(by);
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(self.bytes.div_ceil(UNIT).saturating_sub(held)).map_err(|_| Full)?;
-        if more == 0 {
-            return Ok(());
-        }
-        let taken = tokio::time::timeout(patience, self.free.clone().acquire_many_owned(more)).await;
-        let Ok(Ok(taken)) = taken else { return Err(Full) };
-        match &mut self.held {
-            Some(held) => held.merge(taken),
-            None => self.held = Some(taken),
+        tokio::time::timeout(patience, self.take()).await.unwrap_or(Err(Full))
+    }
+
+    async fn take(&mut self) -> Result<(), Full> {
+        let needed = self.bytes.div_ceil(UNIT);
+        for (room, held) in self.rooms.iter().zip(&mut self.held) {
+            let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let more = u32::try_from(needed.saturating_sub(has)).map_err(|_| Full)?;
+            if more == 0 {
+                continue;
+            }
+            let taken = room.clone().acquire_many_owned(more).await.map_err(|_| Full)?;
+            match held {
+                Some(held) => held.merge(taken),
+                None => *held = Some(taken),
+            }
         }
         Ok(())
     }
@@ -82,18 +103,23 @@ mod tests {
     #[tokio::test]
     async fn what_one_lets_go_another_gets_and_who_waits_too_long_is_told() {
         let room = Room::new(UNIT);
-        let (mut one, mut two) = (room.share(), room.share());
-        one.grow(UNIT * (LONGEST - 1)).await.unwrap();
+        let soon = Duration::from_millis(20);
+        let (mut one, mut two) = (room.share("a"), room.share("a"));
+        one.grow(UNIT * (OF_ONE_SCOPE - 1)).await.unwrap();
         for _ in 0..UNIT {
             two.grow(1).await.unwrap();
         }
-        let soon = Duration::from_millis(20);
         assert_eq!(two.grow_within(1, soon).await, Err(Full));
+        // Another scope has room, until there is none.
+        let mut others: Vec<Share> = ["b", "c", "d"].map(|scope| room.share(scope)).into();
+        for other in &mut others {
+            other.grow_within(UNIT * OF_ONE_SCOPE, soon).await.unwrap();
+        }
+        assert_eq!(room.share("e").grow_within(1, soon).await, Err(Full));
         drop(one);
-        assert_eq!(room.share().grow_within(UNIT * (LONGEST - 1), soon).await, Ok(()));
-        let mut three = room.share();
-        assert_eq!(three.grow_within(UNIT * LONGEST, soon).await, Err(Full), "the second still holds what it has");
-        drop(two);
-        assert_eq!(three.grow_within(0, soon).await, Ok(()));
+        assert_eq!(room.share("e").grow_within(UNIT * (OF_ONE_SCOPE - 1), soon).await, Ok(()));
+        drop((two, others));
+        assert_eq!(room.share("a").grow_within(UNIT * OF_ONE_SCOPE, soon).await, Ok(()));
+        assert_eq!(room.scopes.lock().unwrap().len(), 1);
     }
 }

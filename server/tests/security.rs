@@ -114,3 +114,28 @@ async fn keys_of_a_set_open_the_server_for_the_declared_audience_and_issuer() {
     options.tokens.jwks = Some(file.path().to_owned());
     assert!(start(&options).await.unwrap_err().to_string().starts_with("--jwks: "));
 }
+
+/// What is counted is unpacked, so some KB are enough to take all that one scope gets; others get theirs.
+#[tokio::test]
+async fn one_device_does_not_take_the_room_of_all_farms() {
+    use std::io::Write as _;
+    let server = Server::start().await;
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gz.write_all(&vec![b' '; 4 * 1024 * 1024 - 2048]).unwrap();
+    gz.flush().unwrap();
+    let packed = gz.get_ref().clone();
+    let thief = common::token("thief");
+    let half = |_: usize| {
+        let mut stream = std::net::TcpStream::connect(server.running.address).unwrap();
+        let head = "POST /api/v1/sync/delta HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 100000";
+        stream.write_all(format!("{head}\r\nAuthorization: Bearer {thief}\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(&packed).unwrap();
+        stream
+    };
+    let stalled: Vec<_> = (0..65).map(half).collect();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let push = request("a", vec![create("a", 1, "flocks", "f1", json!({ "text": "x".repeat(300_000) }))]);
+    let answer = server.client.push(&push).await;
+    assert_eq!(answer.status, 200);
+    drop(stalled);
+}

@@ -3,8 +3,8 @@
 //! Loads exactly what [`needs`] and [`follow_up`] ask for, as a real store does, so a key they forget fails here.
 
 use crate::core::authority::{
-    Answer, Effects, Found, Head, MAX_WORK, MOST_ROUNDS, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot, StoredRow,
-    Taken, check_pull, check_request, evaluate, follow_up, needs, page, page_since, respond,
+    Answer, Effects, Found, Head, MAX_WORK, MOST_ROUNDS, Needs, Objection, PagePlan, Place, Receipt, Refusal, Reset, RowWrite, Snapshot,
+    StoredRow, Taken, check_pull, check_request, evaluate, follow_up, needs, page, page_since, respond,
 };
 use crate::core::conflict::{beyond_retention, retained_since};
 use crate::core::error::Error;

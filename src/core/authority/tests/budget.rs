@@ -256,7 +256,10 @@ fn texts_compared_for_a_group_that_is_refused_count_too() {
     farm.server = farm.server.with_budget(40_000);
     let edit = |n: u64| {
         let was = json!({"/text": words("")}).as_object().cloned();
-        WireMutation { was, ..mutation(&format!("b:{}", n + 1), Op::Update, ("notes", &format!("n{n}")), 3000, &json!({"text": words("70")})) }
+        WireMutation {
+            was,
+            ..mutation(&format!("b:{}", n + 1), Op::Update, ("notes", &format!("n{n}")), 3000, &json!({"text": words("70")}))
+        }
     };
     let group = |n: u64, m: WireMutation| WireMutation { group: Some(format!("b:g{n}")), ..m };
     let bad = |n: u64| group(n, WireMutation { updated_at: "never".into(), ..edit(n + 10) });
