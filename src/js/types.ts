@@ -178,7 +178,8 @@ export interface CollectionOptions<T> {
    * Fields that never leave the device: caches, PINs, passwords of a broker. No request names them, so they are in no archive, in no
    * conflict and on no other device, and gone with the storage of this one. Rows show them; what arrives leaves them as they are. Writing
    * nothing else is settled at once, `local`, and the stamp stays. `put` of a row with `_updatedAt` writes those that it has and takes none
-   * away. Declare them before they are first written. @example ['pin']
+   * away. Declare them before they are first written: later, a record with `ids: 'server'` whose create is not answered yet may meet
+   * itself as a conflict. @example ['pin']
    */
   localFields?: readonly Key<T>[]
   /** Read when asked for (`ready`, or whoever follows it): before, reads and writes are `not-loaded`. */
