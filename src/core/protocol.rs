@@ -15,6 +15,9 @@ use std::str::FromStr;
 /// The version this crate speaks.
 pub const PROTOCOL: u32 = 1;
 
+/// The code of a mutation that a server put off, because what came before it took all that one request may take: it was not tried.
+pub const PUT_OFF: &str = "too-much";
+
 /// `POST /api/v1/sync/delta`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -11,7 +11,7 @@ use crate::core::journal::{Entry, Quarantined, Response};
 use crate::core::merge;
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::own;
-use crate::core::protocol::{Outcome, PROTOCOL, PullRequest, PushRequest, SyncResponse, WireMutation};
+use crate::core::protocol::{Outcome, PROTOCOL, PUT_OFF, PullRequest, PushRequest, SyncResponse, WireMutation};
 use crate::core::record::{OPTIMISTIC_PREFIX, Record};
 use crate::core::replica::{HashMap, HashSet, Limits, Replica, Source};
 use crate::core::stamp::Stamp;
@@ -71,10 +71,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
         report: &mut SyncReport,
     ) -> Step<Taken> {
         self.check_open()?;
-        let mut retry_after: Vec<(MutationId, Option<u64>)> = Vec::new();
+        let mut retry_after: Vec<(MutationId, Option<u64>, bool)> = Vec::new();
         let mut reused = false;
         for result in wire.results.iter().filter(|r| !r.status.is_final()) {
-            retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms)));
+            let put_off = result.code.as_deref() == Some(PUT_OFF);
+            retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms, put_off)));
         }
         let declared = self.read(|r| Declared::of(&wire, r));
         let mut response = receive(wire, asked, sent).map_err(Failure::Transport)?;
@@ -143,13 +144,13 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             for lag in lags {
                 memory.metrics.settled(now.0, lag);
             }
-            for (id, wait) in retry_after {
+            for (id, wait, put_off) in retry_after {
                 // What waits for a dead letter goes as soon as that is settled.
                 if memory.replica.blocked_by(&id).is_some() {
                     continue;
                 }
                 // What the server only put off was not tried.
-                if wait == Some(0) {
+                if put_off {
                     memory.attempts.entry(id.clone()).and_modify(|n| *n = n.saturating_sub(1));
                 }
                 let wait = wait.map_or(1000, |ms| i64::try_from(ms).unwrap_or(LONGEST_WAIT_MS)).clamp(100, LONGEST_WAIT_MS);

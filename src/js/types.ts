@@ -144,9 +144,6 @@ export interface Batch<S> {
   singleton<K extends Name<S>>(name: K): Pick<Singleton<S[K]>, 'get' | 'set' | 'update'>
 }
 
-/** What no `async` function is: what it writes after its first `await` would be written without the rest. */
-export type Synchronous<R> = R extends Write<unknown, unknown> ? unknown : R extends PromiseLike<unknown> ? never : unknown
-
 /** How two versions of one record become one; `lww` (the later wins, the other is archived) unless declared. */
 export type Merge = 'lww' | 'fields' | 'append-only' | 'fww' | 'server-wins' | 'client-wins' | 'manual'
 /** The declaration of a collection: plain JSON, the same file that the server loads. @example { merge: 'append-only', label: 'date' } */
@@ -181,7 +178,8 @@ export interface CollectionOptions<T> {
    * Fields that never leave the device: caches, PINs, passwords of a broker. No request names them, so they are in no archive, in no
    * conflict and on no other device, and gone with the storage of this one. Rows show them; what arrives leaves them as they are. Writing
    * nothing else is settled at once, `local`, and the stamp stays. `put` of a row with `_updatedAt` writes those that it has and takes none
-   * away. Declare them before they are first written. @example ['pin']
+   * away. Declare them before they are first written: later, a record with `ids: 'server'` whose create is not answered yet may meet
+   * itself as a conflict. @example ['pin']
    */
   localFields?: readonly Key<T>[]
   /** Read when asked for (`ready`, or whoever follows it): before, reads and writes are `not-loaded`. */
@@ -274,7 +272,7 @@ export interface Database<S extends Schema> extends HomingEvents {
    * other than one of its own writes, nothing is written.
    * @example await db.batch((tx) => { tx.collection('flocks').delete('f1'); tx.singleton('farm').update({ flocks: 3 }) })
    */
-  batch<R>(work: ((tx: Batch<S>) => R) & Synchronous<R>, options?: { atomic?: boolean }): Promise<R> & { readonly settled: Promise<readonly Verdict[]> }
+  batch<R>(work: (tx: Batch<S>) => R, options?: { atomic?: boolean }): Promise<R> & { readonly settled: Promise<readonly Verdict[]> }
   /**
    * Everything as one JSON tree, a fresh one, yours to change. It deep-equals what was imported; `reserved` adds Homing's own
    * members (`_updatedAt`, `_rev`, ids that Homing gave to rows without one). Where versions met, `_conflictArchive` lists them; nothing that

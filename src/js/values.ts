@@ -105,6 +105,27 @@ export function apart(record: Members, local: readonly string[]): readonly [Memb
   return [shared, own]
 }
 
+/** The fields that are declared to be sets. */
+export function setsOf(declared: { readonly fields?: { readonly [field: string]: string | undefined } } | undefined): readonly string[] {
+  return Object.entries(declared?.fields ?? {}).filter(([, kind]) => kind === 'set').map(([field]) => field)
+}
+
+/** Whether two records say the same to everybody: what never leaves the device does not count, nor the order in which a set is written. */
+export function sameShared(a: Members, b: Members, local: readonly string[], sets: readonly string[] = []): boolean {
+  return sameContent(unordered(apart(a, local)[0], sets), unordered(apart(b, local)[0], sets))
+}
+
+/** With the keys of what its sets hold, each once, instead of them. */
+function unordered(record: Members, sets: readonly string[]): Members {
+  if (sets.length === 0) return record
+  const out = { ...record }
+  for (const name of sets) {
+    const value = out[name]
+    if (Array.isArray(value)) out[name] = [...new Set(value.map((item) => valueKey(item, 0)))].sort()
+  }
+  return out
+}
+
 /** Text that is equal for equal contents: members sorted, Homing's own left out at the top. What is no JSON never equals anything. */
 export function contentKey(record: Members): string {
   return membersKey(record, isReserved, 0)

@@ -1,7 +1,7 @@
 //! F9, F10 and poison: what a server refuses, in whole or in part, and how little of it is sent again.
 
 use crate::wire::*;
-use homing::engine::{Options, Verdict};
+use homing::engine::{Notice, Options, Verdict};
 use homing::transport::TransportError;
 
 #[test]
@@ -174,6 +174,29 @@ fn what_a_server_puts_off_comes_with_the_next_requests() {
     assert_eq!((b.pending(), b.engine.status().dead_letters), (0, 0), "{pushes}");
     assert!((3..=60).contains(&pushes), "{pushes}");
     farm.check_once();
+}
+
+/// "At once" says when, not that it was not tried: what never gets through is told.
+#[test]
+fn what_is_to_be_tried_again_at_once_was_tried() {
+    use homing::core::protocol::Outcome;
+    let farm = Farm::new(30);
+    let d = farm.device(Options::default());
+    farm.pass(1_000);
+    d.wire.does(|_| {
+        Act::Twisted(|answer| {
+            for result in &mut answer.results {
+                (result.status, result.rev, result.retry_after_ms) = (Outcome::Retry, None, Some(0));
+            }
+            answer.changes.clear();
+        })
+    });
+    d.insert(names(1));
+    farm.pass(30_000);
+    let pushes = d.wire.take().iter().filter(|s| s.push && !s.records.is_empty()).count();
+    let attempts = d.engine.explain()[0].attempts;
+    assert_eq!((d.pending(), usize::try_from(attempts).unwrap()), (1, pushes));
+    assert!(d.engine.drain().notices.iter().any(|notice| matches!(notice, Notice::Stalled { .. })), "{pushes}");
 }
 
 #[test]

@@ -147,6 +147,75 @@ test('without an export saving deletes and overwrites nothing', async () => {
   assert.deepEqual([result.archived, result.again], [1, 1], 'the differing row is archived, once')
 })
 
+test('without an export saving brings nothing back that was deleted, however often, until the tree changes it', async () => {
+  const result = await page.evaluate(async () => {
+    const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { days: { references: { flockId: 'flocks' } } } })
+    const flocks = db.collection('flocks')
+    await flocks.insertMany([{ id: 'a', n: 1 }, { id: 'b', n: 1 }])
+    // So their deletions are kept: nothing was sent.
+    await db.collection('days').insertMany([{ flockId: 'a' }, { flockId: 'b' }])
+    await Promise.all([flocks.delete('a'), flocks.delete('b')])
+    const tree = { flocks: [{ id: 'a', n: 1 }, { id: 'b', n: 2 }] }
+    const seen = []
+    for (const n of [1, 1, 3]) {
+      tree.flocks[0].n = n
+      const { inserted, unchanged, archived } = await db.saveDocument(tree)
+      seen.push([inserted, unchanged, archived, flocks.list().map(({ id }) => id).join()])
+    }
+    await db.wipe()
+    return seen
+  })
+  assert.deepEqual(result, [[0, 1, 1, ''], [0, 2, 0, ''], [1, 1, 0, 'a']])
+})
+
+test('a new row whose set is stored in another order stays the row of its tree', async () => {
+  const result = await page.evaluate(async () => {
+    const names = []
+    for (const exports of [true, false]) {
+      const db = await openDatabase({ name: `doc-${crypto.randomUUID()}`, collections: { teams: { fields: { tags: 'set' } } } })
+      const tree = exports ? await db.exportDocument() : {}
+      tree.teams = [{ id: 't', name: 'Ada', tags: ['b', 'a', 'a'] }]
+      await db.saveDocument(tree)
+      tree.teams[0].name = 'Eva'
+      const { updated, archived } = await db.saveDocument(tree)
+      names.push([updated, archived, db.collection('teams').get('t').name, db.refreshDocument(tree).length, tree.teams[0].tags.join()])
+      await db.wipe()
+    }
+    return names
+  })
+  assert.deepEqual(result, [[1, 0, 'Eva', 1, 'a,b'], [1, 0, 'Eva', 1, 'a,b']])
+})
+
+test('a set is the same in whatever order a tree has it: met again, imported again, and when its row is taken away', async () => {
+  const result = await page.evaluate(async () => {
+    const options = { name: `doc-${crypto.randomUUID()}`, collections: { teams: { fields: { tags: 'set' } }, crew: { singleton: true, fields: { tags: 'set' } } } }
+    let db = await openDatabase(options)
+    const tree = () => ({ teams: [{ id: 't', name: 'Ada', tags: ['b', 'a', 'a'] }, { tags: [{ n: 2 }, 1] }], crew: { name: 'Ada', tags: [2, 1] } })
+    await db.importDocument(tree())
+    const { unchanged, archived } = (await db.importDocument(tree())).collections.teams
+    await db.close()
+    db = await openDatabase(options)
+    const mine = tree()
+    const seen = [[unchanged, archived]]
+    const save = async () => {
+      const report = await db.saveDocument(mine)
+      seen.push([report.inserted, report.updated, report.deleted, report.unchanged, report.archived])
+    }
+    await save()
+    mine.teams[0].name = mine.crew.name = 'Eva'
+    await save()
+    seen.push([db.collection('teams').get('t').name, db.singleton('crew').get().name, db.collection('teams').count(), db.conflicts.list().length])
+    mine.teams = [{ id: 'new', tags: ['b', 'a'] }, mine.teams[1]]
+    await save()
+    mine.teams.shift()
+    await save()
+    seen.push(db.collection('teams').count())
+    await db.wipe()
+    return seen
+  })
+  assert.deepEqual(result, [[2, 0], [0, 0, 0, 3, 0], [0, 2, 0, 1, 0], ['Eva', 'Eva', 2, 0], [1, 0, 1, 2, 0], [0, 0, 1, 2, 0], 1])
+})
+
 test('what differs and is not written is reported as archived, not as unchanged', async () => {
   const result = await page.evaluate(async () => {
     const name = `doc-${crypto.randomUUID()}`

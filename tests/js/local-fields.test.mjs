@@ -121,6 +121,81 @@ test('a note of this device on a fact is no other fact', async () => {
   assert.deepEqual([result.visits, result.feed], [2, 3])
 })
 
+test('a note of this device in a tree takes back nothing that others wrote meanwhile', async () => {
+  const result = await withUsers(async ({ db }, secret) => {
+    const users = db.collection('users')
+    await users.insertMany([{ id: 'u', name: 'Ada' }, { id: 'gone', name: 'Ida' }])
+    await db.exportDocument().then((tree) => db.saveDocument(tree))
+    await db.sync()
+    const tree = await db.exportDocument()
+    await users.update('u', { name: 'Eva' })
+    await users.delete('gone')
+    for (const row of tree.users) row.pin = secret
+    const verdicts = (await (await db.saveDocument(tree)).settled).map(({ status }) => status)
+    const shown = [users.get('u').name, users.get('u').pin, users.get('gone')]
+    db.refreshDocument(tree)
+    return { verdicts, shown, tree: tree.users }
+  }, SECRET)
+  assert.deepEqual(result, { verdicts: ['local'], shown: ['Eva', SECRET, undefined], tree: [{ id: 'u', name: 'Eva', pin: SECRET }] })
+})
+
+test('a tree that was never exported and differs in notes alone is what is here', async () => {
+  const result = await withUsers(async ({ db }) => {
+    const notes = [db.collection('feed'), db.collection('users')]
+    const tree = () => ({ feed: [{ n: 1 }], users: [{ id: 'u', name: 'Ada' }], profile: { name: 'Ada' } })
+    await db.importDocument(tree())
+    for (const rows of notes) await rows.update(rows.list()[0].id, { pin: 'here' })
+    await db.singleton('profile').update({ pin: 'here' })
+    const mine = tree()
+    mine.users[0].pin = 'there'
+    const reports = []
+    for (const change of [() => {}, () => {}, () => { mine.users[0].name = mine.profile.name = 'Eva' }]) {
+      change()
+      const { inserted, updated, unchanged, archived } = await db.saveDocument(mine)
+      reports.push([inserted, updated, unchanged, archived])
+    }
+    const rows = [...notes.map((one) => one.list()), [db.singleton('profile').get()]].map(([one, another]) => [one.name, one.pin, another])
+    return { reports, rows, conflicts: db.conflicts.list().length }
+  }, null, { users: { localFields: ['pin'] }, feed: { merge: 'append-only', localFields: ['pin'] }, profile: { singleton: true, localFields: ['pin'] } })
+  assert.deepEqual(result.reports, [[0, 0, 3, 0], [0, 0, 3, 0], [0, 2, 1, 0]])
+  assert.deepEqual(result.rows, [[undefined, 'here', undefined], ['Eva', 'here', undefined], ['Eva', 'here', undefined]])
+  assert.equal(result.conflicts, 0)
+})
+
+test('a note of this device keeps no row that a tree has deleted', async () => {
+  const result = await withUsers(async ({ db }) => {
+    const users = db.collection('users')
+    await users.insertMany([{ id: 'u', name: 'Ada' }, { id: 'v', name: 'Ida' }])
+    const tree = await db.exportDocument()
+    await users.update('u', { cache: 1 })
+    await users.update('v', { name: 'Eva' })
+    tree.users = []
+    const { deleted } = await db.saveDocument(tree)
+    return [deleted, users.list().map(({ id }) => id).join()]
+  })
+  assert.deepEqual(result, [1, 'v'])
+})
+
+test('a tree of before that says which versions it was made from takes no note of this device away', async () => {
+  const result = await withUsers(async ({ db }, secret) => {
+    const [users, profile] = [db.collection('users'), db.singleton('profile')]
+    await users.insert({ id: 'u', name: 'Ada', pin: secret })
+    await profile.set({ name: 'Ada', pin: secret })
+    await db.sync()
+    const rows = structuredClone({ users: [users.get('u')], profile: profile.get() })
+    delete rows.users[0].pin
+    delete rows.profile.pin
+    const seen = []
+    for (const name of ['Ada', 'Ada', 'Eva']) {
+      rows.users[0].name = rows.profile.name = name
+      await db.saveDocument(rows)
+      seen.push([users.get('u').name, users.get('u').pin, profile.get().name, profile.get().pin])
+    }
+    return seen
+  }, SECRET, { users: { localFields: ['pin'] }, profile: { singleton: true, localFields: ['pin'] } })
+  assert.deepEqual(result, ['Ada', 'Ada', 'Eva'].map((name) => [name, SECRET, name, SECRET]))
+})
+
 test('a tree or a form that was read before says nothing of what was noted since', async () => {
   const result = await withUsers(async ({ db }, secret) => {
     const users = db.collection('users')

@@ -204,6 +204,28 @@ fn what_a_restored_server_took_away_goes_with_its_archive_entry() {
     assert!(!farm.tab(0).read(Replica::digest).contains(PIN));
 }
 
+/// What was never the server's is no record that could come back: neither a document's version that was archived here brings it.
+#[test]
+fn an_archived_import_keeps_none_beside_a_record_that_is_gone() {
+    for discards in [false, true] {
+        let farm = Farm::new(11, 2);
+        farm.insert(0, "users", "u", &json!({"name": "Ada", "pin": PIN}));
+        let other = json!({"id": "u", "name": "Eva"}).to_string();
+        farm.write(0, one(Intent::Import { collection: "users".into(), records: vec![other.into()] }));
+        assert_eq!(farm.archive(0).len(), 1);
+        match discards {
+            true => _ = farm.write(0, one(Intent::Discard { id: farm.id_of(0, Op::Create, "u") })),
+            false => farm.delete(0, "users", "u"),
+        }
+        assert_eq!(farm.queue(0), Vec::<String>::new());
+        assert!(!farm.tab(0).read(Replica::digest).contains(PIN), "discards: {discards}");
+        farm.insert(1, "users", "u", &json!({"name": "Uta"}));
+        farm.sync(1);
+        farm.sync(0);
+        assert_eq!(farm.get(0, "users", "u"), Some(json!({"name": "Uta"})));
+    }
+}
+
 /// A form says which version it was made from; of what lies beside, that says nothing.
 #[test]
 fn a_form_takes_away_only_what_its_author_changed() {
@@ -271,4 +293,22 @@ fn a_field_declared_local_between_a_push_and_its_answer_is_no_conflict() {
         assert_eq!(farm.server()[&format!("{collection}/{key}")], json!({"name": name}), "it goes with the next version");
         assert_eq!(farm.get(0, collection, key), Some(json!({"name": name})));
     }
+}
+
+/// The same where the server has put a number into it.
+#[test]
+fn a_numbered_record_whose_answer_was_lost_is_its_own() {
+    let mut farm = Farm::new(12, 1);
+    let mut newer = schema();
+    newer.collections["bills"].local_fields = vec!["pin".into()];
+    farm.insert(0, "bills", "b", &json!({"name": "Ada", "pin": PIN, "flockId": "f"}));
+    *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+    farm.fails_to_sync(0);
+    farm.reload_as(0, newer);
+    for _ in 0..3 {
+        farm.pass(60_000);
+        _ = farm.world.run(Box::pin(farm.tab(0).sync(false)));
+    }
+    assert_eq!((farm.tab(0).unresolved().len(), farm.queue(0), farm.letters(0).len()), (0, vec![], 0));
+    assert_eq!(farm.get(0, "bills", "b"), Some(json!({"name": "Ada", "flockId": "f", "no": 1})));
 }

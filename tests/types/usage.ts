@@ -1,6 +1,6 @@
 // Right uses compile, wrong ones do not: every line under `@ts-expect-error` must be an error.
 
-import { HomingError, openDatabase, type Changes, type Database, type ErrorCode, type Row, type Transport, type Verdict, type Write } from 'homing'
+import { HomingError, openDatabase, type Batch, type Changes, type Database, type ErrorCode, type Row, type Transport, type Verdict, type Write } from 'homing'
 import { openDatabase as openSlim } from 'homing/slim'
 
 interface Flock { name: string; count: number; notes?: string; tags: string[]; housed: string | null }
@@ -43,6 +43,13 @@ export async function rightUses(): Promise<void> {
   const inside: number = await db.batch((tx) => { tx.collection('flocks').delete('x'); return tx.collection('flocks').list().length })
   await db.batch((tx) => tx.collection('flocks').delete('x'))
   await db.batch((tx) => { tx.collection('flocks').delete('x') }, { atomic: true })
+  await db.batch((tx) => { tx.collection('flocks').delete('x'); throw new Error('not this time') })
+  await db.batch((tx) => inside > 1 ? tx.collection('flocks').delete('x') : undefined)
+  const atomically = <R>(work: (tx: Batch<Farm>) => R): Promise<R> => db.batch(work, { atomic: true })
+  await atomically((tx) => tx.collection('flocks').list().length) satisfies number
+  const whatever = (work: (tx: Batch<Farm>) => unknown): Promise<unknown> => db.batch(work)
+  await whatever((tx) => JSON.parse(tx.collection('flocks').get('x')?.name ?? ''))
+  await db.batch((tx) => JSON.parse(tx.collection('flocks').get('x')?.name ?? ''))
   const tree = await db.exportDocument<{ flocks: Flock[] }>()
   tree.flocks[inside]?.name.trim()
   const saved = await db.saveDocument(tree, { only: ['flocks'] })
@@ -99,8 +106,6 @@ export async function wrongUses(db: Database<Farm>, row: Row<Flock>): Promise<vo
   db.collection('flocks').delete('x').settled.status
   // @ts-expect-error what is not built yet is not in the types
   db.exportBackup()
-  // @ts-expect-error a batch is synchronous
-  db.batch(async (tx) => { tx.collection('flocks').delete('x') })
   // @ts-expect-error no such code
   new HomingError({ code: 'oops', message: '', phase: 'open' })
 }

@@ -11,7 +11,7 @@ use crate::core::authority::stage::Stage;
 use crate::core::authority::{Needs, Receipt, Snapshot, StoredRow};
 use crate::core::error::{Code, Error};
 use crate::core::mutation::MutationId;
-use crate::core::protocol::{Outcome, WireMutation, WireResult};
+use crate::core::protocol::{Outcome, PUT_OFF, WireMutation, WireResult};
 use crate::core::record::{ARCHIVE, Key, Record};
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -25,9 +25,6 @@ pub const MOST_ROUNDS: usize = 8;
 
 /// What a byte of a text that two people changed counts: comparing texts takes that much longer than to look at them and to answer.
 const COMPARED: usize = 32;
-
-/// The code of a mutation that was put off.
-const PUT_OFF: &str = "too-much";
 
 /// What is there and was left out when it was asked for, because it is long, and how long it is. Whoever asks once more gets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

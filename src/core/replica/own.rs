@@ -60,8 +60,10 @@ impl Replica {
             return None;
         }
         let Cow::Owned(sent) = self.shared(&m.key.collection, &m.record) else { return None };
-        let row = self.confirmed(&m.key).filter(|row| row.rev().is_some() && row.same_content(&sent))?;
-        let record = sent.with(Stamp::next(sent.updated_at(), Some(row.updated_at())), None, None).ok()?;
+        let row = self.confirmed(&m.key).filter(|row| row.rev().is_some() && self.is_what_was_sent(row, m))?;
+        let numbered = self.numbered_as(row, m);
+        let record =
+            self.shared(&m.key.collection, &numbered).with(Stamp::next(sent.updated_at(), Some(row.updated_at())), None, None).ok()?;
         Some(Mutation { op: Op::Update, imported: false, base_rev: row.rev(), base: Some(row.clone()), record, ..m.clone() })
     }
 
@@ -110,7 +112,8 @@ impl Replica {
     fn told_elsewhere(&self) -> HashSet<Key> {
         let archive = self.tables.get(ARCHIVE).into_iter().flat_map(|table| table.slots.values());
         let own = archive.filter_map(Slot::known).filter(|row| row.rev().is_none());
-        let archived = own.filter_map(|row| Conflict::from_record(row).ok()).map(|conflict| conflict.about());
+        let taken = |conflict: &Conflict| conflict.mine.as_ref().is_some_and(|mine| mine.rev().is_some());
+        let archived = own.filter_map(|row| Conflict::from_record(row).ok()).filter(taken).map(|conflict| conflict.about());
         self.quarantined.iter().filter_map(Quarantined::key).chain(archived).collect()
     }
 

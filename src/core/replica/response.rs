@@ -291,12 +291,12 @@ impl Replica {
     }
 
     /// Whether the server's row has the content of a mutation, but for a number that the server gave.
-    fn is_what_was_sent(&self, row: &Record, m: &Mutation) -> bool {
+    pub(super) fn is_what_was_sent(&self, row: &Record, m: &Mutation) -> bool {
         row.same_content(&self.shared(&m.key.collection, &self.numbered_as(row, m)))
     }
 
     /// The version of a mutation with the number that the server gave its record.
-    fn numbered_as(&self, row: &Record, m: &Mutation) -> Record {
+    pub(super) fn numbered_as(&self, row: &Record, m: &Mutation) -> Record {
         let numbered = self.schema.ordinal(&m.key.collection).and_then(|ordinal| ordinal::as_in(row, &m.record, ordinal).ok());
         numbered.unwrap_or_else(|| m.record.clone())
     }

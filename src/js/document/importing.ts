@@ -8,7 +8,7 @@ import { encodeRecord } from '../validate.js'
 import { SINGLETON, sameContent, sameValue, type Members } from '../values.js'
 import { ROOT, rootContent, shapeOf, split, type OnePart, type RowsPart, type Split } from './mapping.js'
 import { Seen, matchRows } from './matching.js'
-import { Plan, importedText, rowText } from './plan.js'
+import { Plan, importedText, rowText, seenAs } from './plan.js'
 import type { Baseline, Store } from './store.js'
 
 /** Plans a first save of a page: an import, except for rows that say which version they were made from. */
@@ -24,7 +24,7 @@ export function planOneImport(store: Store, { name, pointer, value }: OnePart, c
   const sourceId = name === ROOT ? undefined : value['id']
   const note = (): void => {
     const row = rows.get(SINGLETON)
-    if (row !== undefined && sameContent(value, row)) plan.see(seen, SINGLETON, row)
+    if (row !== undefined && store.same(name, value, row)) plan.see(seen, SINGLETON, seenAs(value, row))
   }
   const text = rowText(value, pointer, SINGLETON, sourceId)
   if (current === undefined) {
@@ -41,7 +41,9 @@ export function planOneImport(store: Store, { name, pointer, value }: OnePart, c
     plan.updated++
     return plan.add(name, put(name, text, base), note)
   }
-  plan.archived++
+  const same = store.same(name, value, current) && sameValue(sourceId, current['_sourceId'])
+  plan[same ? 'unchanged' : 'archived']++
+  if (same) plan.see(seen, SINGLETON, seenAs(value, current))
   if (plan.offers(seen, SINGLETON, text)) plan.add(name, importation(name, [text]))
 }
 
@@ -76,19 +78,24 @@ function planRowsImport(store: Store, part: RowsPart, plan: Plan, seen: Seen): v
     }
     plan.updated++
     rows.readUnread(id)
-    plan.add(name, put(name, rowText(row, `${pointer}/${at}`, id, current['_sourceId']), base), () => plan.see(seen, id, rows.get(id)))
+    plan.add(name, put(name, rowText(row, `${pointer}/${at}`, id, current['_sourceId']), base), () => {
+      const now = rows.get(id)
+      if (now !== undefined) plan.see(seen, id, seenAs(row, now))
+    })
   })
   if (texts.length === 0) return
   const before = new Set(rows.all().map((row) => row.id))
+  const gone = new Map(rows.deleted().map((row) => [row.id, row]))
   plan.add(name, importation(name, texts), (result) => {
     const stored = new Map(rows.getMany(result.ids).map((row) => [row.id, row]))
     result.ids.forEach((id, at) => {
       const row = stored.get(id)
       const mine = imported[at]
-      const same = row !== undefined && mine !== undefined && sameContent(mine, row)
-      plan[before.has(id) ? same ? 'unchanged' : 'archived' : 'inserted']++
-      if (row === undefined || mine === undefined) return
-      if (same) plan.see(seen, id, row)
+      const here = row ?? gone.get(id)
+      const same = here !== undefined && mine !== undefined && store.same(name, mine, here)
+      plan[before.has(id) || gone.has(id) ? same ? 'unchanged' : 'archived' : 'inserted']++
+      if (mine === undefined) return
+      if (row !== undefined && (same || !before.has(id))) plan.see(seen, id, seenAs(mine, row))
       else plan.offers(seen, id, texts[at] ?? '')
     })
   })

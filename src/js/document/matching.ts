@@ -3,7 +3,7 @@
 
 import type { AnyRow } from '../query.js'
 import { idProblem } from '../validate.js'
-import { ROW_PREFIX, SINGLETON, apart, contentKey, sameContent, type Members } from '../values.js'
+import { ROW_PREFIX, SINGLETON, apart, contentKey, sameShared, type Members } from '../values.js'
 
 /** The rows of one collection as a page has seen them. */
 export class Seen {
@@ -200,5 +200,5 @@ function matchByContent(tree: readonly Members[], seen: Seen, places: readonly n
 
 function holds(seen: Seen, id: string, row: Members | undefined, local: readonly string[] = []): boolean {
   const stored = seen.rows.get(id)
-  return stored !== undefined && row !== undefined && sameContent(apart(row, local)[0], apart(stored, local)[0])
+  return stored !== undefined && row !== undefined && sameShared(row, stored, local)
 }

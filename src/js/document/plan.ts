@@ -6,7 +6,7 @@ import { batchLines, type Operation } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
 import { encodeRecord } from '../validate.js'
-import { freeze, isReserved, copy, type Members } from '../values.js'
+import { freeze, isReserved, copy, sameContent, type Members } from '../values.js'
 import { GroupTicket } from '../writes.js'
 import type { Seen } from './matching.js'
 import { storedAs } from './matching.js'
@@ -117,4 +117,9 @@ export function written(content: Members, row: AnyRow): AnyRow {
   for (const name in row) if (isReserved(name)) shown[name] = row[name]
   for (const name in content) if (!isReserved(name) && content[name] !== undefined) shown[name] = copy(content[name])
   return freeze(shown) as AnyRow
+}
+
+/** What a page has seen of a row by its own that says the same, maybe with other notes of this device. */
+export function seenAs(content: Members, row: AnyRow): AnyRow {
+  return sameContent(content, row) ? row : written(content, row)
 }

@@ -5,11 +5,11 @@ import { HomingError } from '../errors.js'
 import { deleteOperation, importation, insertion, put, updateOperation } from '../operations.js'
 import type { AnyRow } from '../query.js'
 import type { Rows } from '../rows.js'
-import { RESERVED, SINGLETON, apart, isObject, sameContent, sameValue, type Members } from '../values.js'
+import { RESERVED, SINGLETON, isObject, sameContent, sameShared, sameValue, type Members } from '../values.js'
 import { planImport, planOneImport } from './importing.js'
 import { ROOT, rootContent, shapeOf, type OnePart, type RowsPart, type Shape, type Split } from './mapping.js'
 import { isRenamed, matchRows, shownId, storedAs, type Seen } from './matching.js'
-import { Plan, importedText, rowText, written } from './plan.js'
+import { Plan, importedText, rowText, seenAs, written } from './plan.js'
 import { patchOf, rebase } from './rebase.js'
 import type { Baseline, Store } from './store.js'
 
@@ -103,8 +103,14 @@ function change(store: Store, rows: Rows, id: string, value: Members, pointer: s
   }
   const mergesFields = before !== undefined && current !== undefined && store.policy(name, id) === 'fields' && sameValue(sourceId, before['_sourceId'])
   const text = (content: Members): string => rowText(before?.['_crdt'] === undefined ? content : { ...content, _crdt: before['_crdt'] }, pointer, id, sourceId)
+  const local = store.local(name)
+  if (before !== undefined && sameValue(sourceId, before['_sourceId']) && sameShared(value, before, local)) {
+    // What others made of the rest meanwhile stays, and stays unseen.
+    const noted = (): void => plan.see(seen, id, written(value, before))
+    return current === undefined ? noted() : plan.add(name, updateOperation(name, id, patchOf(before, value)), noted)
+  }
   // Which of them were changed: writing them moves no stamp, so the version that the page saw does not tell.
-  const own = before && store.local(name).filter((field) => !sameValue(before[field], value[field]))
+  const own = before && local.filter((field) => !sameValue(before[field], value[field]))
   if (!mergesFields) return plan.add(name, put(name, text(value), before, own), note)
   // Only what the app changed: fields that others changed meanwhile stay theirs.
   const mine = rebase(before, value, current)
@@ -161,25 +167,11 @@ class RowsDiff {
       this.#plan.unchanged++
       return
     }
-    if (this.#appends(id)) {
-      if (this.#rows.get(id) !== undefined && sameContent(apart(row, this.#local)[0], apart(before, this.#local)[0])) return this.#note(row, id, before)
-      // A fact is never changed: what was edited is another fact.
-      return this.#addFact(row, at)
-    }
+    // A fact is never changed: what was edited is another fact. What this device notes with it is no part of it.
+    if (this.#appends(id) && !(this.#rows.get(id) !== undefined && sameShared(row, before, this.#local))) return this.#addFact(row, at)
     this.#plan.updated++
     const sourceId = isRenamed(before) ? before['_sourceId'] : undefined
     change(this.#store, this.#rows, id, row, this.#pointer(at), before, sourceId, this.#plan, this.#seen)
-  }
-
-  /** What this device notes with a fact is no part of it. */
-  #note(row: Members, id: string, before: AnyRow): void {
-    this.#plan.updated++
-    this.#rows.readUnread(id)
-    const { name } = this.#rows
-    this.#plan.add(name, updateOperation(name, id, patchOf(apart(before, this.#local)[1], apart(row, this.#local)[1])), () => {
-      const now = this.#rows.get(id)
-      if (now !== undefined) this.#plan.see(this.#seen, id, written(row, now))
-    })
   }
 
   #addFact(row: Members, at: number): void {
@@ -196,16 +188,16 @@ class RowsDiff {
     const current = this.#rows.get(id)
     if (current === undefined) {
       if (!this.#isDeleted(id)) return this.#insert(this.#inserts, row, at, id, sourceId)
+      // An import found it deleted, and the app has not touched it since.
+      if (this.#seen.offered.get(id) === importedText(row, this.#pointer(at))) return void this.#plan.unchanged++
       this.#plan.inserted++
       return change(this.#store, this.#rows, id, row, this.#pointer(at), undefined, sourceId, this.#plan, this.#seen)
     }
     // Somebody else's row of that id, which the page has not seen: it stays, what differs is archived.
-    if (sameContent(row, current) && sameValue(shownId(current), row['id'])) {
-      this.#plan.unchanged++
-      this.#plan.see(this.#seen, id, current)
-      return
-    }
-    this.#plan.archived++
+    const same = this.#store.same(this.#part.name, row, current) && sameValue(shownId(current), row['id'])
+    this.#plan[same ? 'unchanged' : 'archived']++
+    if (same) this.#plan.see(this.#seen, id, seenAs(row, current))
+    if (same && sameContent(row, current)) return
     const text = importedText(row, this.#pointer(at))
     if (this.#plan.offers(this.#seen, id, text)) this.#imports.push({ text, row })
   }
@@ -220,7 +212,7 @@ class RowsDiff {
       if (used.has(id) || this.#appends(id)) continue
       const current = this.#rows.get(id)
       // Gone already; or somebody has edited it meanwhile, and nobody deletes what he has not seen: a refresh brings it back.
-      if (current === undefined || !sameContent(before, current)) {
+      if (current === undefined || !this.#store.same(this.#part.name, before, current)) {
         this.#plan.see(this.#seen, id, undefined)
         continue
       }
@@ -237,7 +229,8 @@ class RowsDiff {
       ids.forEach((id, at) => {
         const row = stored.get(id)
         const shown = list[at]?.row
-        if (row !== undefined && shown !== undefined && sameContent(shown, row)) this.#plan.see(this.#seen, id, row)
+        // The page's own, though a set may be stored in another order.
+        if (row !== undefined && shown !== undefined) this.#plan.see(this.#seen, id, seenAs(shown, row))
       })
     }
     if (this.#inserts.length > 0) this.#plan.add(name, insertion(name, texts(this.#inserts)), see(this.#inserts))

@@ -3,7 +3,7 @@
 import type { AnyRow } from '../query.js'
 import type { Session } from '../session.js'
 import type { Conflict } from '../types.js'
-import { ARCHIVE, ROW_PREFIX, SINGLETON, localOf, steps } from '../values.js'
+import { ARCHIVE, ROW_PREFIX, SINGLETON, localOf, sameShared, setsOf, steps, type Members } from '../values.js'
 import { ROOT, ancestors, isBelow, shapeOf, without, type Known, type Shape } from './mapping.js'
 import { Seen } from './matching.js'
 
@@ -76,6 +76,12 @@ export class Store implements Known {
   /** The members of its records that never leave the device. */
   local(name: string): readonly string[] {
     return localOf(this.session.declaration.collections[name])
+  }
+
+  /** Whether two versions of a record of it say the same to everybody. */
+  same(name: string, a: Members, b: Members): boolean {
+    const declared = this.session.declaration.collections[name]
+    return sameShared(a, b, localOf(declared), setsOf(declared))
   }
 
   /** Fields in which what several people did is joined: counters and sets. */

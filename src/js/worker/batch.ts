@@ -2,7 +2,7 @@
 // from. Not here: showing it (`remote.ts`), planning it (the worker).
 
 import type { ImportCounts, OpResult } from '../engine.js'
-import { apart, sameContent, type Members } from '../values.js'
+import { apart, sameShared, type Members } from '../values.js'
 import { rowId } from './digest.js'
 import { NOTHING_LOCAL, type Local, type LocalOf, type Step } from './provisional.js'
 import { valueOf, type Slot } from './slot.js'
@@ -51,8 +51,9 @@ export interface Understood extends ImportCounts {
  * @param newId the id of a new record that came without one, in their order; null: of a row that has none of its own
  * @param there the record that is there, or its tombstone
  * @param localOf the members of a collection that never leave the device
+ * @param setsOf those that are sets
  */
-export function understand(batch: Batch, newId: (collection: string | null) => string, there: (collection: string, id: string) => Slot | undefined, localOf: LocalOf = () => NOTHING_LOCAL): Understood {
+export function understand(batch: Batch, newId: (collection: string | null) => string, there: (collection: string, id: string) => Slot | undefined, localOf: LocalOf = () => NOTHING_LOCAL, setsOf: (collection: string) => readonly string[] = () => []): Understood {
   const touched: Touched[] = []
   const results: OpResult[] = []
   const counts = { inserted: 0, unchanged: 0, archived: 0, duplicateIds: 0 }
@@ -72,12 +73,13 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
       for (const { id: name, record: one } of named) {
         ids.push(name)
         const row = there(collection, name)
-        counts[row === undefined ? 'inserted' : saysTheSame(one, row, localOf(collection)) ? 'unchanged' : 'archived']++
+        counts[row === undefined ? 'inserted' : saysTheSame(one, row, localOf(collection), setsOf(collection)) ? 'unchanged' : 'archived']++
         touched.push({ collection, id: name, step: { op, record: one } })
       }
     } else if (op === 'put' && record !== undefined) {
       ids.push(String(record['id']))
-      const said = operation.own ?? (operation.base === undefined ? 'all' : 'some')
+      // A stamp that nobody can read says of no version that it was read.
+      const said = operation.own ?? (Number.isNaN(Date.parse(operation.base ?? '')) ? 'all' : 'some')
       touched.push({ collection, id: String(record['id']), step: { op, record, said } })
     } else if (id !== undefined) {
       ids.push(id)
@@ -89,8 +91,8 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
 }
 
 /** Whether an imported row brings nothing new that others could know; of a tombstone its last content counts. */
-function saysTheSame(record: Members, row: Slot, local: Local): boolean {
-  return sameContent(apart(record, local)[0], apart(valueOf(row), local)[0])
+function saysTheSame(record: Members, row: Slot, local: Local, sets: readonly string[]): boolean {
+  return sameShared(record, valueOf(row), local, sets)
 }
 
 /** The ids of an import: as given, with a mark where one comes again, of the content that everybody may know where there is none. */

@@ -5,7 +5,7 @@ import { HomingError } from '../errors.js'
 import type { AnyOptions, Declaration } from '../options.js'
 import { randomUuid, type Naming } from './naming.js'
 import type { AskName, Opening } from './protocol.js'
-import { localOf } from '../values.js'
+import { localOf, setsOf } from '../values.js'
 import { Remote } from './remote.js'
 
 /** What an entry of the package brings for it. */
@@ -24,6 +24,8 @@ export interface Ground {
   syncs(collection: string): boolean
   /** The members of a collection that never leave the device. */
   localOf(collection: string): readonly string[]
+  /** Those that are sets. */
+  setsOf(collection: string): readonly string[]
   readonly naming: Naming
   /** Ends the worker. */
   end(): void
@@ -42,6 +44,7 @@ export async function openRemote(declaration: Declaration, options: AnyOptions, 
     hooks,
     naming,
     localOf: (name) => localOf(collections[name]),
+    setsOf: (name) => setsOf(collections[name]),
     syncs: (name) => declaration.syncs && collections[name]?.sync !== false,
     end: () => {
       ended.abort()

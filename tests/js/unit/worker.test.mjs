@@ -220,7 +220,8 @@ test('what never leaves the device is shown as the worker plans it', () => {
   assert.equal(next({ op: 'update', set: { pin: 1 }, unset: ['cache'] }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
   for (const said of [[], 'some']) assert.equal(next({ op: 'put', record: { id: 'u', name: 'Ada' }, said }, 'u', row, 20, ['pin', 'cache']), row, 'nothing changes')
   const put = (more) => batch.understand(batch.parseBatch(`{"ops":[{"op":"put","collection":"users","record":{"id":"u"}${more}}]}`), () => '', () => true).touched[0].step.said
-  assert.deepEqual(['', ',"base":"x"', ',"base":"x","own":["pin"]'].map(put), ['all', 'some', ['pin']])
+  const at = '"base":"2026-01-01T00:00:00.000Z"'
+  assert.deepEqual(['', `,${at}`, `,${at},"own":["pin"]`, ',"base":"x"'].map(put), ['all', 'some', ['pin'], 'all'])
   const importing = (pin) => batch.parseBatch(`{"ops":[{"op":"import","collection":"users","lines":1}]}\n{"name":"Ada","pin":${pin}}`)
   const named = (pin) => batch.understand(importing(pin), () => '', () => undefined, () => ['pin']).results[0].ids[0]
   assert.equal(named(1), named(2), 'a name tells nobody a PIN')
@@ -228,12 +229,19 @@ test('what never leaves the device is shown as the worker plans it', () => {
   assert.deepEqual(batch.understand(importing(1), () => '', () => undefined, () => ['pin']).touched[0].step.record, { name: 'Ada', pin: 1 })
 })
 
+test('an imported set says the same in whatever order', () => {
+  const text = ['["b","a","a"]', '["a"]', '"a"'].map((tags, n) => `{"id":"${n}","tags":${tags}}`)
+  const batched = batch.parseBatch(`{"ops":[{"op":"import","collection":"users","lines":3}]}\n${text.join('\n')}`)
+  const told = (sets) => batch.understand(batched, () => '', (_, id) => ({ id, tags: ['a', 'b'] }), undefined, () => sets)
+  assert.deepEqual([told(['tags']), told([])].map(({ unchanged, archived }) => [unchanged, archived]), [[1, 2], [0, 3]])
+})
+
 test('a large insert is told before what happens to its records, and all of it before what is written next', async (t) => {
   const sent = []
   let firstPiece
   const begun = new Promise((resolve) => { firstPiece = resolve })
   const port = { close() {}, postMessage: (messages) => { sent.push(...messages); firstPiece() } }
-  const engine = new remote.Remote({ port, hooks: { notify() {} }, syncs: () => false, localOf: () => [], naming: { now: () => 5, random: () => 0.5, remaps: () => false }, end() {} })
+  const engine = new remote.Remote({ port, hooks: { notify() {} }, syncs: () => false, localOf: () => [], setsOf: () => [], naming: { now: () => 5, random: () => 0.5, remaps: () => false }, end() {} })
   t.after(() => engine.free())
   const hear = (message) => port.onmessage({ data: message })
   engine.whenOpen()
