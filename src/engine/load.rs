@@ -71,6 +71,9 @@ pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>, keep: &d
             names.extend(more);
             segments.extend(bytes);
         }
+        if !unreadable.is_empty() {
+            replica.name_for_now();
+        }
         replica.reserve(&entries);
         entries.iter().try_for_each(|entry| replica.fold(entry))?;
         if !unreadable.is_empty() {

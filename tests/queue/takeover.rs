@@ -275,6 +275,26 @@ fn what_another_tab_writes_between_the_rows_of_a_take_over_moves_with_it() {
     }
 }
 
+/// Its name is in the index, too.
+#[test]
+fn what_is_taken_over_from_a_source_without_an_index_is_there_after_a_reload() {
+    for carries in [false, true] {
+        let mut farm = Farm::new(9, 2);
+        farm.insert(0, "flocks", "early", &json!({"n": 1}));
+        farm.durable(0);
+        farm.world.run(Box::pin(farm.tab(0).compact())).unwrap();
+        farm.insert(0, "flocks", "late", &json!({"n": 2}));
+        farm.durable(0);
+        let journal = farm.devices[0].journal.clone();
+        journal.spoil_index();
+        assert_eq!(farm.takes_over(&journal, carries).unwrap(), 2, "carries: {carries}");
+        assert_eq!(farm.takes_over(&journal, carries).unwrap(), 0, "carries: {carries}");
+        farm.reload(1);
+        farm.devices.remove(0);
+        farm.agrees(&[("flocks/early", json!({"n": 1})), ("flocks/late", json!({"n": 2}))]);
+    }
+}
+
 /// Content of a dead letter changes under its id; there is nothing to freeze.
 #[test]
 fn a_refused_write_that_is_edited_between_two_take_overs_moves_again() {

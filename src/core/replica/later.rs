@@ -20,6 +20,15 @@ impl Replica {
         self.standing.cursor = None;
     }
 
+    /// A name until it gets one, where nothing that could be read says its own: without any, whatever is made meanwhile could not be read
+    /// back. It is of the queue, so that devices have different ones.
+    pub fn name_for_now(&mut self) {
+        if self.client.is_empty() {
+            let whose = self.queue.values().next_back().map(|m| m.id.client.clone()).unwrap_or_default();
+            self.client = std::iter::once('~').chain(whose.chars()).take(32).collect::<String>().into();
+        }
+    }
+
     /// Folds creates whose records readers see already: nothing is told. One that cannot be read is put aside; its
     /// number stays used.
     pub fn fold_seen(&mut self, piece: Result<Change, Unreadable>) {
