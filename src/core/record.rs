@@ -358,7 +358,7 @@ fn room_behind(envelope: &Envelope<'_>) -> usize {
 const DELETED: usize = r#""2025-01-01T00:00:00.000Z""#.len() - "null".len();
 
 /// The highest `_rev` that survives JavaScript, and the longest.
-pub const MAX_REV: u64 = (1 << 53) - 1;
+pub const MAX_REV: u64 = check::MAX_SAFE;
 
 fn room_for_rev(rev: u64) -> usize {
     r#","_rev":"#.len() + rev.checked_ilog10().unwrap_or(0) as usize + 1

@@ -159,10 +159,9 @@ fn a_full_sync_takes_nothing_of_a_row_that_is_not_usable() {
     assert!(!fold.stored());
 }
 
-/// What a restored server does not know is in the archive, to be brought back as it was.
-#[test]
-fn what_a_restored_server_took_away_comes_back_with_them() {
-    let mut farm = Farm::new(9, 1);
+/// A server that was restored from a backup of before device 0 made its record, as that device knows by now.
+fn restored(seed: u64, devices: usize) -> Farm {
+    let farm = Farm::new(seed, devices);
     farm.sync(0);
     let backup = farm.network.server.borrow().snapshot();
     farm.insert(0, "users", "u", &json!({"name": "Ada", "pin": PIN}));
@@ -171,6 +170,13 @@ fn what_a_restored_server_took_away_comes_back_with_them() {
     farm.network.server.borrow_mut().restore(&backup, now);
     farm.sync(0);
     farm.sync(0);
+    farm
+}
+
+/// What a restored server does not know is in the archive, to be brought back as it was.
+#[test]
+fn what_a_restored_server_took_away_comes_back_with_them() {
+    let mut farm = restored(9, 1);
     assert_eq!(farm.get(0, "users", "u"), None);
     farm.check_fold(0);
     farm.reload(0);
@@ -186,15 +192,7 @@ fn what_a_restored_server_took_away_comes_back_with_them() {
 /// With nothing left to bring it back from, it goes.
 #[test]
 fn what_a_restored_server_took_away_goes_with_its_archive_entry() {
-    let farm = Farm::new(10, 2);
-    farm.sync(0);
-    let backup = farm.network.server.borrow().snapshot();
-    farm.insert(0, "users", "u", &json!({"name": "Ada", "pin": PIN}));
-    farm.sync(0);
-    let now = farm.network.now();
-    farm.network.server.borrow_mut().restore(&backup, now);
-    farm.sync(0);
-    farm.sync(0);
+    let farm = restored(10, 2);
     assert!(farm.tab(0).read(Replica::digest).contains(PIN));
     farm.pass(60_000);
     farm.world.run(Box::pin(farm.tab(0).purge(None))).unwrap();

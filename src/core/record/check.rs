@@ -104,7 +104,8 @@ impl Node<'_> {
     }
 }
 
-const MAX_SAFE: u64 = (1 << 53) - 1;
+/// The highest integer up to which JavaScript tells each from the next.
+pub(super) const MAX_SAFE: u64 = (1 << 53) - 1;
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = ();

@@ -21,11 +21,11 @@ impl Replica {
     }
 
     /// A name until it gets one, where nothing that could be read says its own: without any, whatever is made meanwhile could not be read
-    /// back. It is of the queue, so that devices have different ones.
+    /// back. It is of the queue, so that devices have different ones; no other name begins like it.
     pub fn name_for_now(&mut self) {
         if self.client.is_empty() {
             let whose = self.queue.values().next_back().map(|m| m.id.client.clone()).unwrap_or_default();
-            self.client = std::iter::once('~').chain(whose.chars()).take(32).collect::<String>().into();
+            self.client = std::iter::once('!').chain(whose.chars()).take(32).collect::<String>().into();
         }
     }
 
