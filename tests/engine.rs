@@ -432,6 +432,7 @@ fn a_compaction_without_room_is_not_tried_again_with_every_write() {
             world.settle();
             world.advance(1);
         }
+        world.advance(250);
     };
     write(0..1_000);
     assert_eq!(journal.tried.get(), 1);
@@ -443,4 +444,27 @@ fn a_compaction_without_room_is_not_tried_again_with_every_write() {
     journal.full.set(false);
     write(1_300..1_301);
     assert_eq!((journal.tried.get(), world.run(Box::pin(journal.load())).unwrap().tail.len()), (3, 0), "or some time later");
+}
+
+#[test]
+fn a_compaction_waits_for_a_pause_but_not_while_the_tail_doubles() {
+    let world = World::new(1_700_000_000_000, 14);
+    let journal = MemoryJournal::new();
+    let a = open(&world, &journal, 1);
+    let body = format!(r#"{{"t":"{}"}}"#, "x".repeat(20_000));
+    let rows = || world.run(Box::pin(journal.load())).unwrap().tail.len();
+    let write = |range: std::ops::Range<u32>| {
+        for n in range {
+            a.write(insert("cache", &[(&format!("c{n}"), &body)])).unwrap();
+            world.run(Box::pin(a.durable()));
+            world.advance(50);
+        }
+    };
+    // Sixteen rows, 320 kB: due, and somebody goes on writing.
+    write(0..20);
+    assert_eq!(rows(), 21, "with the row of the opening");
+    world.advance(250);
+    assert_eq!(rows(), 0, "nobody writes");
+    write(20..80);
+    assert!(rows() < 40, "the tail was twice as long as when it was due: {} rows", rows());
 }

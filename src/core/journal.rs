@@ -12,7 +12,7 @@ mod row;
 mod unfolded;
 
 pub use parts::Parts;
-pub use row::{Stored, decode, encode, encode_parts};
+pub use row::{Stored, decode, encode, encode_all, encode_parts};
 pub(crate) use row::{read_lines, write_lines};
 pub use unfolded::{Unfolded, Unreadable};
 

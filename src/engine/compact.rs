@@ -1,7 +1,7 @@
 //! Compaction: when, and in steps that never hold the thread for long.
 
 use super::Engine;
-use crate::core::error::Result;
+use crate::core::error::{Code, Result};
 use crate::core::replica::HashMap;
 use crate::core::replica::{Snapshot, Source};
 use crate::platform::Platform;
@@ -15,6 +15,11 @@ const SMALL_TAIL: u64 = 256 * 1024;
 /// Reading more rows than this at the next opening costs more than compacting them now.
 const MANY_ROWS: u64 = 4000;
 
+/// One that is due begins in a pause of this length between appends and cycles: what somebody waits for goes first.
+const PAUSE_MS: u64 = 100;
+/// Without a pause it begins after so many looks for one, or when the tail has doubled.
+const LOOKS: u32 = 20;
+
 /// One that failed is tried again this much later, or when the tail is a quarter longer: on a full disk each costs as much as one that
 /// succeeds.
 const AGAIN_MS: i64 = 5 * 60_000;
@@ -22,7 +27,7 @@ const AGAIN_MS: i64 = 5 * 60_000;
 impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
     /// Starts a compaction in the background when the tail has grown.
     pub(super) fn compact_when_due(&self) {
-        {
+        let tail = {
             let mut memory = self.inner.memory.borrow_mut();
             let rows = memory.head - memory.compacted.min(memory.head);
             // A compaction may rewrite every segment: waiting for a tail of a quarter of them (a half where it
@@ -36,16 +41,36 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                 return;
             }
             memory.compacting = true;
-        }
-        self.compact_soon();
+            tail
+        };
+        let engine = self.clone();
+        self.inner.platform.spawn(Box::pin(async move {
+            engine.lull(tail).await;
+            engine.compact_soon();
+        }));
     }
 
-    /// The same whatever its size.
+    /// Waits until nothing was appended and no cycle ran for a moment; not for long, and not while a tail of that size doubles.
+    async fn lull(&self, tail: u64) {
+        for _ in 0..LOOKS {
+            let head = self.inner.memory.as_it_is().head;
+            self.inner.platform.sleep(PAUSE_MS).await;
+            let cycle = self.inner.cycle.try_lock().is_none();
+            let memory = self.inner.memory.as_it_is();
+            if memory.closed || memory.head == head && !cycle || memory.tail_bytes >= 2 * tail {
+                return;
+            }
+        }
+    }
+
+    /// Compacts in the background at once, whatever the size of the tail.
     pub(super) fn compact_soon(&self) {
         let engine = self.clone();
         self.inner.platform.spawn(Box::pin(async move {
-            if let Err(error) = engine.compact().await {
-                engine.log_error("compact", &error);
+            match engine.compact().await {
+                // Whatever the tail holds, the next session finds it there.
+                Err(error) if error.code == Code::Closed => {}
+                outcome => outcome.unwrap_or_else(|error| engine.log_error("compact", &error)),
             }
         }));
     }

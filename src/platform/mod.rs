@@ -8,6 +8,8 @@ use futures_util::future::LocalBoxFuture;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod manual;
 #[cfg(target_arch = "wasm32")]
+pub(crate) mod memory;
+#[cfg(target_arch = "wasm32")]
 pub mod web;
 
 /// What the engine needs of its surroundings.

@@ -7,6 +7,7 @@ use crate::core::record::{Fields, Key, ROW_PREFIX};
 use crate::core::stamp::Stamp;
 use crate::core::text::Text;
 use crate::engine::Request;
+use crate::platform::memory::make_room_to_write;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -57,6 +58,7 @@ struct Op<'a> {
 ///
 /// The records are not looked into here but for their ids: they are checked once, where they are planned.
 pub(super) fn batch(bytes: Vec<u8>, name: impl Fn(&str) -> String) -> Result<Request> {
+    make_room_to_write();
     let bad = |why: String| Error::new(Code::InvalidRecord, format!("not a batch: {why}"));
     let whole = Arc::new(String::from_utf8(bytes).map_err(|e| bad(e.to_string()))?);
     let (head, _) = whole.split_once('\n').unwrap_or((&whole, ""));

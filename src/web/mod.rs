@@ -28,10 +28,6 @@ use std::sync::Arc;
 use storage::WebJournal;
 use wasm_bindgen::prelude::*;
 
-// The one that Rust brings costs a quarter of a write and twice as many bytes.
-#[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
-
 type WebEngine = Engine<WebJournal, Fetch, Web>;
 
 /// One opened database.

@@ -21,11 +21,19 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
 /// # Errors
 /// The same.
 pub fn encode_parts(entries: &[Entry]) -> Result<Parts> {
+    encode_all(entries.iter().cloned())
+}
+
+/// [`encode_parts`] of what nobody else needs.
+///
+/// # Errors
+/// The same.
+pub fn encode_all(entries: impl Iterator<Item = Entry>) -> Result<Parts> {
     let mut lines = Vec::new();
     let mut end = 0;
-    let mut numbered = Vec::with_capacity(entries.len());
+    let mut numbered = Vec::new();
     for entry in entries {
-        numbered.push(entry.clone().try_map(&mut |record: Record| {
+        numbered.push(entry.try_map(&mut |record: Record| {
             end += record.text().len();
             lines.push(record.shared_text());
             let at = u32::try_from(end).map_err(|_| Error::new(Code::TooLarge, "one commit holds at most 4 GiB"))?;

@@ -4,7 +4,7 @@ use super::{Context, Plan, check_key, check_room, enqueue, first, own_fields};
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::Op;
 use crate::core::record::{Key, Lines, MAX_BYTES, Record, checked};
-use crate::core::replica::Replica;
+use crate::core::replica::{HashSet, Replica};
 use crate::core::schema::{Policy, Rules, check_name};
 use crate::core::stamp::Stamp;
 use crate::core::text::{SHARED_FROM, Text};
@@ -15,7 +15,7 @@ pub(super) fn insert(replica: &Replica, collection: &Arc<str>, records: &[(Arc<s
     check_room(replica, records.len(), context)?;
     let mut plan = Plan { ids: records.iter().map(|(id, _)| id.clone()).collect(), ..Plan::default() };
     let mut built = Built::new(records);
-    let mut given = std::collections::HashSet::with_capacity(records.len());
+    let mut given = HashSet::with_capacity_and_hasher(records.len(), Default::default());
     let (mut plain, mut deleted) = (true, false);
     for (at, (id, text)) in records.iter().enumerate() {
         let key = Key { collection: collection.clone(), id: id.clone() };

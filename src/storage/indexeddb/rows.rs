@@ -9,6 +9,7 @@ use super::schema::{COMPACTED, FORMAT, check_format};
 use super::transaction::{Answer, Read as Found};
 use crate::core::error::{Code, Error, Result};
 use crate::core::journal::Parts;
+use crate::platform::memory;
 use crate::storage::{Head, Row};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -72,7 +73,7 @@ pub(super) fn living_rows(before: Head, head: Head, values: Vec<JsValue>) -> Opt
     if head != before + values.len() as Head {
         return None;
     }
-    make_room(&values);
+    make_room_for(&values);
     Some((before + 1..).zip(values).filter_map(|(key, value)| living(key, &value)).collect())
 }
 
@@ -103,9 +104,9 @@ async fn values(asked: Vec<Answer>) -> Result<Vec<JsValue>> {
 }
 
 /// Grows our memory once for what is about to be read and folded: in small steps that costs more than the folding.
-fn make_room(values: &[JsValue]) {
+fn make_room_for(values: &[JsValue]) {
     let bytes: usize = values.iter().filter_map(|value| value.dyn_ref::<Uint8Array>()).map(|value| value.length() as usize).sum();
-    drop(Vec::<u8>::with_capacity(bytes.saturating_mul(ROOM).min(MOST_ROOM)));
+    memory::make_room(bytes.saturating_mul(ROOM).min(MOST_ROOM));
 }
 
 /// A row as it is stored.
