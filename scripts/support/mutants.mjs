@@ -34,6 +34,7 @@ export const RULES = [
   { name: 'through: a row in a result stands in', file: 'src/core/replica/response.rs', find: 'self.set_provisional(key, Some(row));', replace: 'let _ = row;' },
   { name: 'ontop: a new record over one that arrived', file: 'src/core/merge/fields.rs', find: '(op != Op::Create).then_some(changed)', replace: 'Some(changed)' },
   { name: 'credel: only while nothing is confirmed', file: 'src/core/plan/enqueue.rs', find: 'replica.confirmed(&last.key).is_some() || ', replace: '', by: '--test queue rulings::a_delete_of_an_unsent_create' },
+  { name: 'dlorder: what was made on a settled edit has what was refused below it', file: 'src/core/replica/response.rs', find: '_ => self.stands_on(&m, letter),', replace: '_ => _ = letter,', by: '--test queue regressions::a_refused_update_is_in_what_was_made' },
   { name: 'put: based on what its caller saw', file: 'src/core/plan/enqueue.rs', find: '(m.base_rev, m.base, m.on) = (base_rev, None, None);', replace: '' },
   { name: 'put: fields with the same stamp', file: 'src/core/plan.rs', find: 's| joined || s != view.updated_at()', replace: 's| s != view.updated_at()', by: '--test queue rulings::an_old_form_is_told' },
   { name: 'put: any row with the same stamp', file: 'src/core/plan.rs', find: '(Some(saw), Some(now)) => saw != now,', replace: '(Some(saw), Some(now)) => saw != now && replica.policy(key) == Policy::Fields,', by: '--test merge typed::an_old_form_is_told' },
