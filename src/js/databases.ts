@@ -7,7 +7,7 @@ import { parseStoredName, storedName } from './names.js'
 import { isOpen } from './opening.js'
 import { forgetOpened, openedBefore } from './registry.js'
 import type { StoredDatabase } from './types.js'
-import { finishWipe, pendingIn } from './wiped.js'
+import { pendingIn, wipeAll } from './wiped.js'
 
 /** What both entries of the package share. */
 export async function list(source: () => WasmSource | Promise<WasmSource>): Promise<readonly StoredDatabase[]> {
@@ -35,9 +35,8 @@ export async function remove(which: { name: string; scope?: string; discardPendi
   if (isOpen(name, scope)) throw new HomingError({ code: 'blocked', message: `'${name}' is open in this page: use its wipe(), or close it first.`, phase: 'close' })
   const pending = discardPending === true ? 0 : await asked(() => pendingIn(storedName(name, scope))) ?? 0
   if (pending > 0) throw new HomingError({ code: 'pending-work', message: `${pending} writes did not reach the server yet.`, phase: 'close' })
-  await asked(() => deleteStored(storedName(name, scope)))
   // Where the browser has no IndexedDB for us now, an older copy may lie there.
-  await finishWipe(storedName(name, scope), discardPending === true)
+  await wipeAll(storedName(name, scope), discardPending === true, () => asked(() => deleteStored(storedName(name, scope))))
   forgetOpened(name, scope)
 }
 

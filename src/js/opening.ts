@@ -15,7 +15,7 @@ import { forgetOpened, noteOpened, openedBefore } from './registry.js'
 import { Session } from './session.js'
 import { Tabs } from './tabs.js'
 import type { Database, OpenOptions, Schema, Status } from './types.js'
-import { finishWipe, forgetWipe, oneByOne, wipeOf, withWipes, type Wipe } from './wiped.js'
+import { forgetWipe, oneByOne, wipeAll, wipeOf, withWipes, type Wipe } from './wiped.js'
 import { openRemote, type WorkerParts } from './worker/start.js'
 
 /** What an entry of the package brings: the module, and what a worker needs. */
@@ -180,8 +180,8 @@ async function destroy(shared: Opened, discardPending: boolean, before: Promise<
   // A refusal (`pending-work`) leaves the database open.
   try {
     // An engine that fails in the middle never answers.
-    await Promise.race([engine.destroy(discard), crashed(session)])
-    if (!reached) await finishWipe(stored, discard)
+    const work = (): Promise<void> => Promise.race([engine.destroy(discard), crashed(session)])
+    await (reached ? work() : wipeAll(stored, discard, work))
   } catch (thrown) {
     throw session.failure(thrown, 'close')
   }

@@ -32,18 +32,17 @@ function isWipe(value: unknown): value is Wipe {
 /** That wipe is finished: no older copy is there any more. */
 export function forgetWipe(stored: string, wipe: Wipe | undefined): void {
   // There may be another one since.
-  if (wipe === undefined || wipeOf(stored)?.id !== wipe.id) return
-  globalThis.localStorage?.removeItem(PREFIX + stored)
+  if (wipe !== undefined && wipeOf(stored)?.id === wipe.id) note(stored, undefined)
 }
 
-function note(stored: string, discard: boolean): Wipe {
-  const wipe = { id: randomUuid(), discard: discard || wipeOf(stored)?.discard === true }
+/** Notes a wipe, or that there is none. */
+function note(stored: string, wipe: Wipe | undefined): void {
   try {
-    globalThis.localStorage?.setItem(PREFIX + stored, JSON.stringify(wipe))
+    if (wipe === undefined) globalThis.localStorage?.removeItem(PREFIX + stored)
+    else globalThis.localStorage?.setItem(PREFIX + stored, JSON.stringify(wipe))
   } catch {
     // Forbidden here: then it is finished now, or not at all.
   }
-  return wipe
 }
 
 /** How much waits in a database, without what is older than a wipe. */
@@ -51,9 +50,22 @@ export function pendingIn(stored: string): Promise<number | undefined> {
   return oneByOne([stored], () => pendingOf(stored, JSON.stringify(wipeOf(stored))))
 }
 
-/** All that could be reached is deleted; what could not is deleted now, or by whoever reaches it next. */
-export async function finishWipe(stored: string, discard: boolean): Promise<void> {
-  const wipe = note(stored, discard)
+/**
+ * Deletes a database: `work` what it can reach, unless it refuses. What is left is deleted then, or by whoever reaches it next. Noted before, so
+ * that a database which somebody begins meanwhile is known to be none of that.
+ */
+export async function wipeAll(stored: string, discard: boolean, work: () => Promise<unknown>): Promise<void> {
+  const before = wipeOf(stored)
+  const wipe = { id: randomUuid(), discard: discard || before?.discard === true }
+  note(stored, wipe)
+  try {
+    await work()
+  } catch (error) {
+    note(stored, before)
+    throw error
+  }
+  // There may have been no room for it.
+  note(stored, wipe)
   try {
     if (await pendingIn(stored) === undefined) forgetWipe(stored, wipe)
   } catch {

@@ -273,12 +273,15 @@ async function wipedElsewhere(open, { work = async () => {}, wipe = {}, more = {
   await page.evaluate(() => window.db.close())
   await page.close()
   const local = await open(['indexedDB'])
-  await local.evaluate(async ({ wipe, more }) => {
+  assert.deepEqual(await local.evaluate(async ({ wipe, more }) => {
     await window.reopen(more)
     await window.facts.insert({ id: 'local' })
+    const refused = await window.codeOf(window.db.wipe())
+    const noted = Object.keys(localStorage).filter((key) => key.startsWith('homing:wiped:')).length
     await window.db.sync()
     await window.db.wipe(wipe)
-  }, { wipe, more })
+    return [refused, noted]
+  }, { wipe, more }), ['pending-work', 0], 'what is refused is not noted')
   await local.close()
 }
 
