@@ -28,13 +28,19 @@ export function focusOn(node) {
   node.focus()
 }
 
+/** Whether somebody can see it: it may be on another tab, or gone. */
+export function isShown(node) {
+  return node.getClientRects().length > 0
+}
+
 /**
  * Keeps the children of `container` in step with a list of rows, by key: a row that stays keeps its node (and the focus
  * in it), a new one is created, a gone one removed. The focus of one that goes passes to the row in its place, or to `heading`.
  *
  * @param {Element} container holds nothing else
  * @param {{ key: (row: any) => string, create: (row: any) => { node: Element, update: (row: any) => void }, heading: HTMLElement }} kind
- * @returns {{ show: (rows: readonly any[]) => void, each: (work: (entry: any, key: string) => void) => void }}
+ * @returns {{ show: (rows: readonly any[]) => void, each: (work: (entry: any, key: string) => void) => void, focus: (key: string) => void }}
+ *   `focus` on a row, where it is shown
  */
 export function keyedList(container, { key, create, heading }) {
   const entries = new Map()
@@ -62,13 +68,17 @@ export function keyedList(container, { key, create, heading }) {
     }
     if (focusedAt >= 0) focusOn(container.children[focusedAt] ?? container.lastElementChild ?? heading)
   }
-  return { show, each: (work) => entries.forEach(work) }
+  function focus(id) {
+    const node = entries.get(id)?.node
+    if (node && isShown(node)) focusOn(node)
+  }
+  return { show, each: (work) => entries.forEach(work), focus }
 }
 
 /**
  * An input bound to one field of one record.
  *
- * `save` gets the new value when the user leaves the field or presses Enter; `refuse` is told why a value cannot be one. An emptied
+ * `save` gets the new value when the user leaves the field or presses Enter, which stays in it; `refuse` is told why a value cannot be one. An emptied
  * number field is not saved. Whatever is not saved gives way to the record's value.
  *
  * @param {{ label: string, type?: string, testid?: string, options?: readonly string[], step?: string, save: (value: any) => Promise<boolean>, refuse: (why: string) => void }} options
@@ -107,7 +117,8 @@ export function fieldInput({ label, type = 'text', testid, options, step, save, 
   // What was typed and taken back is no change; meanwhile another device may have made one.
   node.addEventListener('blur', () => { if (isTyping) showCurrent() })
   node.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter') node.blur()
+    // The browser says `change` now if there is one, and the field keeps the focus: the next one is a Tab away.
+    if (event.key === 'Enter') setTimeout(() => { if (isTyping) showCurrent() })
     if (event.key === 'Escape' && type !== 'checkbox' && !options) showCurrent()
   })
   return { node, show }

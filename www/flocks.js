@@ -68,7 +68,7 @@ export function createFlocks({ db, notices }) {
   }
 
   function removeFlock(flock) {
-    return deleteWithUndo({ collection: flocks, row: flock, text: `Flock '${flock.name}' was deleted.`, notices })
+    return deleteWithUndo({ collection: flocks, row: flock, text: `Flock '${flock.name}' was deleted.`, notices, rows })
   }
 
   function show() {

@@ -1,7 +1,7 @@
 // Tells the user what happened: short notices, read out by screen readers, some with a button ("Undo"). Also the one place
 // that waits for writes, so that a refused one is always said.
 
-import { element } from './dom.js'
+import { element, isShown } from './dom.js'
 
 const SHOWN_MS = 8_000
 
@@ -29,13 +29,20 @@ export function createNotices(root) {
 
   function say(text, { action, run, alarm = false } = {}) {
     let timer
-    const close = () => { clearTimeout(timer); notice.remove() }
+    let cameFrom = null
+    const close = () => {
+      clearTimeout(timer)
+      const hadFocus = notice.contains(document.activeElement)
+      notice.remove()
+      if (hadFocus) goOn(cameFrom)
+    }
+    const enter = ({ relatedTarget }) => { if (!notice.contains(relatedTarget)) cameFrom = relatedTarget }
     // Not under the hands of somebody who is about to press its button.
     const wait = () => {
       clearTimeout(timer)
       timer = setTimeout(() => (notice.matches(':hover, :focus-within') ? wait() : close()), SHOWN_MS)
     }
-    const notice = element('div', { class: alarm ? 'notice alarm' : 'notice', role: alarm ? 'alert' : null, onmouseleave: wait, onfocusout: wait },
+    const notice = element('div', { class: alarm ? 'notice alarm' : 'notice', role: alarm ? 'alert' : null, onmouseleave: wait, onfocusin: enter, onfocusout: wait },
       element('p', {}, text),
       action ? element('button', { type: 'button', class: 'quiet', onclick: () => { close(); run() } }, action) : null,
       element('button', { type: 'button', class: 'quiet', 'aria-label': 'Close notice', onclick: close }, '×'))
@@ -55,6 +62,12 @@ export function createNotices(root) {
   }
 
   return { say, watch }
+}
+
+// Where somebody came from, or else at the tab whose panel is shown: whoever uses the keyboard goes on from there.
+function goOn(from) {
+  const node = from?.isConnected && isShown(from) ? from : document.querySelector('[role=tab][aria-selected=true]')
+  node?.focus()
 }
 
 // The engine knows only that nothing came back; whether that is this device's doing, the page can tell.

@@ -75,7 +75,7 @@ export function createProduction({ db, notices }) {
   }
 
   function removeDay(day) {
-    return deleteWithUndo({ collection: days, row: day, text: `The entry of ${day.date} was deleted.`, notices })
+    return deleteWithUndo({ collection: days, row: day, text: `The entry of ${day.date} was deleted.`, notices, rows })
   }
 
   function createForm() {

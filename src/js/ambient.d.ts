@@ -5,8 +5,8 @@ declare module '#wasm' {
   export default function init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>
   /** Opens an engine: options as JSON text, hooks and the answer as in `engine.ts`, what was read already as in `early.ts`. */
   export function openEngine(options: string, hooks: object, early?: object): Promise<unknown>
-  /** How many mutations wait in a stored database; undefined where there is none. */
-  export function pendingOf(stored: string): Promise<number | undefined>
+  /** How many mutations wait in a stored database; undefined where there is none. A wipe (`wiped.ts`), as JSON text, is finished first. */
+  export function pendingOf(stored: string, wipe?: string): Promise<number | undefined>
   /** Deletes a stored database. */
   export function deleteStored(stored: string): Promise<void>
   /** A disk in memory, for `homing/testing`. `crash`: who has it open dies, its writes in flight land or not. */

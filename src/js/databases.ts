@@ -1,12 +1,13 @@
 // The databases of this origin: which there are, deleting one that is not open. Not here: opening (`opening.ts`).
 
-import { deleteStored, pendingOf } from '#wasm'
+import { deleteStored } from '#wasm'
 import { HomingError, toHomingError } from './errors.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
 import { parseStoredName, storedName } from './names.js'
 import { isOpen } from './opening.js'
 import { forgetOpened, openedBefore } from './registry.js'
 import type { StoredDatabase } from './types.js'
+import { pendingIn, wipeAll } from './wiped.js'
 
 /** What both entries of the package share. */
 export async function list(source: () => WasmSource | Promise<WasmSource>): Promise<readonly StoredDatabase[]> {
@@ -17,7 +18,7 @@ export async function list(source: () => WasmSource | Promise<WasmSource>): Prom
   for (const one of await named()) known.set(JSON.stringify([one.name, one.scope]), one)
   const found: StoredDatabase[] = []
   for (const { name, scope } of known.values()) {
-    const pending = await asked(() => pendingOf(storedName(name, scope)))
+    const pending = await asked(() => pendingIn(storedName(name, scope)))
     const lastOpenedAt = opened.find((one) => one.name === name && one.scope === scope)?.at ?? ''
     if (pending === undefined) forgetOpened(name, scope)
     else found.push(Object.freeze({ name, scope, pending, lastOpenedAt }))
@@ -32,9 +33,10 @@ export async function remove(which: { name: string; scope?: string; discardPendi
   if (typeof name !== 'string' || typeof scope !== 'string') throw new HomingError({ code: 'invalid-record', message: 'A database is named by texts, its name and its scope.', phase: 'close', path: typeof name === 'string' ? '/scope' : '/name' })
   await loadWasm(source)
   if (isOpen(name, scope)) throw new HomingError({ code: 'blocked', message: `'${name}' is open in this page: use its wipe(), or close it first.`, phase: 'close' })
-  const pending = discardPending === true ? 0 : await asked(() => pendingOf(storedName(name, scope))) ?? 0
+  const pending = discardPending === true ? 0 : await asked(() => pendingIn(storedName(name, scope))) ?? 0
   if (pending > 0) throw new HomingError({ code: 'pending-work', message: `${pending} writes did not reach the server yet.`, phase: 'close' })
-  await asked(() => deleteStored(storedName(name, scope)))
+  // Where the browser has no IndexedDB for us now, an older copy may lie there.
+  await wipeAll(storedName(name, scope), discardPending === true, () => asked(() => deleteStored(storedName(name, scope))))
   forgetOpened(name, scope)
 }
 

@@ -113,6 +113,8 @@ export interface Hooks {
   turn?(): Promise<(() => void) | null>
   /** Whether the turn given last is still this engine's. */
   turnLasts?(): boolean | Promise<boolean>
+  /** Takes the pen of a database in `localStorage`; resolves to the function that gives it back. */
+  pen?(stored: string): Promise<(() => void) | null>
   /** What became of the connection. */
   gone?(how: 'closed' | 'deleted' | 'outdated'): void
   fetch(url: string, init: RequestInit): Promise<Response>

@@ -9,10 +9,13 @@ import { HomingError, abortError, closedError, toHomingError } from './errors.js
 import { carryOver, isLeftToWorkers, liesInLocalStorage } from './fallback.js'
 import { checkEnvironment, loadWasm, type WasmSource } from './loader.js'
 import { declare, makeHooks, type AnyOptions, type Declaration } from './options.js'
+import { storedName } from './names.js'
+import { takePen, type Pen } from './pen.js'
 import { forgetOpened, noteOpened, openedBefore } from './registry.js'
 import { Session } from './session.js'
 import { Tabs } from './tabs.js'
 import type { Database, OpenOptions, Schema, Status } from './types.js'
+import { forgetWipe, oneByOne, wipeAll, wipeOf, withWipes, type Wipe } from './wiped.js'
 import { openRemote, type WorkerParts } from './worker/start.js'
 
 /** What an entry of the package brings: the module, and what a worker needs. */
@@ -101,55 +104,40 @@ async function startOn(session: Session, early: EarlyReading | null, options: An
     turn: () => tabs.turns.take(),
     turnLasts: () => tabs.turns.lasts(),
     gone: (how) => session.gone(how),
+    pen: takePen,
   }
-  const { name, adopts } = declaration
+  const { name, stored, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
-  if (carries) await carryOver(declaration, hooks, () => loadWasm(() => parts.source()))
-  session.attach(declaration.inWorker ? await openRemote(declaration, options, hooks, parts) : await openEngine(declaration.text, hooks, early ?? undefined) as Engine)
+  let wiped: Wipe | undefined
+  session.attach(await oneByOne(adopts === null ? [stored] : [stored, storedName(name, adopts)], async () => {
+    const wiping = withWipes(declaration)
+    wiped = wipeOf(stored)
+    if (carries) await carryOver(wiping, hooks, () => loadWasm(() => parts.source()))
+    return declaration.inWorker ? openRemote(wiping, options, hooks, parts) : await openEngine(wiping.text, hooks, early ?? undefined) as Engine
+  }))
   tabs.start()
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
-  if (declaration.durable) await settleIn(session, moves)
+  if (declaration.durable) await settleIn(session, tabs.pen, { moves, wiped })
 }
 
 /**
  * Says where the data lies, when that is not where it should be; takes the pen where only one tab can write.
  *
- * @param moves whether it came from `localStorage`
+ * @param found whether it came from `localStorage`, and which wipe was finished first
  */
-async function settleIn(session: Session, moves: boolean): Promise<void> {
-  const engine = session.open('open')
-  const { mode, reason } = JSON.parse(engine.storage()) as { mode: Status['storage']['mode']; reason: string | null }
-  if (mode === 'localstorage') await takePen(session, engine)
+async function settleIn(session: Session, pen: Pen, found: { readonly moves: boolean; readonly wiped: Wipe | undefined }): Promise<void> {
+  const { mode, reason } = placeOf(session.open('open'))
+  const { moves, wiped } = found
+  if (mode === 'indexeddb') forgetWipe(session.declaration.stored, wiped)
+  if (mode === 'localstorage') await pen.take()
   if (mode !== 'indexeddb') session.room.found({ mode, durable: mode !== 'memory', reason })
   if (mode !== 'memory') remember(session, mode, moves)
 }
 
-/**
- * `localStorage` knows no transactions: the tab with the lock writes, until it ends; the others read, and the next one writes
- * then. Where there are no locks every tab writes: a page has its calls to itself, and appends look first.
- */
-async function takePen(session: Session, engine: Engine): Promise<void> {
-  const locks = globalThis.navigator?.locks
-  if (locks === undefined) return
-  const { name, scope, ended: { signal } } = session
-  const hold = (): Promise<void> => new Promise((end) => signal.addEventListener('abort', () => end(), { once: true }))
-  const lock = `homing:pen:${JSON.stringify([name, scope])}`
-  const free = await new Promise<boolean>((resolve) => {
-    locks.request(lock, { ifAvailable: true }, (held) => {
-      resolve(held !== null)
-      return held === null ? undefined : hold()
-    }).catch(() => resolve(true))
-  })
-  if (free) return
-  engine.setWriter(false)
-  locks.request(lock, { signal }, async () => {
-    await session.catchUp()
-    engine.setWriter(true)
-    await hold()
-  }).catch(() => {
-    // It ended before.
-  })
+/** Where the data lies, and why there. */
+function placeOf(engine: Engine): { readonly mode: Status['storage']['mode']; readonly reason: string | null } {
+  return JSON.parse(engine.storage()) as ReturnType<typeof placeOf>
 }
 
 /** A database that was here before and is new now was deleted by the browser, unless it lay elsewhere. */
@@ -185,10 +173,15 @@ async function destroy(shared: Opened, discardPending: boolean, before: Promise<
   await before?.catch(() => {})
   const session = await shared.ready
   const engine = session.open('close')
+  const { stored, durable, syncs } = shared.declaration
+  // Without a server nothing is waiting for one.
+  const discard = discardPending || !syncs
+  const reached = !durable || placeOf(engine).mode === 'indexeddb'
   // A refusal (`pending-work`) leaves the database open.
   try {
-    // Without a server nothing is waiting for one. An engine that fails in the middle never answers.
-    await Promise.race([engine.destroy(discardPending || !shared.declaration.syncs), crashed(session)])
+    // An engine that fails in the middle never answers.
+    const work = (): Promise<void> => Promise.race([engine.destroy(discard), crashed(session)])
+    await (reached ? work() : wipeAll(stored, discard, work))
   } catch (thrown) {
     throw session.failure(thrown, 'close')
   }

@@ -3,6 +3,7 @@
 
 import type { Declaration } from './options.js'
 import type { Session } from './session.js'
+import { Pen } from './pen.js'
 import { Turns } from './turns.js'
 
 const FRAME_MS = 16
@@ -11,6 +12,7 @@ const ALIVE = 'alive'
 
 export class Tabs {
   readonly turns: Turns
+  readonly pen: Pen
   readonly #name: string
   readonly #session: Session
   #channel: BroadcastChannel | null = null
@@ -21,6 +23,7 @@ export class Tabs {
   constructor({ name, scope }: Declaration, session: Session) {
     this.#name = `homing:${JSON.stringify([name, scope])}`
     this.#session = session
+    this.pen = new Pen(session)
     this.turns = new Turns(`homing:turn:${JSON.stringify([name, scope])}`, () => this.#say(ALIVE), session.ended.signal)
   }
 
@@ -91,7 +94,10 @@ export class Tabs {
       // Refused, as Firefox does where site data is blocked: as where there is none.
       return
     }
-    this.#channel.onmessage = ({ data }) => data === ALIVE ? this.turns.heard() : this.#catchUp()
+    this.#channel.onmessage = ({ data }) => {
+      if (data === ALIVE) this.turns.heard()
+      else if (!this.pen.hear(data)) this.#catchUp()
+    }
   }
 
   #closeChannel(): void {

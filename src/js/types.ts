@@ -250,7 +250,7 @@ export interface SyncOptions {
   timeout?: number
   /** The most that one request carries. Without it: 500 mutations or 512 KiB, behind one that went well 1,000 or 2 MiB. */
   batch?: { mutations?: number; bytes?: number }
-  /** How often a write is sent before it becomes a dead letter; without it, for ever. */
+  /** How often a write is sent before it becomes a dead letter when a request fails; without it, for ever. A server that answers `retry` has not failed. */
   maxAttempts?: number
 }
 /** Your own way to the server, instead of `url`. A rejection with `{ status, code?, message?, retryAfterMs? }` counts like that HTTP answer, any other as a lost network. */

@@ -48,6 +48,13 @@ impl Web {
     pub fn new(hooks: Hooks) -> Self {
         Self { hooks }
     }
+
+    /// The pen of a database in `localStorage`, from whoever writes there: until it is dropped nobody else does. None where there are no locks.
+    pub async fn pen(&self, stored: &str) -> Option<Turn> {
+        let asked = self.hooks.get("pen")?.call1(&JsValue::NULL, &stored.into()).ok()?;
+        let over = JsFuture::from(Promise::resolve(&asked)).await.ok()?.dyn_into::<Function>().ok()?;
+        Some(Turn(Box::new(Ending(over))))
+    }
 }
 
 /// What a hook of the page says, where it says a number.

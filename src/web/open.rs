@@ -2,7 +2,7 @@
 //!
 //! Not here: which storage a page gets (`storage`), what an open database can do (`Handle`, in `mod.rs`).
 
-use super::storage::WebJournal;
+use super::storage::{WebJournal, Wipe};
 use super::{Handle, WebEngine, encode};
 use crate::core::error::{Code, Error};
 use crate::core::replica::Limits;
@@ -31,6 +31,11 @@ pub(super) struct OpenOptions {
     storage: Option<String>,
     #[serde(default)]
     adopt_stored: Option<String>,
+    /// A wipe of it that could not reach everything, and one of what is taken over.
+    #[serde(default)]
+    wiped: Option<Wipe>,
+    #[serde(default)]
+    adopt_wiped: Option<Wipe>,
     #[serde(default)]
     max_queue: Option<usize>,
     #[serde(default)]
@@ -79,12 +84,12 @@ pub(super) struct Place {
 #[wasm_bindgen(js_name = openEngine)]
 pub async fn open_engine(options: String, hooks: JsValue, early: Option<EarlyReading>) -> Result<Handle, JsValue> {
     let o = open_options(&options)?;
-    let opened = WebJournal::open_any(&o.stored, o.storage.as_deref(), o.durability.as_deref(), early).await;
+    let opened = WebJournal::open_any(&o.stored, o.storage.as_deref(), o.durability.as_deref(), early, o.wiped.as_ref()).await;
     let (journal, reason) = opened.map_err(|e| encode::error(&e, "open"))?;
     let left = journal.left_behind();
     let handle = open_on(o, hooks, journal, reason).await?;
     let moved = match left {
-        Some(left) => move_in(&handle.engine, left).await,
+        Some(left) => move_in(&handle, left).await,
         None => Ok(()),
     };
     or_closed(&handle.engine, moved).await?;
@@ -99,8 +104,9 @@ async fn or_closed(engine: &WebEngine, outcome: Result<(), Error>) -> Result<(),
     outcome.map_err(|e| encode::error(&e, "open"))
 }
 
-/// Unsent work is durable here before it is deleted there. Where another page moves it, that page does.
-async fn move_in(engine: &WebEngine, left: LocalStorageJournal) -> Result<(), Error> {
+/// Unsent work is durable here before it is deleted there, and nobody writes there meanwhile. Where another page moves it, that page does.
+async fn move_in(Handle { engine, platform, .. }: &Handle, left: LocalStorageJournal) -> Result<(), Error> {
+    let _pen = platform.pen(left.name()).await;
     let left = match left.claimed() {
         Err(error) if error.code == Code::StorageLost => return Ok(()),
         left => left?,
@@ -147,7 +153,7 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
     let storage = Place { mode: journal.mode(), reason };
     let engine = Engine::open(journal, transport, platform.clone(), o.schema, options).await.map_err(|e| encode::error(&e, "open"))?;
     if let Some(guest) = o.adopt_stored {
-        let adopted = adopt(&engine, &platform, &guest).await;
+        let adopted = adopt(&engine, &platform, &guest, o.adopt_wiped.as_ref()).await;
         or_closed(&engine, adopted).await?;
     }
     let client = engine.client_id();
@@ -156,12 +162,16 @@ pub(super) async fn open_on(o: OpenOptions, hooks: JsValue, journal: WebJournal,
 
 /// Takes over the unsent work of another scope. Its database is deleted afterwards, without waiting for tabs that hold it. Where another
 /// page takes it over, that page does; what cannot be looked at stays where it is.
-async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), Error> {
-    let (found, unseen) = WebJournal::find(stored).await;
+async fn adopt(engine: &WebEngine, platform: &Web, stored: &str, wipe: Option<&Wipe>) -> Result<(), Error> {
+    let (found, unseen) = WebJournal::find(stored, wipe).await;
     if let Some(error) = unseen.filter(|_| found.is_empty()) {
         return Err(error);
     }
     for other in found {
+        let pen = match other.penned() {
+            Some(stored) => platform.pen(stored).await,
+            None => None,
+        };
         let other = match other.claimed() {
             Err(error) if error.code == Code::StorageLost => continue,
             other => other?,
@@ -170,19 +180,24 @@ async fn adopt(engine: &WebEngine, platform: &Web, stored: &str) -> Result<(), E
             Err(error) if error.code == Code::StorageLost && other.is_lost().await => {}
             moved => {
                 moved?;
-                platform.spawn(Box::pin(async move { _ = other.destroy().await }));
+                platform.spawn(Box::pin(async move {
+                    _ = other.destroy().await;
+                    drop(pen);
+                }));
             }
         }
     }
     Ok(())
 }
 
-/// How many mutations wait in a database that need not be open; nothing where there is none. Where that cannot be said, an error.
+/// How many mutations wait in a database that need not be open; nothing where there is none. Where that cannot be said, an error. `wipe`: one
+/// that could not reach everything, `{id, discard}`; it is finished.
 #[wasm_bindgen(js_name = pendingOf)]
-pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
+pub async fn pending_of(stored: String, wipe: Option<String>) -> Result<Option<u32>, JsValue> {
     let look = async {
         let mut all = None;
-        let (found, unseen) = WebJournal::find(&stored).await;
+        let wipe: Option<Wipe> = wipe.and_then(|text| serde_json::from_str(&text).ok());
+        let (found, unseen) = WebJournal::find(&stored, wipe.as_ref()).await;
         for journal in found {
             let pending = crate::engine::pending(&journal).await;
             journal.close().await;
@@ -197,7 +212,7 @@ pub async fn pending_of(stored: String) -> Result<Option<u32>, JsValue> {
 #[wasm_bindgen(js_name = deleteStored)]
 pub async fn delete_stored(stored: String) -> Result<(), JsValue> {
     let delete = async {
-        let (found, unseen) = WebJournal::find(&stored).await;
+        let (found, unseen) = WebJournal::find(&stored, None).await;
         let mut failed = unseen;
         for journal in found {
             if let Err(error) = journal.destroy().await {

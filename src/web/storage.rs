@@ -6,7 +6,16 @@ use crate::storage::indexeddb::{Durability, EarlyReading, Gone, IndexedDbJournal
 use crate::storage::local_storage::LocalStorageJournal;
 use crate::storage::memory::MemoryJournal;
 use crate::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use serde::Deserialize;
 use std::rc::Rc;
+
+/// A wipe by a session that could not reach IndexedDB (`src/js/wiped.ts`): what lies there is older than it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wipe {
+    id: String,
+    /// Also what was never sent.
+    discard: bool,
+}
 
 /// The storage chosen at run time.
 #[derive(Debug)]
@@ -17,12 +26,28 @@ pub(super) enum WebJournal {
 }
 
 impl WebJournal {
-    /// Opens the storage of that stored name, creating it where there is none. `early` is what the page read of it.
-    pub(super) async fn open(stored: &str, storage: Option<&str>, durability: Option<&str>, early: Option<EarlyReading>) -> Result<Self> {
+    /// Opens the storage of that stored name, creating it where there is none. `early` is what the page read of it; `wipe`: what is there is
+    /// deleted first.
+    pub(super) async fn open(
+        stored: &str,
+        storage: Option<&str>,
+        durability: Option<&str>,
+        early: Option<EarlyReading>,
+        wipe: Option<&Wipe>,
+    ) -> Result<Self> {
         if storage == Some("memory") {
             return Ok(Self::Memory(Rc::default()));
         }
         let durability = if durability == Some("strict") { Durability::Strict } else { Durability::Relaxed };
+        if let Some(wipe) = wipe {
+            if let Some(reading) = early {
+                reading.discard().await;
+            }
+            finish(stored, wipe).await?;
+            let journal = IndexedDbJournal::open(stored, durability).await?;
+            journal.outlive(&wipe.id).await?;
+            return Ok(Self::IndexedDb(journal));
+        }
         let opened = match early {
             Some(reading) => IndexedDbJournal::open_early(stored, durability, reading).await,
             None => IndexedDbJournal::open(stored, durability).await,
@@ -36,8 +61,9 @@ impl WebJournal {
         storage: Option<&str>,
         durability: Option<&str>,
         early: Option<EarlyReading>,
+        wipe: Option<&Wipe>,
     ) -> Result<(Self, Option<String>)> {
-        match Self::open(stored, storage, durability, early).await {
+        match Self::open(stored, storage, durability, early, wipe).await {
             Err(error) if error.code == Code::StorageUnavailable && storage != Some("indexeddb") => {
                 let (next, why) = match LocalStorageJournal::open(stored) {
                     Ok(journal) => (Self::LocalStorage(journal), error.message),
@@ -87,9 +113,17 @@ impl WebJournal {
     }
 
     /// The databases of that stored name: in IndexedDB, in `localStorage`, or both, where the browser had no IndexedDB for a while. And why
-    /// one could not be looked at, where that is so: it may be there.
-    pub(super) async fn find(stored: &str) -> (Vec<Self>, Option<Error>) {
-        let better = match IndexedDbJournal::exists(stored).await {
+    /// one could not be looked at, where that is so: it may be there. Of a `wipe` nothing older is found.
+    pub(super) async fn find(stored: &str, wipe: Option<&Wipe>) -> (Vec<Self>, Option<Error>) {
+        let finished = match wipe {
+            Some(wipe) => finish(stored, wipe).await,
+            None => Ok(()),
+        };
+        let exists = match finished {
+            Ok(()) => IndexedDbJournal::exists(stored).await,
+            Err(error) => Err(error),
+        };
+        let better = match exists {
             Ok(true) => Some(IndexedDbJournal::open(stored, Durability::Relaxed).await.map(Self::IndexedDb)),
             Ok(false) => None,
             Err(_) if IndexedDbJournal::is_missing() && LocalStorageJournal::exists(stored) => None,
@@ -109,10 +143,32 @@ impl WebJournal {
         }
     }
 
+    /// The name of a database to which only one tab writes.
+    pub(super) fn penned(&self) -> Option<&str> {
+        match self {
+            Self::LocalStorage(journal) => Some(journal.name()),
+            _ => None,
+        }
+    }
+
     /// Whether somebody has deleted it, or has it now.
     pub(super) async fn is_lost(&self) -> bool {
         self.tail(0).await.is_err_and(|error| error.code == Code::StorageLost)
     }
+}
+
+/// Deletes what is older than the wipe. What was never sent is kept, with all of its database, where the wipe was to be refused for such:
+/// whoever asked for it could not know.
+async fn finish(stored: &str, wipe: &Wipe) -> Result<()> {
+    if !IndexedDbJournal::exists(stored).await? {
+        return Ok(());
+    }
+    let journal = IndexedDbJournal::open(stored, Durability::Relaxed).await?;
+    if journal.has_outlived(&wipe.id).await? || !wipe.discard && crate::engine::pending(&journal).await? > 0 {
+        journal.close().await;
+        return Ok(());
+    }
+    journal.destroy().await
 }
 
 macro_rules! each {

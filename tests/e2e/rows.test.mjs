@@ -146,6 +146,60 @@ test('where a row goes that had the focus, its neighbour has it, of the last one
   for (const _ of [1, 2]) await undo()
 })
 
+test('by the keyboard: Undo leads to the row that is back, closing a notice to where one was, Enter stays in its field', { timeout: 30_000 }, async () => {
+  await find('tab-flocks').click()
+  const ids = await page.locator('[data-testid=flock]').evaluateAll((rows) => rows.map(({ dataset }) => dataset.id))
+  const [row, id] = [(id) => page.locator(`[data-testid=flock][data-id="${id}"]`), ids[1]]
+  const remove = async () => {
+    await row(id).locator('[data-testid=flock-delete]').focus()
+    await page.keyboard.press('Enter')
+    await row(id).waitFor({ state: 'detached' })
+    assert.equal(await focused(), ids[2])
+  }
+  const press = async (name) => {
+    await page.getByRole('button', { name }).last().focus()
+    await page.keyboard.press('Enter')
+  }
+  await remove()
+  await press('Undo')
+  await row(id).waitFor()
+  await page.waitForFunction((id) => document.activeElement.dataset.id === id, id)
+  await page.keyboard.press('Enter') // a second press, meant for the notice, deletes nothing
+  assert.equal(await row(id).count(), 1)
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'flock-name', 'one goes on from there')
+  await remove()
+  await press('Close notice')
+  assert.equal(await focused(), ids[2], 'back on the row that had the focus')
+  await page.evaluate((id) => window.homing.db.collection('flocks').undelete(id).then(() => {}), id)
+  await row(id).waitFor()
+  await remove()
+  await find('tab-production').focus()
+  await page.keyboard.press('Enter')
+  await press('Undo')
+  await page.waitForFunction((id) => window.homing.db.collection('flocks').get(id) !== undefined, id)
+  assert.equal(await focused(), 'tab-production', 'not on a row that nobody sees')
+  await find('tab-flocks').click()
+  const name = row(id).locator('[data-testid=flock-name]')
+  await name.focus()
+  await page.keyboard.press('End')
+  await page.keyboard.type(' II')
+  await page.keyboard.press('Enter')
+  await page.waitForFunction((id) => window.homing.db.collection('flocks').get(id).name.endsWith(' II'), id)
+  assert.deepEqual([await focused(), await page.evaluate(() => document.activeElement.closest('[data-testid=flock]').dataset.id)], ['flock-name', id])
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'flock-breed')
+  // What was typed and taken back is no change: what others write is shown again.
+  await page.keyboard.type('x')
+  await page.keyboard.press('Backspace')
+  await page.keyboard.press('Enter')
+  const breed = row(id).locator('[data-testid=flock-breed]')
+  const before = await page.evaluate((id) => window.homing.db.collection('flocks').get(id).breed, id)
+  await page.evaluate(([id, breed]) => window.homing.db.collection('flocks').update(id, { breed }), [id, `${before}!`])
+  await page.waitForFunction(([id, breed]) => document.activeElement.value === breed, [id, `${before}!`])
+  assert.equal(await breed.inputValue(), `${before}!`)
+})
+
 test('the focus stays among what the server refused, and above it when nothing is left', { timeout: 60_000 }, async () => {
   await page.evaluate(async () => { while ((await window.homing.db.sync()).remaining > 0) { /* what waits goes first */ } })
   demo.server.answer((asked) => {

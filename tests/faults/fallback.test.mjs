@@ -260,3 +260,154 @@ test('without both there is memory: it works, and says that it will not last', {
     return { mode, durable, ids: window.ids(), pending: window.db.status.getSnapshot().pending, heard: window.heard.map((one) => one.mode) }
   }), { mode: 'memory', durable: false, ids: ['fleeting'], pending: 0, heard: ['memory'] })
 }))
+
+/** A copy in IndexedDB that `work` fills, then a wipe by a session that cannot reach it. */
+async function wipedElsewhere(open, { work = async () => {}, wipe = {}, more = {} } = {}) {
+  const page = await open([])
+  await page.evaluate(async (more) => {
+    await window.reopen(more)
+    await window.facts.insert({ id: 'secret' })
+    await window.db.sync()
+  }, more)
+  await work(page)
+  await page.evaluate(() => window.db.close())
+  await page.close()
+  const local = await open(['indexedDB'])
+  assert.deepEqual(await local.evaluate(async ({ wipe, more }) => {
+    await window.reopen(more)
+    await window.facts.insert({ id: 'local' })
+    const refused = await window.codeOf(window.db.wipe())
+    const noted = Object.keys(localStorage).filter((key) => key.startsWith('homing:wiped:')).length
+    await window.db.sync()
+    await window.db.wipe(wipe)
+    return [refused, noted]
+  }, { wipe, more }), ['pending-work', 0], 'what is refused is not noted')
+  await local.close()
+}
+
+test('what was wiped while there was no IndexedDB does not come back with it, in a page or in a worker', { timeout: 180_000 }, () => withBrowser('wiped', async (open) => {
+  for (const worker of [false, true]) {
+    await wipedElsewhere(open)
+    const page = await open([])
+    const seen = await page.evaluate(async (worker) => {
+      const marks = () => Object.entries(localStorage).filter(([key]) => key.startsWith('homing:wiped:'))
+      const noted = marks()
+      const listed = worker ? [] : await window.homing.listDatabases()
+      await window.reopen({ worker })
+      await new Promise((resolve) => { setTimeout(resolve) })
+      const out = { noted: noted.length, listed, ids: window.ids(), mode: window.db.status.getSnapshot().storage.mode, lost: window.heard, left: marks().length }
+      await window.facts.insert({ id: 'later' })
+      await window.db.close()
+      // A browser that is killed may have the mark again, for it writes its localStorage when it comes to it.
+      for (const [key, value] of noted) localStorage.setItem(key, value)
+      await window.reopen({ worker })
+      out.kept = window.ids()
+      await window.db.wipe({ discardPending: true })
+      return { ...out, end: marks().length }
+    }, worker)
+    assert.deepEqual(seen, { noted: 1, listed: [], ids: [], mode: 'indexeddb', lost: [], left: 0, kept: ['later'], end: 0 }, worker ? 'in a worker' : 'in a page')
+    await page.close()
+  }
+}))
+
+test('a wipe that would have been refused for unsent work does not delete what it could not see of that; one that would not does', { timeout: 180_000 }, () => withBrowser('unsent', async (open) => {
+  const work = (page) => page.evaluate(() => window.facts.insert({ id: 'unsent' }))
+  for (const [wipe, ids] of [[{}, ['secret', 'unsent']], [{ discardPending: true }, []]]) {
+    await wipedElsewhere(open, { work, wipe })
+    const page = await open([])
+    assert.deepEqual(await page.evaluate(async () => {
+      await window.reopen()
+      const ids = window.ids().sort()
+      await window.db.wipe({ discardPending: true })
+      return ids
+    }), ids)
+    await page.close()
+  }
+}))
+
+test('who logs in takes over nothing of a guest that was wiped, and a deletion without IndexedDB is finished with it, too', { timeout: 180_000 }, () => withBrowser('guest', async (open) => {
+  const work = (page) => page.evaluate(() => window.facts.insert({ id: 'unsent' }))
+  await wipedElsewhere(open, { work, wipe: { discardPending: true } })
+  const page = await open([])
+  assert.deepEqual(await page.evaluate(async () => {
+    await window.reopen({ scope: 'user', adoptScope: '' })
+    const ids = window.ids()
+    await window.db.close()
+    await window.reopen()
+    await window.facts.insert({ id: 'again' })
+    await window.db.close()
+    return ids
+  }), [])
+  const local = await open(['indexedDB'])
+  await local.evaluate(async () => {
+    await window.reopen()
+    await window.db.close()
+    await window.homing.deleteDatabase({ name: 'guest', discardPending: true })
+  })
+  assert.deepEqual(await page.evaluate(async () => {
+    await window.reopen()
+    return window.ids()
+  }), [])
+}))
+
+test('nothing is written to localStorage while it is moved, also by a tab that has not heard of that yet', { timeout: 180_000 }, () => withBrowser('behind', async (open) => {
+  const local = await open(['indexedDB'])
+  await local.evaluate(async () => {
+    await window.reopen()
+    await window.facts.insert({ id: 'early' })
+    // A browser tells other processes of items when it comes to it: this one goes on seeing its own until all are gone.
+    const { getItem, setItem } = Storage.prototype
+    const known = new Map(Object.entries(localStorage))
+    Storage.prototype.getItem = function (key) { return known.get(key) ?? getItem.call(this, key) }
+    Storage.prototype.setItem = function (key, value) {
+      known.set(key, value)
+      setItem.call(this, key, value)
+    }
+    window.addEventListener('storage', ({ key, newValue }) => { if (key === 'homing:behind|marks' && newValue === null) Object.assign(Storage.prototype, { getItem, setItem }) })
+    window.written = []
+    window.ended = (async () => {
+      for (let n = 0; ; n++) {
+        const code = await window.codeOf(window.facts.insert({ id: `n${n}` }))
+        if (code !== 'resolved') return code
+        window.written.push(`n${n}`)
+        await new Promise((resolve) => { setTimeout(resolve, 2) })
+      }
+    })()
+  })
+  const page = await open([])
+  await local.waitForFunction(() => window.written.length > 5)
+  const ids = await page.evaluate(async () => {
+    // As on a slow disk.
+    const { put, add } = IDBObjectStore.prototype
+    for (const [name, real] of Object.entries({ put, add })) {
+      IDBObjectStore.prototype[name] = function (...args) {
+        for (const until = performance.now() + 100; performance.now() < until;);
+        return real.apply(this, args)
+      }
+    }
+    await window.reopen()
+    return window.ids()
+  })
+  const [written, ended] = await local.evaluate(async () => [window.written, await window.ended])
+  assert.ok(['blocked', 'storage-lost'].includes(ended), ended)
+  assert.deepEqual(written.filter((id) => !ids.includes(id)), [], 'durable, and nowhere')
+}))
+
+test('a tab that does not hear that its work is moved is not waited for for ever, and one in the line does not take the pen meanwhile', { timeout: 180_000 }, () => withBrowser('deaf', async (open) => {
+  const [local, reader] = [await open(['indexedDB']), await open(['indexedDB'])]
+  await local.evaluate(async () => {
+    window.BroadcastChannel = class extends EventTarget { postMessage() {} close() {} }
+    await window.reopen()
+    await window.facts.insert({ id: 'early' })
+  })
+  await reader.evaluate(() => window.reopen())
+  const page = await open([])
+  assert.deepEqual(await page.evaluate(async () => {
+    await window.reopen()
+    return window.ids()
+  }), ['early'])
+  for (const tab of [local, reader]) assert.equal(await tab.evaluate(() => window.codeOf(window.facts.insert({ id: 'late' }))), 'storage-lost')
+  assert.equal(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('homing:deaf|')).length), 0)
+  // Nor does the pen stay with who has moved it.
+  assert.equal(await page.evaluate(() => navigator.locks.query().then(({ held }) => held.filter(({ name }) => name.startsWith('homing:pen:["deaf"') || name === 'homing:wipe').length)), 0)
+}))

@@ -103,6 +103,29 @@ test('the server names records: same place, same list key, old ids stay valid, o
   })
 })
 
+test('what is imported under old ids is counted as what it is now', async () => {
+  server.answer(namingServer())
+  const result = await inPage(async (open) => {
+    const db = await open()
+    const order = db.collection('orders').insert({ n: 1 }).recordId
+    await db.collection('lines').insertMany([{ id: 'l1', orderId: order }, { id: 'l2', orderId: order, tags: [{ of: order }] }])
+    await db.sync()
+    const now = db.collection('orders').get(order).id
+    const tree = () => ({ orders: [{ id: order, n: 1 }, { id: now, n: 1 }], lines: [{ id: 'l1', orderId: order }, { id: 'l2', orderId: order, tags: [{ of: order }] }, { orderId: order }] })
+    const reports = [(await db.importDocument(tree())).collections, (await db.importDocument(tree())).collections]
+    const out = { changed: now !== order, reports, orders: db.collection('orders').count(), lines: db.collection('lines').count(), archived: db.conflicts.list().length }
+    await db.wipe({ discardPending: true })
+    return out
+  })
+  const orders = { rows: 2, inserted: 1, unchanged: 1, archived: 0, duplicateIds: 1 }
+  const lines = { rows: 3, inserted: 1, unchanged: 2, archived: 0, duplicateIds: 0 }
+  const again = { inserted: 0, archived: 0 }
+  assert.deepEqual(result, {
+    changed: true, orders: 2, lines: 3, archived: 0,
+    reports: [{ orders, lines }, { orders: { ...orders, ...again, unchanged: 2 }, lines: { ...lines, ...again, unchanged: 3 } }],
+  })
+})
+
 test('old ids stay valid where nobody saw the records change them: read later, or deleted while the server named them', async () => {
   server.answer(namingServer())
   const result = await page.evaluate(async (url) => {

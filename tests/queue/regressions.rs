@@ -175,6 +175,37 @@ fn a_refused_update_that_the_edit_behind_it_was_made_on_goes_on_in_that() {
 }
 
 #[test]
+fn a_refused_update_is_in_what_was_made_on_an_edit_of_it_also_when_that_edit_is_settled() {
+    // Where fields merge, an edit is taken without what was refused below it.
+    for elsewhere in [false, true] {
+        let farm = Farm::new(3, 2);
+        let settings = ("settings", "$singleton");
+        farm.insert(0, settings.0, settings.1, &json!({"n": 1}));
+        let held = crate::harness::held_back(&farm);
+        farm.refuse(0, |m| m.changed.as_ref().filter(|changed| changed.contains(&"/n".to_owned())).map(|_| "validation".to_owned()));
+        farm.update(0, settings.0, settings.1, &json!({"n": 1000}));
+        *farm.devices[0].way.lose_answers.borrow_mut() = 1;
+        farm.fails_to_sync(0);
+        farm.update(0, settings.0, settings.1, &json!({"m": 9}));
+        // It waits for something else, so it is a mutation of its own.
+        farm.write(0, Request { depends_on: vec![held], ..update(settings.0, settings.1, &json!({"k": 5})) });
+        if elsewhere {
+            // What the server takes is then just what was sent.
+            farm.sync(1);
+            farm.update(1, settings.0, settings.1, &json!({"n": 1000}));
+            farm.sync(1);
+        }
+        farm.sync(0);
+        let letters = farm.letters(0);
+        assert_eq!((letters.len(), farm.queue(0).len(), replaced(&farm, 0).len()), (2, 1, 0), "{elsewhere}");
+        farm.write(0, one(Intent::Retry { id: letters[1].clone(), edited: None }));
+        assert_eq!((farm.letters(0).len(), replaced(&farm, 0)), (1, vec![]), "{elsewhere}");
+        assert_eq!(farm.get(0, settings.0, settings.1), Some(json!({"n": 1000, "m": 9, "k": 5})));
+        farm.check_fold(0);
+    }
+}
+
+#[test]
 fn a_refused_update_sent_with_other_content_archives_the_edit_behind_it() {
     // Where fields merge, what the refused version had not is not removed.
     for (at, becomes) in [(("flocks", "f"), json!({"n": 2})), (("settings", "$singleton"), json!({"n": 2, "m": 9}))] {

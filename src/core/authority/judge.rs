@@ -82,7 +82,7 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
         return WireResult::new(&wire.id, Outcome::Retry);
     }
     if let Some(receipt) = stage.receipt(id) {
-        return if receipt.payload == arrival.payload { replay(receipt, wire) } else { reuse(wire) };
+        return if receipt.payload == arrival.payload { replay(receipt, arrival) } else { reuse(wire) };
     }
     if stage.lacking() > before {
         // Answered already: with what, comes with the next round.
@@ -110,20 +110,23 @@ pub(super) fn judge(stage: &mut Stage<'_>, arrival: &Arrival<'_>, mismatches: &M
 /// Keeps the receipt of a final verdict.
 pub(super) fn keep(stage: &mut Stage<'_>, arrival: &Arrival<'_>, result: &WireResult) {
     if result.status.is_final() {
-        // Of a row that took effect nothing is told again: whoever pushes the same rows every time must not use up his requests with that.
-        let told = (arrival.upsert.is_none() || matches!(result.status, Outcome::Conflict | Outcome::Rejected))
-            .then(|| serde_json::to_string(result));
-        let result_text = told.unwrap_or_else(|| serde_json::to_string(&WireResult { record: None, archived: None, ..result.clone() }));
-        let receipt = Receipt { payload: arrival.payload.clone(), result: result_text.unwrap_or_default() };
-        stage.keep_receipt(&arrival.id, result.status, receipt);
+        let result_text = serde_json::to_string(&told_again(arrival, result.clone())).unwrap_or_default();
+        stage.keep_receipt(&arrival.id, result.status, Receipt { payload: arrival.payload.clone(), result: result_text });
     }
 }
 
-fn replay(receipt: &Receipt, wire: &WireMutation) -> WireResult {
+/// Of a pushed row the verdict alone: who pushes the same rows every time must not use up his requests with versions, nor are the receipts
+/// of rows ever purged. The row is added while it is the same and there is room for it (`rows`).
+fn told_again(arrival: &Arrival<'_>, result: WireResult) -> WireResult {
+    if arrival.upsert.is_none() { result } else { WireResult { record: None, archived: None, ..result } }
+}
+
+fn replay(receipt: &Receipt, arrival: &Arrival<'_>) -> WireResult {
+    let id = &arrival.wire.id;
     match serde_json::from_str::<WireResult>(&receipt.result) {
         // A pushed row is called by its place in the request, which may be another one.
-        Ok(original) => WireResult { id: wire.id.clone(), replayed: true, ..original },
-        Err(_) => WireResult::new(&wire.id, Outcome::Expired),
+        Ok(original) => WireResult { id: id.clone(), replayed: true, ..told_again(arrival, original) },
+        Err(_) => WireResult::new(id, Outcome::Expired),
     }
 }
 

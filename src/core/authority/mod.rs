@@ -280,13 +280,15 @@ fn evaluated(mut stage: Stage<'_>, request: &PushRequest, rows: Vec<Result<Pushe
 /// The result of a pushed row, where there is anything to say.
 fn judge_row(stage: &mut Stage<'_>, row: &Pushed, mismatches: &judge::Mismatches) -> Option<WireResult> {
     let result = alone(stage, &row.arrival(), mismatches).pop()?;
-    if matches!(result.status, Outcome::Rejected | Outcome::Conflict | Outcome::Retry) {
-        return Some(result);
-    }
     let wire = row.wire();
     let id = stage.server_id(&wire.record_id).unwrap_or_else(|| wire.record_id.as_str().into());
-    let outdated = row.outdated(&result, stage.row(&Key::new(wire.collection.as_str(), id)).map(|stored| &stored.record))?;
-    Some(budget::shortened(stage, outdated))
+    let key = Key::new(wire.collection.as_str(), id);
+    let notice = match result.status {
+        Outcome::Conflict if result.replayed => rows::beside(result, stage.at_hand(&key)),
+        Outcome::Rejected | Outcome::Conflict | Outcome::Retry => return Some(result),
+        _ => row.outdated(&result, stage.row(&key).map(|stored| &stored.record))?,
+    };
+    Some(budget::shortened(stage, notice))
 }
 
 /// Judges a mutation that is in no group.

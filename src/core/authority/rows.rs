@@ -3,6 +3,7 @@
 //! Lives here: reading each row as a mutation whose id is its content, so that the same row pushed twice is one.
 //! Not here: the verdict (`judge`): a row without `_rev` is concurrent with everything.
 
+use crate::core::authority::StoredRow;
 use crate::core::authority::judge::{Arrival, Upsert, rejected};
 use crate::core::error::{Code, Error, Result};
 use crate::core::mutation::{MutationId, Op};
@@ -65,6 +66,12 @@ impl Pushed {
             ..WireResult::new(&self.wire.id, Outcome::Superseded)
         })
     }
+}
+
+/// A verdict told again, with the row it was about as long as that is the one that is there.
+pub(super) fn beside(result: WireResult, stored: Option<&StoredRow>) -> WireResult {
+    let same = stored.filter(|row| row.record.rev() == result.rev);
+    WireResult { record: same.and_then(|row| RawValue::from_string(row.record.text().to_string()).ok()), ..result }
 }
 
 /// Every row of a record-only push; a row that cannot be used is an answer already.

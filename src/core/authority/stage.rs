@@ -113,6 +113,11 @@ impl<'a> Stage<'a> {
         self.rows.get(key).map(|w| &w.row).or_else(|| self.loaded.row(key))
     }
 
+    /// The row, if it was loaded: nothing is loaded for this.
+    pub(super) fn at_hand(&self, key: &Key) -> Option<&StoredRow> {
+        self.rows.get(key).map(|w| &w.row).or_else(|| self.loaded.snapshot.rows.get(key))
+    }
+
     pub(super) fn server_id(&self, optimistic: &str) -> Option<Arc<str>> {
         self.ids.get(optimistic).or_else(|| self.loaded.snapshot.ids.get(optimistic)).cloned()
     }

@@ -230,18 +230,19 @@ impl Replica {
             }
             self.redepend(&letter, None);
         }
+        let letter = m.on.clone().filter(|on| self.dead.contains_key(on));
         match result.status {
             // Only what was made on this very content stands on the acknowledged version: an accepted decision, for
             // one, is answered with a row its author may not have seen (seed 67).
             Outcome::Applied if self.is_built_upon(&m) && row.as_ref().is_none_or(|row| self.is_what_was_sent(row, &m)) => {
-                self.rebase(&m.id, &key, row.as_ref());
+                self.rebase(&m.id, &key, row.as_ref(), letter);
             }
             Outcome::Conflict => match &automatic {
                 Some(conflict) => self.overrule(place, m, conflict, at),
                 None => self.collide(m, result, row, at),
             },
             Outcome::Expired if !row.as_ref().is_some_and(|row| self.is_what_was_sent(row, &m)) => self.collide(m, result, row, at),
-            _ => {}
+            _ => self.stands_on(&m, letter),
         }
     }
 
@@ -307,14 +308,26 @@ impl Replica {
         places.iter().any(|place| self.queue.get(place).is_some_and(|waiting| waiting.on.as_ref() == Some(&m.id)))
     }
 
-    /// The waiting edit made on acknowledged content takes the acknowledged version as its base (R1).
-    fn rebase(&mut self, settled: &MutationId, key: &Key, row: Option<&Record>) {
+    /// A field merge took an edit without what was refused below it (`covers`): what was made on that edit has the refused content, too.
+    fn stands_on(&mut self, settled: &Mutation, letter: Option<MutationId>) {
+        if letter.is_none() {
+            return;
+        }
+        for place in self.slot(&settled.key).map(|s| s.pending.clone()).unwrap_or_default() {
+            if let Some(waiting) = self.queue.get(&place).filter(|w| w.on.as_ref() == Some(&settled.id)).cloned() {
+                self.queue_put(place, Mutation { on: letter.clone(), ..waiting });
+            }
+        }
+    }
+
+    /// The waiting edit made on acknowledged content takes the acknowledged version as its base (R1), and stands on what that stood on.
+    fn rebase(&mut self, settled: &MutationId, key: &Key, row: Option<&Record>, letter: Option<MutationId>) {
         let places = self.slot(key).map(|s| s.pending.clone()).unwrap_or_default();
         for place in places {
             if let Some(mut waiting) = self.queue.get(&place).filter(|w| w.on.as_ref() == Some(settled)).cloned() {
                 waiting.base_rev = row.and_then(Record::rev);
                 waiting.base = row.cloned();
-                waiting.on = None;
+                waiting.on.clone_from(&letter);
                 if let Some(row) = row {
                     waiting.record = self.numbered_as(row, &waiting);
                 }

@@ -2,7 +2,7 @@
 // from. Not here: showing it (`remote.ts`), planning it (the worker).
 
 import type { ImportCounts, OpResult } from '../engine.js'
-import { apart, sameShared, type Members } from '../values.js'
+import { OPTIMISTIC_PREFIX, apart, sameShared, type Members } from '../values.js'
 import { rowId } from './digest.js'
 import { NOTHING_LOCAL, type Local, type LocalOf, type Step } from './provisional.js'
 import { valueOf, type Slot } from './slot.js'
@@ -21,8 +21,8 @@ interface Operation {
   readonly own?: readonly string[]
 }
 
-/** A batch taken apart. */
-export interface Batch { readonly ops: readonly Operation[]; readonly idempotencyKey?: string }
+/** A batch taken apart. `mayName`: there may be ids in it in whose place the server has given others. */
+export interface Batch { readonly ops: readonly Operation[]; readonly idempotencyKey?: string; readonly mayName?: boolean }
 
 /** A batch from its text: the line of heads says how many of the lines below are the records of each operation. */
 export function parseBatch(text: string): Batch {
@@ -34,7 +34,7 @@ export function parseBatch(text: string): Batch {
     from += count
     return { ...operation, records: JSON.parse(`[${lines.slice(from - count, from).join()}]`) as Members[] }
   })
-  return { ...batch, ops }
+  return { ...batch, ops, mayName: text.includes(OPTIMISTIC_PREFIX) }
 }
 
 /** One record that a batch touches. */
@@ -52,8 +52,9 @@ export interface Understood extends ImportCounts {
  * @param there the record that is there, or its tombstone
  * @param localOf the members of a collection that never leave the device
  * @param setsOf those that are sets
+ * @param currentId the id that a record has now
  */
-export function understand(batch: Batch, newId: (collection: string | null) => string, there: (collection: string, id: string) => Slot | undefined, localOf: LocalOf = () => NOTHING_LOCAL, setsOf: (collection: string) => readonly string[] = () => []): Understood {
+export function understand(batch: Batch, newId: (collection: string | null) => string, there: (collection: string, id: string) => Slot | undefined, localOf: LocalOf = () => NOTHING_LOCAL, setsOf: (collection: string) => readonly string[] = () => [], currentId: (id: string) => string = (id) => id): Understood {
   const touched: Touched[] = []
   const results: OpResult[] = []
   const counts = { inserted: 0, unchanged: 0, archived: 0, duplicateIds: 0 }
@@ -68,7 +69,8 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
         touched.push({ collection, id: name, step: { op, record: one } })
       }
     } else if (op === 'import') {
-      const named = importedIds(collection, records, localOf(collection))
+      const rows = batch.mayName === true ? records.map((one) => underCurrentIds(one, currentId) as Members) : records
+      const named = importedIds(collection, rows, localOf(collection))
       counts.duplicateIds += named.filter(({ again }) => again).length
       for (const { id: name, record: one } of named) {
         ids.push(name)
@@ -93,6 +95,14 @@ export function understand(batch: Batch, newId: (collection: string | null) => s
 /** Whether an imported row brings nothing new that others could know; of a tombstone its last content counts. */
 function saysTheSame(record: Members, row: Slot, local: Local, sets: readonly string[]): boolean {
   return sameShared(record, valueOf(row), local, sets)
+}
+
+/** What is imported says old ids and means the records of today, as for the engine (`src/core/plan/aliases.rs`): else it would differ from them. */
+function underCurrentIds(value: unknown, currentId: (id: string) => string): unknown {
+  if (typeof value === 'string') return value.startsWith(OPTIMISTIC_PREFIX) ? currentId(value) : value
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((item) => underCurrentIds(item, currentId))
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, underCurrentIds(member, currentId)]))
 }
 
 /** The ids of an import: as given, with a mark where one comes again, of the content that everybody may know where there is none. */

@@ -125,7 +125,7 @@ export class Remote implements Engine {
     const at = now + this.#skew()
     const made: MadeId[] = []
     const name = (collection: string | null): string => (made[made.push(newId(naming, collection, now)) - 1] as MadeId).id
-    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)), this.#ground.localOf, this.#ground.setsOf)
+    const { touched, results, isNew: _, ...counts } = understand(batch, name, (collection, id) => this.#mirrors.of(collection).view(this.currentId(id)), this.#ground.localOf, this.#ground.setsOf, (id) => this.currentId(id))
     if (known === undefined) {
       if (key !== undefined) for (const { collection, id } of touched) this.#keys.set(key, { seq, collection, id })
       this.#written.set(seq, touched)

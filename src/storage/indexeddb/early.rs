@@ -41,6 +41,13 @@ extern "C" {
 }
 
 impl EarlyReading {
+    /// Nobody takes it over.
+    pub async fn discard(self) {
+        if let Some(early) = self.done().await {
+            early.db().close();
+        }
+    }
+
     /// What was read; `None` where there was nothing, or the browser refused.
     pub(super) async fn done(self) -> Option<Early> {
         let value = JsFuture::from(self.read()).await.ok()?;

@@ -2,8 +2,8 @@
 //!
 //! Lives here: which requests make up each call of [`Journal`]. Beside it: `transaction` (futures over one
 //! transaction), `connection` (dies and is replaced), `open` and `schema` (rexie creates the stores), `rows`
-//! (reading, also damaged ones), `compaction` (in stages), `error` (DOMException names). Not here: what bytes mean, group
-//! commit, when to compact.
+//! (reading, also damaged ones), `compaction` (in stages), `wiped` (wipes from elsewhere), `error` (DOMException names). Not here: what
+//! bytes mean, group commit, when to compact.
 //!
 //! Built on what `tests/browser_rexie_traps.rs` saw. Nothing but a transaction's own requests is awaited
 //! between its requests; every call runs in a task of its own, so a dropped future drops no request.
@@ -16,6 +16,7 @@ mod open;
 mod rows;
 mod schema;
 mod transaction;
+mod wiped;
 
 use super::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail, UNREADABLE};
 use crate::core::error::Result;

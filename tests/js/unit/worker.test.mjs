@@ -229,6 +229,20 @@ test('what never leaves the device is shown as the worker plans it', () => {
   assert.deepEqual(batch.understand(importing(1), () => '', () => undefined, () => ['pin']).touched[0].step.record, { name: 'Ada', pin: 1 })
 })
 
+test('an import counts rows by the ids that records have now', () => {
+  const now = (id) => ({ optimistic_a: 's1', optimistic_b: 's2' })[id] ?? id
+  const rows = [{ id: 'optimistic_a', n: 1 }, { id: 's1', n: 1 }, { id: 'l', of: { deep: ['optimistic_b', 'optimistic_c', 'not optimistic_b'] } }, { of: 'optimistic_b' }, { of: 's2' }]
+  const text = [`{"ops":[{"op":"import","collection":"c","lines":${rows.length}}]}`, ...rows.map((row) => JSON.stringify(row))].join('\n')
+  const there = { s1: { id: 's1', n: 1 }, l: { id: 'l', of: { deep: ['s2', 'optimistic_c', 'not optimistic_b'] } } }
+  const { results, touched, ...counts } = batch.understand(batch.parseBatch(text), () => '', (_, id) => there[id], undefined, undefined, now)
+  assert.deepEqual(counts, { inserted: 3, unchanged: 2, archived: 0, duplicateIds: 1, isNew: true })
+  const [one, again, line, row, other] = results[0].ids
+  assert.deepEqual([one, again, line, row === other], ['s1', '$dup_2_s1', 'l', false])
+  const plain = batch.understand(batch.parseBatch(`{"ops":[{"op":"import","collection":"c","lines":2}]}\n{"of":"s2"}\n{"of":"s2"}`), () => '', () => undefined)
+  assert.deepEqual(plain.results[0].ids, [row, other], 'what says an old id is that row')
+  assert.deepEqual(touched[3].step.record, { of: 's2' })
+})
+
 test('an imported set says the same in whatever order', () => {
   const text = ['["b","a","a"]', '["a"]', '"a"'].map((tags, n) => `{"id":"${n}","tags":${tags}}`)
   const batched = batch.parseBatch(`{"ops":[{"op":"import","collection":"users","lines":3}]}\n${text.join('\n')}`)

@@ -214,6 +214,34 @@ fn rows_behind_outdated_ones_are_judged_some_day() {
 }
 
 #[test]
+fn rows_behind_those_in_conflict_are_judged_some_day() {
+    let mut farm = Farm::new();
+    let text = json!({"text": "x".repeat(3_000)});
+    for n in 0..16 {
+        farm.one(mutation(&format!("a:{}", n + 1), Op::Create, ("manual", &format!("m{n:03}")), 1000, &text));
+    }
+    let mut rows: Vec<Value> = (0..16).map(|n| json!({"id": format!("m{n:03}"), "n": 1, "_updatedAt": at(2000)})).collect();
+    rows.push(json!({"id": "new", "n": 2, "_updatedAt": at(3000)}));
+    farm.server = farm.server.with_budget(40_000);
+    let rounds = (1..8).find(|_| farm.rows_push("manual", &rows).iter().all(|r| r.status != Retry));
+    assert!(rounds.is_some(), "{}", farm.body(("manual", "new")));
+    assert_eq!(farm.body(("manual", "new"))["n"], 2);
+    // Of each conflict the verdict is told again, beside the row while it is the same and there is room for it.
+    let again = farm.rows_push("manual", &rows);
+    assert!(again.len() == 16 && again.iter().all(|r| r.status == Outcome::Conflict && r.replayed && r.archived.is_none()));
+    assert!(bytes(&again) < 40_000, "{}", bytes(&again));
+    let alone = |farm: &mut Farm| farm.rows_push("manual", &rows[..1]).first().map(|r| (r.replayed, r.rev, record_of(r)));
+    let row = farm.row(("manual", "m000"));
+    let rev = row.as_ref().and_then(Record::rev);
+    assert_eq!(alone(&mut farm), Some((true, rev, row)));
+    farm.one(WireMutation { base_rev: rev, ..mutation("a:100", Op::Update, ("manual", "m000"), 4000, &json!({"n": 3})) });
+    assert_eq!(alone(&mut farm), Some((true, rev, None)));
+    let receipts = farm.server.everything(SCOPE).unwrap().receipts;
+    let longest = receipts.iter().filter(|(id, _)| id.client.starts_with("record:")).map(|(_, receipt)| receipt.result.len()).max();
+    assert!(longest.is_some_and(|bytes| bytes < 500), "{longest:?}");
+}
+
+#[test]
 fn a_receipt_is_read_once_however_many_depend_on_it() {
     let mut farm = met(1_000_000);
     let mut time = |from: u64, n: u64| {
