@@ -58,7 +58,7 @@ struct Op<'a> {
 ///
 /// The records are not looked into here but for their ids: they are checked once, where they are planned.
 pub(super) fn batch(bytes: Vec<u8>, name: impl Fn(&str) -> String) -> Result<Request> {
-    make_room_to_write();
+    make_room_to_write(bytes.len());
     let bad = |why: String| Error::new(Code::InvalidRecord, format!("not a batch: {why}"));
     let whole = Arc::new(String::from_utf8(bytes).map_err(|e| bad(e.to_string()))?);
     let (head, _) = whole.split_once('\n').unwrap_or((&whole, ""));
