@@ -12,6 +12,7 @@ use homing::core::record::{ARCHIVE, Key, Record};
 use homing::core::replica::Replica;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 /// One value an app wrote.
 #[derive(Clone, Debug)]
@@ -33,8 +34,11 @@ pub(crate) struct Oracle {
     /// Records deleted by somebody who knew a version of the server's, and those that somebody brought back or decided about.
     deleted: HashSet<Key>,
     revived: HashSet<Key>,
-    /// What somebody deleted who knew of no version but those made there: another device's record of that id is another record.
-    deleted_own: HashMap<Key, HashSet<u64>>,
+    /// What somebody deleted who knew of no version but those made there, and as which client: another device's record of that id is
+    /// another record.
+    deleted_own: HashMap<Key, HashSet<(u64, Arc<str>)>>,
+    /// What a person sent once more after a refusal, and as which client: a copy of that profile may have deleted it (seed 3917).
+    retried: HashMap<Key, HashSet<(u64, Arc<str>)>>,
     /// Dead letters that a person said to let go of, or to send with other content.
     given_away: HashSet<MutationId>,
     pub(crate) groups: Groups,
@@ -136,6 +140,11 @@ impl Oracle {
         goes_on(replica, changes, before);
         let entered: HashSet<u64> = changes.iter().flat_map(carried).flat_map(|r| atoms(r.text())).collect();
         let decides = changes.iter().any(|c| matches!(c, Change::Add(m) if m.resolves.is_some()));
+        let me = replica.client();
+        let with_me = |record: &Record| atoms(record.text()).into_iter().map(|a| (a, me.clone())).collect::<Vec<_>>();
+        for m in changes.iter().filter_map(|c| if let Change::Add(m) = c { Some(m) } else { None }).filter(|m| m.retry_of.is_some()) {
+            self.retried.entry(m.key.clone()).or_default().extend(with_me(&m.record));
+        }
         for record in &before.given_up {
             self.known.extend(atoms(record.text()).into_iter().filter(|a| !entered.contains(a)));
         }
@@ -150,7 +159,7 @@ impl Oracle {
                 if gone(&now) && confirmed.as_ref().is_some_and(|c| self.led_to(c, &old)) {
                     self.deleted.insert(key.clone());
                 } else if gone(&now) {
-                    self.deleted_own.entry(key.clone()).or_default().extend(old.values());
+                    self.deleted_own.entry(key.clone()).or_default().extend(old.values().map(|a| (*a, me.clone())));
                 }
                 let confirmed = confirmed.iter().filter(|_| decides).flat_map(|r| atoms(r.text()));
                 let kept: HashSet<u64> = if gone(&now) { HashSet::new() } else { new.values().copied().collect() };
@@ -271,7 +280,9 @@ impl Oracle {
         }
         for (key, own) in self.deleted_own.iter().filter(|(key, _)| !self.revived.contains(key)) {
             let row = rows.get(key).filter(|row| !row.is_deleted() && !about_deleted.contains(key));
-            let left: Vec<u64> = row.map(|row| atoms(row.text())).unwrap_or_default().into_iter().filter(|a| own.contains(a)).collect();
+            let again = |a: u64, by: &Arc<str>| self.retried.get(key).is_some_and(|all| all.iter().any(|(b, who)| *b == a && who != by));
+            let gone = |a: &u64| own.iter().any(|(b, by)| b == a && !again(*a, by));
+            let left: Vec<u64> = row.map(|row| atoms(row.text())).unwrap_or_default().into_iter().filter(gone).collect();
             assert!(left.is_empty(), "the delete of {key} is nowhere: {left:?} is still there");
         }
         let facts = rows.iter().filter(|(k, _)| k.collection.as_ref() == "log").flat_map(|(_, r)| atoms(r.text()));
