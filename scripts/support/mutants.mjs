@@ -184,6 +184,8 @@ export const RULES = [
 export const STORAGE = [
   { name: 'damage: the queue needs no index', file: 'src/core/replica/segments/restore.rs', find: 'for (chunk, bytes) in queue {', replace: 'for (chunk, bytes) in queue.iter().take(0) {', by: '--test faults_native damage::f25_an_unreadable_index' },
   { name: 'damage: nothing is made without a name', file: 'src/engine/load.rs', find: '            replica.name_for_now();\n', replace: '', by: '--test queue takeover::what_is_taken_over_from_a_source_without' },
+  { name: 'damage: nobody waits for what is lost', file: 'src/core/replica/response.rs', find: '            self.release(&result.id);\n', replace: '', by: '--test queue damage::what_waits_for' },
+  { name: 'damage: what had no effect can be taken back', file: 'src/core/replica/recovery.rs', find: 'attempted: false, sent: None, ..m.clone() };', replace: '..m.clone() };', by: '--test queue damage::what_was_sent_with' },
   { name: 'damage: what no index names is deleted', file: 'src/core/replica/segments.rs', find: 'out.delete.extend(out.stray.iter().cloned());', replace: '', by: '--test faults_native damage::f25_an_unreadable_index' },
   { name: 'storage: what cannot be read is fetched again', file: 'src/core/replica/later.rs', find: '    pub fn missing_something(&mut self) {\n        self.standing.cursor = None;\n', replace: '    pub fn missing_something(&mut self) {\n', by: '--test faults_native damage::' },
   { name: 'storage: numbers that may be lost are not given again', file: 'src/engine/load.rs', find: 'while self.replica.client().is_empty() || !self.unreadable.is_empty() {', replace: 'while self.replica.client().is_empty() {', by: '--test faults_native damage::f25_an_unreadable_row' },

@@ -13,6 +13,7 @@ mod later;
 mod overrule;
 mod own;
 mod ready;
+mod recovery;
 mod refusals;
 mod remap;
 mod response;

@@ -1,0 +1,28 @@
+//! Going on where something that is stored cannot be read any more.
+//!
+//! Lives here: what the queue does without what is gone. Not here: finding damage (`engine::load`), what of a segment or an index can still
+//! be had (`segments`).
+
+use super::{HashSet, Replica};
+use crate::core::mutation::{Mutation, MutationId};
+
+impl Replica {
+    /// The server says that this mutation waits for another one. Where that is nowhere here and of a client that is none any more, it was
+    /// lost: no request will bring it. Else it is told by what is sent later (R5), or was only slow.
+    ///
+    /// What is answered so had no effect in any request, so it may change: it goes without what is lost, and can be taken back.
+    pub(super) fn release(&mut self, id: &MutationId) {
+        let Some((place, m)) = self.places.get(id).and_then(|place| Some((*place, self.queue.get(place)?))) else { return };
+        let ended = |id: &MutationId| id.client != self.client;
+        if !m.depends_on.iter().any(ended) || m.depends_on.iter().any(|id| self.places.contains_key(id) || self.dead.contains_key(id)) {
+            return;
+        }
+        // The server knows that one; what is written for it may have to follow it.
+        let disputed: HashSet<MutationId> = self.holds().filter_map(|(_, hold)| hold.mutation.clone()).collect();
+        let depends_on: Vec<MutationId> = m.depends_on.iter().filter(|id| !ended(id) || disputed.contains(*id)).cloned().collect();
+        if depends_on.len() < m.depends_on.len() {
+            let m = Mutation { depends_on, attempted: false, sent: None, ..m.clone() };
+            self.queue_put(place, m);
+        }
+    }
+}
