@@ -155,3 +155,24 @@ fn what_waited_for_a_write_that_took_effect_goes_again_as_it_was_sent() {
     assert_eq!(farm.client(0), client, "no number was taken for another's");
     farm.agrees(&[("flocks/p", json!({})), ("days/d", json!({"flockId": "p"}))]);
 }
+
+#[test]
+fn an_index_that_is_cut_behind_its_head_costs_what_was_cut() {
+    let mut farm = Farm::new(259, 1);
+    farm.refuse(0, |m| (m.record_id == "f").then(|| "validation".to_owned()));
+    farm.insert(0, "flocks", "kept", &json!({}));
+    farm.insert(0, "flocks", "f", &json!({}));
+    farm.insert(0, "days", "d", &json!({"flockId": "f"}));
+    farm.sync(0);
+    farm.compact(0);
+    let client = farm.client(0);
+    farm.refuse_no_more(0);
+    assert_eq!(farm.damage(0, MemoryJournal::cut_index), [Code::StorageLost]);
+    assert_ne!(farm.client(0), client);
+    assert_eq!(farm.letters(0), []);
+    assert_eq!(farm.local(0).keys().collect::<Vec<_>>(), ["days/d", "flocks/kept"], "what it still says counts");
+    farm.sync(0);
+    farm.pass(2_000);
+    farm.sync(0);
+    farm.agrees(&[("flocks/kept", json!({})), ("days/d", json!({"flockId": "f"}))]);
+}
