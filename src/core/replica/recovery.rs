@@ -1,12 +1,35 @@
 //! Going on where something that is stored cannot be read any more.
 //!
-//! Lives here: what the queue does without what is gone. Not here: finding damage (`engine::load`), what of a segment or an index can still
+//! Lives here: what the queue does without what is gone, how later entries are folded around it. Not here: finding damage (`engine::load`), what of a segment or an index can still
 //! be had (`segments`).
 
 use super::{HashSet, Replica};
 use crate::core::mutation::{Mutation, MutationId};
 
+/// What is known while entries are folded around something that is missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recovery {
+    /// An offset was known when they were written, although the index that had it is lost.
+    clock: bool,
+}
+
 impl Replica {
+    /// What the queue says of the clock, where nothing else does: before the first answer of a server all stamps in it are raw, and
+    /// whoever has sent everything has had answers.
+    pub(super) fn salvage_clock(&mut self) {
+        self.recovery.clock = self.queue.is_empty() || self.queue.values().any(|m| !m.raw);
+    }
+
+    /// Folded as far as the index was lost: from here on the clock is what the fold knows.
+    pub(super) fn forget_clock(&mut self) {
+        self.recovery.clock = false;
+    }
+
+    /// Whether what is written is stamped by a clock whose error is not known.
+    pub(super) fn is_clock_raw(&self) -> bool {
+        self.standing.offset.is_none() && !self.recovery.clock
+    }
+
     /// The server says that this mutation waits for another one. Where that is nowhere here and of a client that is none any more, it was
     /// lost: no request will bring it. Else it is told by what is sent later (R5), or was only slow.
     ///

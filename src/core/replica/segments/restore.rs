@@ -53,6 +53,7 @@ impl Replica {
             unreadable.extend(replica.restore_chunk(bytes).err().map(|error| unreadable_part(*chunk, &error)));
         }
         replica.place = replica.queue.last_key_value().map_or(0, |(place, _)| *place);
+        replica.salvage_clock();
         // What is written from now on takes none of their names.
         replica.next_segment = stray.iter().filter_map(|name| name.strip_prefix('s')?.parse().ok()).max().unwrap_or(0);
         replica.stray = stray;
