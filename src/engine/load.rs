@@ -75,10 +75,11 @@ pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>, keep: &d
             replica.name_for_now();
         }
         replica.reserve(&entries);
-        entries.iter().try_for_each(|entry| replica.fold(entry))?;
         if unreadable.is_empty() {
+            entries.iter().try_for_each(|entry| replica.fold(entry))?;
             later::fold_few(&mut replica, &mut unfolded);
         } else {
+            replica.fold_around(&entries)?;
             // All of it: who goes on without what is missing knows less than those who wrote this.
             unreadable.extend(later::fold_all(&mut replica, &mut unfolded));
             replica.missing_something();

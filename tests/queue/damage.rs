@@ -1,7 +1,7 @@
 //! F25: what becomes of writes that were made on something, or wait for something, that cannot be read any more. What the rest of a
 //! damaged journal still says is tested in `faults_native/damage.rs`.
 
-use crate::harness::{Farm, one, verdicts};
+use crate::harness::{Farm, archived, one, update, verdicts};
 use homing::core::error::Code;
 use homing::core::mutation::{MutationId, Op};
 use homing::core::plan::Intent;
@@ -154,6 +154,79 @@ fn what_waited_for_a_write_that_took_effect_goes_again_as_it_was_sent() {
     assert!(matches!(verdicts(&farm.sync(0))[&child], Verdict::Applied { .. }));
     assert_eq!(farm.client(0), client, "no number was taken for another's");
     farm.agrees(&[("flocks/p", json!({})), ("days/d", json!({"flockId": "p"}))]);
+}
+
+#[test]
+fn an_edit_of_a_write_that_is_lost_brings_it_back() {
+    let mut farm = Farm::new(255, 1);
+    farm.insert(0, "flocks", "synced", &json!({"a": 0, "b": 0}));
+    farm.sync(0);
+    farm.insert(0, "flocks", "new", &json!({"n": 1}));
+    farm.update(0, "flocks", "synced", &json!({"a": 1}));
+    farm.compact(0);
+    farm.update(0, "flocks", "new", &json!({"n": 2}));
+    farm.update(0, "flocks", "synced", &json!({"b": 1}));
+    assert_eq!(farm.damage(0, first_part), [Code::StorageLost]);
+    assert_eq!(farm.queue(0), ["create flocks/new", "update flocks/synced"]);
+    let want = [("flocks/new", json!({"n": 2})), ("flocks/synced", json!({"a": 1, "b": 1}))];
+    assert_eq!(farm.local(0), want.iter().map(|(key, body)| ((*key).to_owned(), body.clone())).collect());
+    farm.agrees(&want);
+}
+
+/// Also in a tab that is open, and reads what another one wrote.
+#[test]
+fn an_edit_of_a_write_in_a_row_that_no_other_tab_can_read_brings_it_back() {
+    let mut farm = Farm::new(256, 1);
+    let other = farm.another_tab(0);
+    farm.insert(0, "flocks", "new", &json!({"n": 1}));
+    farm.durable(0);
+    let row = farm.tab(0).stands_at().unwrap();
+    farm.update(0, "flocks", "new", &json!({"n": 2}));
+    farm.durable(0);
+    farm.devices[0].journal.spoil_row(row);
+    farm.world.run(Box::pin(farm.tab(other).catch_up())).unwrap();
+    assert_eq!(farm.get(other, "flocks", "new"), Some(json!({"n": 2})));
+    for d in [other, 0, other] {
+        farm.sync(d);
+        assert_eq!((farm.get(d, "flocks", "new"), farm.queue(d)), (Some(json!({"n": 2})), vec![]));
+    }
+    assert!(farm.network.server.borrow().effects().values().all(|times| *times == 1));
+}
+
+#[test]
+fn an_edit_of_a_dead_letter_that_is_lost_brings_it_back() {
+    let mut farm = Farm::new(257, 1);
+    farm.refuse(0, |m| m.record.as_ref().is_some_and(|r| r.get().contains("1000")).then(|| "validation".to_owned()));
+    farm.insert(0, "flocks", "f", &json!({"n": 1000}));
+    farm.insert(0, "days", "d", &json!({"flockId": "f"}));
+    farm.sync(0);
+    let letters = farm.letters(0);
+    farm.compact(0);
+    farm.update(0, "flocks", "f", &json!({"n": 7}));
+    assert_eq!(farm.damage(0, MemoryJournal::spoil_index), [Code::StorageLost]);
+    assert_eq!((farm.letters(0), farm.get(0, "flocks", "f")), (letters.clone(), Some(json!({"n": 7}))));
+    assert_eq!(farm.state(0, "days", "d"), "blocked");
+    farm.write(0, one(Intent::Retry { id: letters[0].clone(), edited: None }));
+    farm.agrees(&[("flocks/f", json!({"n": 7})), ("days/d", json!({"flockId": "f"}))]);
+}
+
+#[test]
+fn what_was_written_on_a_record_in_conflict_is_archived_where_nobody_knows_of_the_conflict() {
+    let mut farm = Farm::new(258, 2);
+    farm.insert(0, "asked", "r", &json!({"by": "nobody"}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.update(0, "asked", "r", &json!({"n": 1}));
+    farm.sync(0);
+    farm.update(1, "asked", "r", &json!({"n": 2}));
+    farm.sync(1);
+    assert_eq!(farm.state(1, "asked", "r"), "conflict");
+    farm.compact(1);
+    farm.write(1, update("asked", "r", &json!({"n": 333})));
+    assert_eq!(farm.damage(1, MemoryJournal::spoil_index), [Code::StorageLost]);
+    assert!(archived(&farm, 1).contains("333"), "{}", archived(&farm, 1));
+    farm.sync(1);
+    assert!(archived(&farm, 1).contains("333") && archived(&farm, 1).contains("unresolved"));
 }
 
 #[test]

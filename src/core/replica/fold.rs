@@ -94,6 +94,9 @@ impl Replica {
     }
 
     fn change(&mut self, change: &Change, undo: &mut Vec<Step>) {
+        if self.regains(change) {
+            return;
+        }
         match change {
             Change::Creates { collection, first, records, imported, depends_on } => {
                 let from = self.place + 1;
@@ -213,7 +216,7 @@ impl Replica {
         before
     }
 
-    fn append(&mut self, mut m: Mutation) {
+    pub(super) fn append(&mut self, mut m: Mutation) {
         // Nothing waits for a record that is new.
         let last = if m.op == Op::Create { None } else { self.pending_of(&m.key).next_back() };
         // What comes from another database may say so itself.

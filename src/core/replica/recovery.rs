@@ -1,9 +1,10 @@
 //! Going on where something that is stored cannot be read any more.
 //!
-//! Lives here: what the queue does without what is gone, how later entries are folded around it. Not here: finding damage (`engine::load`), what of a segment or an index can still
-//! be had (`segments`).
+//! Lives here: what the queue does without what is gone, how later entries are folded around it. Not here: finding damage
+//! (`engine::load`), what of a segment or an index can still be had (`segments`).
 
-use super::{HashSet, Replica};
+use super::{DeadLetter, Folded, HashSet, Replica};
+use crate::core::journal::{Change, Entry};
 use crate::core::mutation::{Mutation, MutationId};
 
 /// What is known while entries are folded around something that is missing.
@@ -11,6 +12,8 @@ use crate::core::mutation::{Mutation, MutationId};
 pub(crate) struct Recovery {
     /// An offset was known when they were written, although the index that had it is lost.
     clock: bool,
+    /// Entries may be about what is missing.
+    missing: bool,
 }
 
 impl Replica {
@@ -28,6 +31,38 @@ impl Replica {
     /// Whether what is written is stamped by a clock whose error is not known.
     pub(super) fn is_clock_raw(&self) -> bool {
         self.standing.offset.is_none() && !self.recovery.clock
+    }
+
+    /// Folds entries around something that is missing: what later entries say of it is all that there is.
+    ///
+    /// # Errors
+    /// As [`Replica::fold`].
+    pub fn fold_around(&mut self, entries: &[Entry]) -> Folded {
+        self.recovery.missing = true;
+        let outcome = entries.iter().try_for_each(|entry| self.fold(entry));
+        self.recovery.missing = false;
+        outcome
+    }
+
+    /// Takes in a change of something that is not here. In a whole journal there is none: each was planned on the fold below it. It has
+    /// the whole content, and nobody else does.
+    pub(super) fn regains(&mut self, change: &Change) -> bool {
+        match change {
+            _ if !self.recovery.missing => return false,
+            // Whether it was stamped before the clock was known nobody can say; a stamp ahead of it is clamped.
+            Change::Swap(m) if self.pending(&m.id).is_none() && self.dead_letter(&m.id).is_none() => {
+                self.append(Mutation { raw: false, ..m.clone() });
+            }
+            Change::DeadEdit(m) if self.pending(&m.id).is_none() && self.dead_letter(&m.id).is_none() => {
+                let (code, message) = ("rejected".to_owned(), "why it was refused cannot be read any more".to_owned());
+                self.dead_put(DeadLetter { mutation: m.clone(), code, message, path: None, at: m.record.updated_at() });
+            }
+            // What was refused waits for its verdict once more: that comes with what was sent.
+            Change::DeadEdit(m) if self.pending(&m.id).is_some() => self.keep_replaced(&m.key, &m.record, m.record.updated_at()),
+            Change::Mine { key, record } if self.hold(key).is_none() => self.keep_replaced(key, record, record.updated_at()),
+            _ => return false,
+        }
+        true
     }
 
     /// The server says that this mutation waits for another one. Where that is nowhere here and of a client that is none any more, it was
