@@ -4,7 +4,7 @@
 use crate::harness::{Farm, archived, one, update, verdicts};
 use homing::core::error::Code;
 use homing::core::mutation::{MutationId, Op};
-use homing::core::plan::Intent;
+use homing::core::plan::{Choice, Intent};
 use homing::core::replica::Limits;
 use homing::engine::{Notice, Options, Verdict};
 use homing::storage::memory::MemoryJournal;
@@ -248,4 +248,24 @@ fn an_index_that_is_cut_behind_its_head_costs_what_was_cut() {
     farm.pass(2_000);
     farm.sync(0);
     farm.agrees(&[("flocks/kept", json!({})), ("days/d", json!({"flockId": "f"}))]);
+}
+
+#[test]
+fn a_held_version_that_a_cut_index_lacks_is_told_and_its_conflict_goes_on_waiting() {
+    let mut farm = Farm::new(260, 2);
+    farm.insert(0, "asked", "r", &json!({"by": "nobody"}));
+    farm.sync(0);
+    farm.sync(1);
+    farm.update(0, "asked", "r", &json!({"n": 1}));
+    farm.sync(0);
+    farm.update(1, "asked", "r", &json!({"n": 2}));
+    farm.sync(1);
+    farm.compact(1);
+    assert_eq!(farm.damage(1, MemoryJournal::cut_index), [Code::StorageLost]);
+    farm.sync(1);
+    assert_eq!((farm.tab(1).unresolved().len(), farm.get(1, "asked", "r").unwrap()["n"].clone()), (1, json!(1)));
+    let conflict = farm.tab(1).unresolved()[0].clone();
+    farm.write(1, one(Intent::Resolve { conflict, choice: Choice::Mine }));
+    farm.alike();
+    assert_eq!(farm.get(0, "asked", "r"), Some(json!({"by": "nobody", "n": 2})));
 }
