@@ -19,6 +19,8 @@ mod beside;
 mod both;
 #[path = "queue/contracts.rs"]
 mod contracts;
+#[path = "queue/damage.rs"]
+mod damage;
 #[path = "queue/decisions.rs"]
 mod decisions;
 #[path = "queue/declarations.rs"]

@@ -171,10 +171,11 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
                     let mut memory = self.inner.memory.borrow_mut();
                     memory.collect(Source::Local);
                     memory.beneath(now, &self.inner.options, |m| {
-                        if !unreadable.is_empty() {
-                            m.replica.missing_something();
+                        if unreadable.is_empty() {
+                            return entries.iter().try_for_each(|e| m.replica.fold(e));
                         }
-                        entries.iter().try_for_each(|e| m.replica.fold(e))
+                        m.replica.missing_something();
+                        m.replica.fold_around(&entries)
                     })?;
                     memory.dropped(&entries);
                     memory.tail_bytes += bytes;

@@ -94,9 +94,7 @@ impl Memory {
 impl Fold {
     /// Folds what was put off, and says what of it is unreadable.
     pub(super) fn finish(&mut self) -> Vec<Error> {
-        let mut unreadable = Vec::new();
-        fold_creates(&mut self.replica, &mut self.unfolded, usize::MAX, |error| unreadable.push(error));
-        unreadable
+        fold_all(&mut self.replica, &mut self.unfolded)
     }
 }
 
@@ -131,6 +129,13 @@ pub(super) fn split_creates(tail: &mut Vec<Stored>) -> VecDeque<Unfolded> {
         }
     }
     unfolded
+}
+
+/// Folds all of it, and says what is unreadable.
+pub(super) fn fold_all(replica: &mut Replica, unfolded: &mut VecDeque<Unfolded>) -> Vec<Error> {
+    let mut unreadable = Vec::new();
+    fold_creates(replica, unfolded, usize::MAX, |error| unreadable.push(error));
+    unreadable
 }
 
 /// Folds what is so little that putting it off is not worth the while.

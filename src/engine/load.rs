@@ -75,11 +75,15 @@ pub(super) async fn load<J: Journal>(journal: &J, schema: &Arc<Schema>, keep: &d
             replica.name_for_now();
         }
         replica.reserve(&entries);
-        entries.iter().try_for_each(|entry| replica.fold(entry))?;
-        if !unreadable.is_empty() {
+        if unreadable.is_empty() {
+            entries.iter().try_for_each(|entry| replica.fold(entry))?;
+            later::fold_few(&mut replica, &mut unfolded);
+        } else {
+            replica.fold_around(&entries)?;
+            // All of it: who goes on without what is missing knows less than those who wrote this.
+            unreadable.extend(later::fold_all(&mut replica, &mut unfolded));
             replica.missing_something();
         }
-        later::fold_few(&mut replica, &mut unfolded);
         let segment_sizes = names.into_iter().zip(segments.iter().map(|s| s.len() as u64)).collect();
         return Ok(Fold {
             replica,

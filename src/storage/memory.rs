@@ -118,6 +118,13 @@ impl MemoryJournal {
         self.store.borrow_mut().index = vec![0];
     }
 
+    /// Of the index only the first line is left.
+    pub fn cut_index(&self) {
+        let mut store = self.store.borrow_mut();
+        let head = store.index.iter().position(|byte| *byte == b'\n').unwrap_or(store.index.len());
+        store.index.truncate(head);
+    }
+
     /// The names of the stored segments.
     #[must_use]
     pub fn segment_names(&self) -> Vec<String> {

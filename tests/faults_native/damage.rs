@@ -7,12 +7,17 @@ use homing::core::mutation::{Mutation, MutationId, Op};
 use homing::core::plan::Intent;
 use homing::core::record::{Key, Record};
 use homing::core::schema::Schema;
+use homing::core::stamp::Stamp;
 use homing::engine::{Engine, Notice, Options, Request};
 use homing::platform::manual::{Manual, World};
 use homing::storage::Journal;
 use homing::storage::memory::MemoryJournal;
 use homing::transport::loopback::{Loopback, Network};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+const HOUR: i64 = 3_600_000;
 
 type Device = Engine<MemoryJournal, Loopback, Manual>;
 
@@ -29,14 +34,24 @@ impl Farm {
     }
 
     fn open(&self, journal: &MemoryJournal, owner: u64) -> Device {
-        let platform = self.world.device(owner);
-        let transport = Loopback::new(&self.network, &platform, "farm");
-        let options = Options { auto: false, ..Options::default() };
-        let device = self.world.run(Box::pin(Engine::open(journal.clone(), transport, platform, Schema::default(), options))).unwrap();
+        self.open_by(journal, owner, 0)
+    }
+
+    /// On a device whose clock is wrong by so much.
+    fn open_by(&self, journal: &MemoryJournal, owner: u64, skew: i64) -> Device {
+        let device = self.just_opened(journal, owner, skew);
         // What opening tells, it tells in a moment.
         self.world.settle();
         self.world.advance(1);
         device
+    }
+
+    fn just_opened(&self, journal: &MemoryJournal, owner: u64, skew: i64) -> Device {
+        let platform = self.world.device(owner);
+        platform.set_skew(skew);
+        let transport = Loopback::new(&self.network, &platform, "farm");
+        let options = Options { auto: false, ..Options::default() };
+        self.world.run(Box::pin(Engine::open(journal.clone(), transport, platform, Schema::default(), options))).unwrap()
     }
 
     fn insert(&self, device: &Device, id: &str) {
@@ -60,6 +75,14 @@ fn shown(device: &Device) -> Vec<String> {
     let mut ids: Vec<String> = device.read(|r| r.list("flocks").map(|row| row.id().to_string()).collect());
     ids.sort();
     ids
+}
+
+fn stamps(device: &Device) -> BTreeMap<String, Stamp> {
+    device.read(|r| r.list("flocks").map(|row| (row.id().to_string(), row.updated_at())).collect())
+}
+
+fn raw(device: &Device) -> Vec<String> {
+    device.read(|r| r.queue().filter(|m| m.raw).map(|m| m.key.id.to_string()).collect())
 }
 
 fn told(device: &Device) -> Vec<Code> {
@@ -176,6 +199,91 @@ fn f25_an_unreadable_index_leaves_the_queue_and_no_segment_behind() {
     assert_eq!(named, journal.segment_names().into_iter().collect(), "what nobody names is gone");
     let c = farm.reopen(&journal, 3);
     assert_eq!((shown(&c), told(&c)), (shown(&b), vec![]));
+}
+
+/// What was written last was stamped by the server's clock, although the index that knew the offset is lost.
+#[test]
+fn f25_with_the_index_no_stamp_is_lost() {
+    for (skew, waits) in [(-5 * HOUR, true), (-5 * HOUR, false), (5 * HOUR, true), (5 * HOUR, false)] {
+        let farm = Farm::new();
+        let journal = MemoryJournal::new();
+        let a = farm.open_by(&journal, 1, skew);
+        farm.insert(&a, "sent");
+        farm.sync(&a);
+        if waits {
+            farm.insert(&a, "waits");
+        }
+        farm.world.run(Box::pin(a.compact())).unwrap();
+        farm.insert(&a, "later");
+        farm.insert(&a, "edited");
+        let set = vec![("n".to_owned(), RawValue::from_string("2".to_owned()).unwrap())];
+        a.write(Request { intents: vec![Intent::Update { key: Key::new("flocks", "edited"), set, unset: vec![] }], ..Request::default() })
+            .unwrap();
+        // So many that they are folded last.
+        let many = (0..300).map(|n| (Arc::from(format!("many{n}")), r#"{"n":1}"#.into())).collect();
+        a.write(Request { intents: vec![Intent::Insert { collection: "flocks".into(), records: many }], ..Request::default() }).unwrap();
+        farm.world.run(Box::pin(a.durable()));
+        let mut written = stamps(&a);
+        written.remove("sent");
+        assert!(written.values().all(|at| (at.0 - farm.world.now()).abs() < 1_000), "by the server's clock");
+        journal.spoil_index();
+        farm.world.kill(1);
+
+        let b = farm.open_by(&journal, 2, skew);
+        farm.insert(&b, "new");
+        assert_eq!(raw(&b), ["new"]);
+        farm.sync(&b);
+        let fresh = farm.open(&MemoryJournal::new(), 3);
+        farm.sync(&fresh);
+        let there = stamps(&fresh);
+        assert!((there["new"].0 - farm.world.now()).abs() < 1_000, "what was written without an offset gets it once");
+        for (id, at) in &written {
+            assert_eq!(there.get(id), Some(at), "{id}, clock wrong by {skew}");
+        }
+    }
+}
+
+/// Nobody had heard the server's clock before the index was lost: what was written then is still to be stamped by it.
+#[test]
+fn f25_what_was_never_stamped_by_the_server_is_so_without_an_index() {
+    for skew in [-5 * HOUR, 5 * HOUR] {
+        let farm = Farm::new();
+        let journal = MemoryJournal::new();
+        let a = farm.open_by(&journal, 1, skew);
+        farm.insert(&a, "first");
+        farm.world.run(Box::pin(a.compact())).unwrap();
+        farm.insert(&a, "later");
+        journal.spoil_index();
+        farm.world.kill(1);
+        let b = farm.open_by(&journal, 2, skew);
+        farm.sync(&b);
+        assert!(stamps(&b).values().all(|at| (at.0 - farm.world.now()).abs() < 1_000), "{:?}", stamps(&b));
+        assert_eq!(shown(&b), ["first", "later"]);
+    }
+}
+
+/// Two tabs find the damage before anything is compacted: what the first one wrote without an offset is so for the second one, too.
+#[test]
+fn f25_a_second_tab_that_finds_no_index_knows_what_the_first_one_wrote_without_an_offset() {
+    let skew = 5 * HOUR;
+    let farm = Farm::new();
+    let journal = MemoryJournal::new();
+    let a = farm.open_by(&journal, 1, skew);
+    farm.insert(&a, "sent");
+    farm.sync(&a);
+    farm.world.run(Box::pin(a.compact())).unwrap();
+    farm.insert(&a, "before");
+    journal.spoil_index();
+    farm.world.kill(1);
+    let b = farm.just_opened(&journal, 2, skew);
+    // It dies before it has compacted.
+    farm.world.kill(2);
+    farm.insert(&b, "after");
+    assert_eq!(raw(&b), ["after"]);
+    let c = farm.open_by(&journal, 3, skew);
+    assert_eq!((told(&c), raw(&c)), (vec![Code::StorageLost], vec!["after".to_owned()]));
+    farm.sync(&c);
+    assert!(stamps(&c).values().all(|at| (at.0 - farm.world.now()).abs() < 1_000), "{:?}", stamps(&c));
 }
 
 #[test]

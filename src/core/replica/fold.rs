@@ -27,6 +27,8 @@ impl Replica {
                     return Err(Error::new(Code::FormatTooNew, format!("stored format {format}, this version reads up to {FORMAT}")));
                 }
                 self.client = client.clone();
+                // Whoever found damage has left it behind here, and goes on without the offset.
+                self.forget_clock();
             }
             Entry::Write(changes) => _ = self.write(changes),
             Entry::Attempt(ranges) => {
@@ -92,6 +94,9 @@ impl Replica {
     }
 
     fn change(&mut self, change: &Change, undo: &mut Vec<Step>) {
+        if self.regains(change) {
+            return;
+        }
         match change {
             Change::Creates { collection, first, records, imported, depends_on } => {
                 let from = self.place + 1;
@@ -178,7 +183,7 @@ impl Replica {
     /// version before, which it had to beat.
     fn raw_after(&self, before: &Mutation, m: &Mutation) -> bool {
         let beaten = || m.record.updated_at() == Stamp::next(before.record.updated_at(), Some(before.record.updated_at()));
-        self.standing.offset.is_none() || before.raw && beaten()
+        self.is_clock_raw() || before.raw && beaten()
     }
 
     /// The mutation as it is once it was attempted: a raw stamp is moved to the server's clock, once: raw + offset, and later than
@@ -211,11 +216,11 @@ impl Replica {
         before
     }
 
-    fn append(&mut self, mut m: Mutation) {
+    pub(super) fn append(&mut self, mut m: Mutation) {
         // Nothing waits for a record that is new.
         let last = if m.op == Op::Create { None } else { self.pending_of(&m.key).next_back() };
         // What comes from another database may say so itself.
-        m.raw = m.raw || last.map_or(self.standing.offset.is_none(), |last| self.raw_after(last, &m));
+        m.raw = m.raw || last.map_or(self.is_clock_raw(), |last| self.raw_after(last, &m));
         self.place += 1;
         if m.id.client == self.client {
             self.seq = self.seq.max(m.id.seq);

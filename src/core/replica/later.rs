@@ -18,6 +18,7 @@ impl Replica {
     /// Something stored cannot be read any more, and nobody knows what it said: the next sync fetches everything (R17).
     pub fn missing_something(&mut self) {
         self.standing.cursor = None;
+        self.forget_clock();
     }
 
     /// A name until it gets one, where nothing that could be read says its own: without any, whatever is made meanwhile could not be read

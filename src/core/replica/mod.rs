@@ -13,6 +13,7 @@ mod later;
 mod overrule;
 mod own;
 mod ready;
+mod recovery;
 mod refusals;
 mod remap;
 mod response;
@@ -211,6 +212,7 @@ pub struct Replica {
     /// Stored segments of which nobody knows what they hold.
     pub(crate) stray: Vec<String>,
     pub(crate) stored_segments: IndexMap<u32, Arc<str>>,
+    recovery: recovery::Recovery,
     touched: Touched,
     outputs: Vec<Output>,
 }
@@ -244,6 +246,7 @@ impl Replica {
             next_segment: 0,
             stray: Vec::new(),
             stored_segments: IndexMap::default(),
+            recovery: recovery::Recovery::default(),
             touched: Touched::default(),
             outputs: Vec::new(),
         }

@@ -176,6 +176,9 @@ impl Replica {
     }
 
     pub(super) fn settle(&mut self, result: &Settled, at: Stamp) {
+        if result.status == Outcome::Blocked {
+            self.release(&result.id);
+        }
         if !result.status.is_final() || result.code.as_deref() == Some("mutation-reuse") {
             return;
         }

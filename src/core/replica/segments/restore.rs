@@ -15,7 +15,8 @@ use std::sync::Arc;
 impl Replica {
     /// The state a snapshot holds. What changed is noted from [`Replica::mark_all_shown`] on.
     ///
-    /// A segment that is unreadable costs what it held, and is told; the next snapshot has it no more.
+    /// A segment that is unreadable costs what it held, a line of the index its dead letter or held version; that is told, and the next
+    /// snapshot has it no more.
     ///
     /// # Errors
     /// `storage-lost` when the index is unreadable, `format-too-new` when it is of a later version.
@@ -52,6 +53,7 @@ impl Replica {
             unreadable.extend(replica.restore_chunk(bytes).err().map(|error| unreadable_part(*chunk, &error)));
         }
         replica.place = replica.queue.last_key_value().map_or(0, |(place, _)| *place);
+        replica.salvage_clock();
         // What is written from now on takes none of their names.
         replica.next_segment = stray.iter().filter_map(|name| name.strip_prefix('s')?.parse().ok()).max().unwrap_or(0);
         replica.stray = stray;
@@ -91,13 +93,21 @@ impl Replica {
         }
         replica.answered = index.answered.into_iter().map(|a| (a.once.key.clone(), a)).collect();
         for d in index.dead {
-            let mutation = d.mutation.try_map(&mut |n| line(n))?;
-            replica.dead_put(DeadLetter { mutation, code: d.code, message: d.message, path: d.path, at: d.at });
+            let id = d.mutation.id.clone();
+            match d.mutation.try_map(&mut |n| line(n)) {
+                Ok(mutation) => {
+                    _ = replica.dead_put(DeadLetter { mutation, code: d.code, message: d.message, path: d.path, at: d.at });
+                }
+                Err(error) => unreadable.push(lost(&format!("dead letter {id}: {}", error.message))),
+            }
         }
         let mut origins: HashMap<Key, _> = index.origins.into_iter().map(|(key, mutation, base)| (key, (mutation, base))).collect();
         for (key, conflict, n) in index.holds {
             let (mutation, base) = origins.remove(&key).unwrap_or_default();
-            replica.set_hold(&key, Some(Hold { conflict, mine: line(n)?, base: base.map(line).transpose()?, mutation }));
+            match line(n).and_then(|mine| Ok(Hold { conflict, mine, base: base.map(line).transpose()?, mutation })) {
+                Ok(hold) => replica.set_hold(&key, Some(hold)),
+                Err(error) => unreadable.push(lost(&format!("the version of {key} that waits for a decision: {}", error.message))),
+            }
         }
         replica.client = index.client;
         (replica.seq, replica.place) = (index.seq, index.place);
