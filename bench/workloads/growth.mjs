@@ -10,6 +10,7 @@ import { verifyStored } from '../verification.mjs'
 const STEP = 10_000
 const STEPS = 10
 const SINGLES = 30
+const PAUSE_MS = 3_000
 
 export const about = {
   title: 'cost of a record among 100,000 by its cost among 10,000, written in bulk',
@@ -39,7 +40,9 @@ export async function measure({ open, database }) {
   return { value: last / first, info: { 'first ms': first, 'last ms': last, 'single ×': lastSingles / firstSingles } }
 }
 
+/** After a pause in which what the writes before made due is done: what size costs, not what goes on beside. */
 async function writeSingles(db, from) {
+  await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   const times = []
   for (let at = 0; at < SINGLES; at += 1) {
     const record = makeRecord(from + at)

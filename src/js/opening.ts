@@ -108,17 +108,27 @@ async function startOn(session: Session, early: EarlyReading | null, options: An
   }
   const { name, stored, adopts } = declaration
   if (adopts !== null && adopts !== declaration.scope && isOpen(name, adopts)) throw new HomingError({ code: 'blocked', message: `The database to take over ('${name}', scope '${adopts}') is open in this page: close it first.`, phase: 'open' })
-  let wiped: Wipe | undefined
-  session.attach(await oneByOne(adopts === null ? [stored] : [stored, storedName(name, adopts)], async () => {
-    const wiping = withWipes(declaration)
-    wiped = wipeOf(stored)
-    if (carries) await carryOver(wiping, hooks, () => loadWasm(() => parts.source()))
-    return declaration.inWorker ? openRemote(wiping, options, hooks, parts) : await openEngine(wiping.text, hooks, early ?? undefined) as Engine
-  }))
+  const wiped = await oneByOne(adopts === null ? [stored] : [stored, storedName(name, adopts)], openOn(session, hooks, { early, carries, options, parts }))
   tabs.start()
   session.asking.start(hooks.log)
   if (adopts !== null && adopts !== declaration.scope) forgetOpened(name, adopts)
   if (declaration.durable) await settleIn(session, tabs.pen, { moves, wiped })
+}
+
+/** What opens the engine, once; which wipe it finished first. A function of its own: what the hooks of a session see stays as long as it does. */
+function openOn(
+  session: Session,
+  hooks: Hooks,
+  { early, carries, options, parts }: { early: EarlyReading | null; carries: boolean; options: AnyOptions; parts: Parts },
+): () => Promise<Wipe | undefined> {
+  return async () => {
+    const { declaration } = session
+    const wiping = withWipes(declaration)
+    const wiped = wipeOf(declaration.stored)
+    if (carries) await carryOver(wiping, hooks, () => loadWasm(() => parts.source()))
+    session.attach(declaration.inWorker ? await openRemote(wiping, options, hooks, parts) : await openEngine(wiping.text, hooks, early ?? undefined) as Engine)
+    return wiped
+  }
 }
 
 /**
