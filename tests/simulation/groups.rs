@@ -2,19 +2,21 @@
 //!
 //! A part of the oracle: it reads changes, requests, answers and stored rows. Not here: what an app groups (`acts`).
 
-use homing::core::authority::MemoryServer;
+use crate::oracle::{Before, atoms};
+use homing::core::authority::{MemoryServer, StoredRow};
 use homing::core::journal::Change;
 use homing::core::mutation::Mutation;
 use homing::core::protocol::{Outcome, PushRequest, WireResult};
 use homing::core::record::Key;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// One of a group: its record, and whether that was deleted, with it or after it.
+/// One of a group: its record, whether that was deleted, with it or after it, and if nobody but its maker knew it then, its values.
 #[derive(Debug)]
 struct Member {
     key: Key,
     deletes: bool,
+    own: HashSet<u64>,
 }
 
 /// A push that the server committed.
@@ -41,19 +43,21 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// Notes who is in a group. What a person takes back leaves it.
-    pub(crate) fn wrote(&mut self, changes: &[Change]) {
+    pub(crate) fn wrote(&mut self, changes: &[Change], before: &Before) {
         let renumbered = changes.iter().any(|c| matches!(c, Change::Drop { .. })) && changes.iter().any(|c| matches!(c, Change::Add(_)));
         for change in changes {
             if let Change::Add(m) | Change::Swap(m) = change
                 && m.record.is_deleted()
             {
-                self.deleted(m);
+                self.deleted(m, before);
             }
             match change {
                 Change::Add(m) if m.retry_of.is_none() => {
                     let Some(group) = m.group.clone() else { continue };
                     let members = self.written.entry(group).or_default();
-                    members.insert(m.id.to_string(), Member { key: m.key.clone(), deletes: m.record.is_deleted() });
+                    let deletes = m.record.is_deleted();
+                    let own = if deletes { before.own(&m.key) } else { HashSet::new() };
+                    members.insert(m.id.to_string(), Member { key: m.key.clone(), deletes, own });
                     if renumbered {
                         members.clear();
                     }
@@ -65,10 +69,11 @@ impl Groups {
     }
 
     /// What a group wrote on a record is taken back by whoever deletes it there later, in whatever group (seed 19000).
-    fn deleted(&mut self, m: &Mutation) {
+    fn deleted(&mut self, m: &Mutation, before: &Before) {
         let here = format!("{}:", m.id.client);
-        for (id, member) in self.written.values_mut().flatten() {
-            member.deletes |= member.key == m.key && id.starts_with(&here);
+        for (_, member) in self.written.values_mut().flatten().filter(|(id, member)| member.key == m.key && id.starts_with(&here)) {
+            member.deletes = true;
+            member.own = before.own(&m.key);
         }
     }
 
@@ -88,8 +93,11 @@ impl Groups {
             let with = |key: &Key| {
                 request.mutations.iter().any(|o| o.group == m.group && o.collection == *key.collection && o.record_id == *key.id)
             };
-            // What was refused when it was created and is deleted here was never anywhere: that its deletion is not sent is its effect (seed 7427).
-            let gone = |member: &Member| member.deletes && server.row(scope, &member.key).is_none();
+            // What was refused when it was created and is deleted here was never anywhere: that its deletion is not sent is its effect
+            // (seed 7427), also where another device has made another record of that id since (seed 8290).
+            let another =
+                |row: &StoredRow, own: &HashSet<u64>| !own.is_empty() && !atoms(row.record.text()).iter().any(|a| own.contains(a));
+            let gone = |m: &Member| m.deletes && server.row(scope, &m.key).is_none_or(|row| another(row, &m.own));
             let missing: Vec<_> = members.values().filter(|member| !with(&member.key) && !gone(member)).map(|member| &member.key).collect();
             assert!(!took_effect || missing.is_empty(), "{} took effect without {missing:?} of its group", m.id);
         }

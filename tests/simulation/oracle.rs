@@ -55,8 +55,26 @@ pub(crate) struct Effects {
 /// The records an entry touches as they were before: shown, confirmed; and what leaves the queue: because a person says so, or not.
 pub(crate) struct Before {
     shown: Vec<(Key, Option<Record>, Option<Record>)>,
+    /// Those of them whose create waits.
+    created: HashSet<Key>,
     given_up: Vec<Record>,
     dropped: Vec<Mutation>,
+}
+
+impl Before {
+    /// The values of a record of which the server has no version that is known here.
+    pub(crate) fn own(&self, key: &Key) -> HashSet<u64> {
+        let unknown = self.shown.iter().find(|(k, _, confirmed)| k == key && confirmed.is_none());
+        unknown.and_then(|(_, shown, _)| shown.as_ref()).map(|r| atoms(r.text()).into_iter().collect()).unwrap_or_default()
+    }
+
+    /// The values of a record that is deleted, without elements of sets that another device's record of that id lends to one whose create
+    /// waits: who sees them in it does not see that record (seed 16043).
+    fn without_lent(&self, key: &Key, shown: &BTreeMap<String, u64>, confirmed: Option<&Record>) -> BTreeMap<String, u64> {
+        let theirs: Vec<u64> = confirmed.filter(|_| self.created.contains(key)).map(|r| atoms(r.text())).unwrap_or_default();
+        let lent = |pointer: &str, atom: &u64| theirs.contains(atom) && pointer.ends_with(&format!("/v{atom}."));
+        shown.iter().filter(|(pointer, atom)| !lent(pointer, atom)).map(|(p, a)| (p.clone(), *a)).collect()
+    }
 }
 
 impl Oracle {
@@ -93,10 +111,11 @@ impl Oracle {
     }
 
     pub(crate) fn before(&self, replica: &Replica, changes: &[Change]) -> Before {
-        let mut before = Before { shown: Vec::new(), given_up: Vec::new(), dropped: Vec::new() };
+        let mut before = Before { shown: Vec::new(), created: HashSet::new(), given_up: Vec::new(), dropped: Vec::new() };
         let mut key = |key: &Key| {
             if key.collection.as_ref() != ARCHIVE && !before.shown.iter().any(|(k, ..)| k == key) {
                 before.shown.push((key.clone(), replica.view(key), replica.confirmed(key).cloned()));
+                before.created.extend(replica.pending_of(key).filter(|m| m.op == Op::Create).map(|m| m.key.clone()));
             }
         };
         for change in changes {
@@ -136,7 +155,7 @@ impl Oracle {
     /// A device made a local write durable: what it replaces, it replaces knowingly, except what the maker of a
     /// whole record had not seen.
     pub(crate) fn wrote(&mut self, replica: &Replica, changes: &[Change], before: &Before) {
-        self.groups.wrote(changes);
+        self.groups.wrote(changes, before);
         goes_on(replica, changes, before);
         let entered: HashSet<u64> = changes.iter().flat_map(carried).flat_map(|r| atoms(r.text())).collect();
         let decides = changes.iter().any(|c| matches!(c, Change::Add(m) if m.resolves.is_some()));
@@ -156,10 +175,11 @@ impl Oracle {
                 self.revived.insert(key.clone());
             }
             if decides || (gone(&now) && !gone(shown)) || shown.is_some() && now.is_none() {
-                if gone(&now) && confirmed.as_ref().is_some_and(|c| self.led_to(c, &old)) {
+                let own = before.without_lent(key, &old, confirmed.as_ref());
+                if gone(&now) && confirmed.as_ref().is_some_and(|c| self.led_to(c, &own)) {
                     self.deleted.insert(key.clone());
                 } else if gone(&now) {
-                    self.deleted_own.entry(key.clone()).or_default().extend(old.values().map(|a| (*a, me.clone())));
+                    self.deleted_own.entry(key.clone()).or_default().extend(own.values().map(|a| (*a, me.clone())));
                 }
                 let confirmed = confirmed.iter().filter(|_| decides).flat_map(|r| atoms(r.text()));
                 let kept: HashSet<u64> = if gone(&now) { HashSet::new() } else { new.values().copied().collect() };
