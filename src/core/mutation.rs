@@ -33,6 +33,18 @@ impl MutationId {
     pub fn new(client: impl Into<Arc<str>>, seq: u64) -> Self {
         Self { client: client.into(), seq }
     }
+
+    /// Reads an id that is most likely of this client: then nothing of the text is looked at but the number.
+    ///
+    /// # Errors
+    /// `invalid-id`.
+    pub(crate) fn parse_near(text: &str, client: &Arc<str>) -> Result<Self, Error> {
+        let number = text.strip_prefix(&**client).and_then(|rest| rest.strip_prefix(':'));
+        match number.and_then(|number| number.parse().ok()).filter(|seq| *seq > 0) {
+            Some(seq) => Ok(Self { client: client.clone(), seq }),
+            None => text.parse(),
+        }
+    }
 }
 
 impl fmt::Display for MutationId {

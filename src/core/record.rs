@@ -202,7 +202,8 @@ impl Record {
             Some(ends) => {
                 let mut text = String::with_capacity(ends.body.len() + room_behind(&envelope));
                 text.push_str(ends.body);
-                Ok(Self::finish(text, self.id.clone(), envelope))
+                // On one line, as this one is.
+                Ok(Self::closed(text, self.id.clone(), envelope))
             }
             None => Ok(Self::build(envelope, &self.fields()?)),
         }

@@ -3,6 +3,7 @@
 use super::cycle::Sent;
 use crate::core::error::Code;
 use crate::core::journal::{Page, Quarantined, Response, Settled};
+use crate::core::mutation::MutationId;
 use crate::core::protocol::{SyncResponse, WireResult};
 use crate::core::record::{ARCHIVE, Record, check, check_id};
 use crate::core::schema::check_name;
@@ -15,11 +16,11 @@ use std::sync::Arc;
 /// Most bytes kept of a row that is not usable.
 const KEPT: usize = 64 * 1024;
 
-/// Checks an answer and turns it into what the journal keeps.
+/// Checks an answer and turns it into what the journal keeps. `client`: whose mutations it most likely speaks of.
 ///
 /// # Errors
 /// `BadResponse` when the answer as a whole is not of this protocol; single bad rows are quarantined.
-pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Sent) -> Result<Response, TransportError> {
+pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Sent, client: &Arc<str>) -> Result<Response, TransportError> {
     let bad = |why: &str| TransportError::BadResponse(why.to_owned());
     if wire.protocol != crate::core::protocol::PROTOCOL {
         return Err(bad("another protocol version"));
@@ -50,7 +51,7 @@ pub(super) fn receive(wire: SyncResponse, asked: Option<String>, sent: Sent) -> 
             changes.push(Page { collection: page.collection.into(), rows });
         }
     }
-    let results = wire.results.into_iter().filter_map(|r| settled(r, &mut quarantined)).collect();
+    let results = wire.results.into_iter().filter_map(|r| settled(r, client, &mut quarantined)).collect();
     Ok(Response {
         asked,
         cursor: wire.cursor,
@@ -79,7 +80,7 @@ fn usable(text: &str, archive: bool) -> Result<Record, String> {
     }
 }
 
-fn settled(wire: WireResult, quarantined: &mut Vec<Quarantined>) -> Option<Settled> {
+fn settled(wire: WireResult, client: &Arc<str>, quarantined: &mut Vec<Quarantined>) -> Option<Settled> {
     let mut row = |raw: Option<Box<RawValue>>, archive: bool| -> Option<Record> {
         let raw = raw?;
         match usable(raw.get(), archive) {
@@ -91,7 +92,7 @@ fn settled(wire: WireResult, quarantined: &mut Vec<Quarantined>) -> Option<Settl
         }
     };
     Some(Settled {
-        id: wire.id.parse().ok()?,
+        id: MutationId::parse_near(&wire.id, client).ok()?,
         status: wire.status,
         rev: wire.rev,
         record: row(wire.record, false),

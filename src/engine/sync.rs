@@ -78,7 +78,8 @@ impl<J: Journal + 'static, T: Transport, P: Platform> Engine<J, T, P> {
             retry_after.extend(result.id.parse().ok().map(|id| (id, result.retry_after_ms, put_off)));
         }
         let declared = self.read(|r| Declared::of(&wire, r));
-        let mut response = receive(wire, asked, sent).map_err(Failure::Transport)?;
+        let client = self.read(|r| r.client().clone());
+        let mut response = receive(wire, asked, sent, &client).map_err(Failure::Transport)?;
         self.read(|r| set_aside_strangers(r, &mut response));
         let standing = self.read(|r| r.standing().clone());
         if standing.scope.as_ref().is_some_and(|s| *s != response.scope) {
@@ -225,12 +226,12 @@ impl Memory {
     }
 
     fn waits(&self, m: &Mutation, now: Stamp) -> bool {
-        self.not_before.get(&m.id).is_some_and(|at| *at > now) || self.replica.hold(&m.key).is_some()
+        self.not_before.get(&m.id).is_some_and(|at| *at > now)
     }
 
     /// Whether anything in the queue could be sent, now or later.
     pub(super) fn sendable(&self) -> bool {
-        !self.replica.ready(Limits { mutations: 1, bytes: 1 }, &[], |m| self.replica.hold(&m.key).is_some()).is_empty()
+        !self.replica.ready(Limits { mutations: 1, bytes: 1 }, &[], |_| false).is_empty()
     }
 
     /// The next batch, without what was `applied` already; what is not durable yet may still be taken back.

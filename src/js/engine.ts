@@ -121,7 +121,10 @@ export interface Hooks {
   getToken?(refresh: boolean): Promise<string | null>
   /** Only where the browser can compress. */
   gzip?(text: string): Promise<Uint8Array<ArrayBuffer>>
-  /** Takes a large body over for `fetch`; not where the app gave its own, which may want to read the text. */
+  /**
+   * Takes a large body over for `fetch`; not where the app gave its own, which may want to read the text. The bytes are the engine's
+   * memory: they are good during the call.
+   */
   blob?(bytes: Uint8Array<ArrayBuffer>): Blob | null
   headers?(): Promise<[string, string][]>
   push?(request: string, token: string | null, signal: AbortSignal): Promise<string>
@@ -165,7 +168,8 @@ export interface Drained {
   readonly changes?: readonly Change[]
   readonly durable?: readonly { readonly ticket: number; readonly mutations: Spans }[]
   readonly failed?: readonly { readonly ticket: number; readonly error: ErrorDetail }[]
-  readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict }[]
+  /** With `count` for a run: `verdict` is the first one's, the others have the next `mutationId` and `rev` each. */
+  readonly settled?: readonly { readonly mutationId: string; readonly verdict: RawVerdict; readonly count?: number }[]
   /** Writes that turned out to be of another record than the page had made up: one under the same key was there. */
   readonly became?: readonly { readonly ticket: number; readonly id: string }[]
   /** Old and new id of mutations that go again. */

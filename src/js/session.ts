@@ -363,9 +363,9 @@ export class Session implements Judge, JudgeOfOne, AskingHost {
     this.#resolve(drained)
     for (const { type, detail } of drained.events ?? []) this.#raise(type, detail)
     for (const [from, to] of drained.resent ?? []) this.#verdicts.move(from, to)
-    for (const { mutationId, verdict } of drained.settled ?? []) {
+    for (const { mutationId, verdict, count } of drained.settled ?? []) {
       const error = isErrorDetail(verdict.error) ? { error: toHomingError(JSON.stringify(verdict.error), 'push') } : {}
-      this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict)
+      this.#verdicts.settle(mutationId, { ...verdict, ...error } as Verdict, count)
     }
     this.#changed(drained.status === true, drained.conflicts === true)
     if (drained.deadLetters) this.#tell(() => this.reports.deadLetters.changed())

@@ -3,6 +3,9 @@
 // engine and the server see to that. Not here: when a tab wants to send (the engine).
 
 const BEAT_MS = 1000
+/** Most turns are over before anybody has to hear of them, and what is to be sent goes first. One that was taken from another tab is told
+ * at once: the next one's patience is about to end, too. */
+const FIRST_BEAT_MS = 16
 /** Without a sign of life for so long the turn is taken; a random part more, so that not all take it at once. */
 const PATIENCE_MS = 5000
 const SPREAD_MS = 1000
@@ -45,7 +48,7 @@ export class Turns {
       const request = async (options: LockOptions): Promise<void> => {
         let end: (() => void) | undefined
         try {
-          await locks.request(this.#name, options, () => new Promise<void>((release) => settle(end = this.#have(release))))
+          await locks.request(this.#name, options, () => new Promise<void>((release) => settle(end = this.#have(release, options.steal === true))))
         } catch {
           // The turn was taken from this tab; or it waits no more; or there may be no locks here (a sandboxed frame).
           if (end !== undefined) end()
@@ -92,10 +95,13 @@ export class Turns {
     this.#beat()
   }
 
-  #have(release: () => void): () => void {
-    this.#live()
+  #have(release: () => void, stolen: boolean): () => void {
+    this.#beaten = performance.now()
+    if (stolen) this.#beat()
+    const first = setTimeout(this.#beat, FIRST_BEAT_MS)
     const beating = setInterval(() => this.lasts(), BEAT_MS)
     const end = (): void => {
+      clearTimeout(first)
       clearInterval(beating)
       if (this.#end === end) this.#end = null
       release()

@@ -85,20 +85,27 @@ export class Verdicts {
     }
   }
 
-  /** A verdict has come. */
-  settle(mutationId: string, verdict: Verdict): void {
+  /** A verdict has come; with `count` on so many mutations from this one on, which have the next `rev` each. */
+  settle(mutationId: string, verdict: Verdict, count = 1): void {
+    if (count === 1 && this.#runs.size === 0) return this.#tell(mutationId, verdict)
+    const { client, from } = parse(mutationId)
+    const nth = (n: number): Verdict => n > 0 && 'rev' in verdict ? { ...verdict, mutationId: `${client}:${from + n}`, rev: verdict.rev + n } : verdict
+    if (this.#awaited.size + this.#singles.size > 0) for (let n = 0; n < count; n++) this.#tell(`${client}:${from + n}`, nth(n))
+    for (const run of this.#runs) {
+      if (client !== run.client) continue
+      const last = Math.min(from + count, run.from + run.count)
+      for (let number = Math.max(from, run.from); number < last; number++) {
+        if (run.collector.put(run.at + number - run.from, nth(number - from)) && --run.left === 0) this.#runs.delete(run)
+      }
+    }
+  }
+
+  #tell(mutationId: string, verdict: Verdict): void {
     this.#awaited.get(mutationId)?.settle(verdict)
     this.#awaited.delete(mutationId)
     const places = this.#singles.get(mutationId)
     this.#singles.delete(mutationId)
     for (const { collector, at } of places ?? []) collector.put(at, verdict)
-    if (this.#runs.size === 0) return
-    const { client, from } = parse(mutationId)
-    for (const run of this.#runs) {
-      const offset = from - run.from
-      if (client !== run.client || offset < 0 || offset >= run.count) continue
-      if (run.collector.put(run.at + offset, verdict) && --run.left === 0) this.#runs.delete(run)
-    }
   }
 
   /** The mutation goes again under another id: who waited for the one waits for the other. */

@@ -9,6 +9,14 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MessageChannel, MessagePort};
 
+#[wasm_bindgen]
+extern "C" {
+    /// The object the page handed in. Declared, because what is declared is given a view of bytes, and no copy.
+    type Hooked;
+    #[wasm_bindgen(method, catch)]
+    fn blob(this: &Hooked, bytes: &[u8]) -> Result<JsValue, JsValue>;
+}
+
 /// Functions the page may hand in; a missing one means the ordinary way.
 #[derive(Clone, Debug)]
 pub struct Hooks {
@@ -30,6 +38,11 @@ impl Hooks {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Function> {
         Reflect::get(&self.object, &name.into()).ok()?.dyn_into().ok()
+    }
+    /// A request body that `fetch` need not copy. None where `fetch` is the app's, or somebody between would lose it.
+    pub(crate) fn blob(&self, bytes: &[u8]) -> Option<JsValue> {
+        self.get("blob")?;
+        self.object.unchecked_ref::<Hooked>().blob(bytes).ok().filter(|blob| !blob.is_null())
     }
     fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.call0(&JsValue::NULL).ok()?.as_string()

@@ -43,11 +43,20 @@ struct Inner {
 }
 
 /// Ends a request when nobody waits for it any more.
-struct Running(AbortController);
+struct Running(Option<AbortController>);
+
+impl Running {
+    /// There is an answer: nothing is left to end, and saying so would make the browser build an error.
+    fn over(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(controller) = &self.0 {
+            controller.abort();
+        }
     }
 }
 
@@ -105,7 +114,7 @@ impl Fetch {
         let controller = AbortController::new().map_err(|_| TransportError::Network("no AbortController".into()))?;
         let signal = controller.signal();
         *self.inner.abort.borrow_mut() = Some(controller.clone());
-        Ok((signal, Running(controller)))
+        Ok((signal, Running(Some(controller))))
     }
 
     /// The answer, and whether another address gave it.
@@ -143,13 +152,12 @@ impl Fetch {
     }
 
     fn plain(&self, text: &str) -> Body {
-        let blob = self.inner.hooks.get("blob").filter(|_| text.len() >= LARGE);
-        let blob = blob.and_then(|blob| blob.call1(&JsValue::NULL, &Uint8Array::from(text.as_bytes())).ok()).filter(|blob| !blob.is_null());
+        let blob = (text.len() >= LARGE).then(|| self.inner.hooks.blob(text.as_bytes())).flatten();
         Body { value: blob.unwrap_or_else(|| text.into()), length: text.len(), gzip: false }
     }
 
     async fn request(&self, url: &str, body: Option<&Body>, token: Option<&str>) -> Result<(Answer, bool), TransportError> {
-        let (signal, _running) = self.signal()?;
+        let (signal, running) = self.signal()?;
         let init = Object::new();
         let headers = Array::new();
         let pair = |name: &str, value: &str| Array::of2(&name.into(), &value.into());
@@ -187,6 +195,7 @@ impl Fetch {
             .map_err(|_| TransportError::BadResponse("fetch did not give a Response".into()))?;
         // As bytes: a string would be made by the browser, then taken apart again on its way to us.
         let bytes = JsFuture::from(response.array_buffer().map_err(failed)?).await.map_err(failed)?;
+        running.over();
         let text = http::decoded(Uint8Array::new(&bytes).to_vec());
         self.count(body.map_or(0, |b| b.length), text.len());
         if self.inner.closed.get() {

@@ -103,19 +103,39 @@ pub(super) fn collections(replica: &Replica, engine: &WebEngine) -> String {
     out
 }
 
-/// A mutation that left the queue. Written member by member: a drain has thousands.
+/// Mutations that left the queue: one, or a run of them that took effect one after the other. A drain has thousands.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Judged<'a> {
+    /// On the first of them; on the others with the next `mutationId` and `rev` each.
     verdict: Told<'a>,
-    mutation_id: &'a str,
+    mutation_id: &'a MutationId,
+    #[serde(skip_serializing_if = "is_one")]
+    count: u64,
+}
+
+fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
+impl Judged<'_> {
+    /// Takes another one in, where it goes on as this run does.
+    fn takes(&mut self, id: &MutationId, verdict: &Verdict) -> bool {
+        let Verdict::Applied { rev, conflict: None } = verdict else { return false };
+        let follows = id.seq == self.mutation_id.seq.saturating_add(self.count) && id.client == self.mutation_id.client;
+        let next = self.verdict.status == "applied"
+            && self.verdict.conflict_id.is_none()
+            && self.verdict.rev.is_some_and(|first| first.checked_add(self.count) == Some(*rev));
+        self.count += u64::from(follows && next);
+        follows && next
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told<'a> {
     status: &'static str,
-    mutation_id: &'a str,
+    mutation_id: &'a MutationId,
     #[serde(skip_serializing_if = "Option::is_none")]
     rev: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +144,17 @@ struct Told<'a> {
     error: Option<Value>,
 }
 
-fn judged<'a>(verdict: &'a Verdict, mutation_id: &'a str) -> Judged<'a> {
+fn judged<'a>(settled: &'a [(MutationId, Verdict)]) -> Vec<Judged<'a>> {
+    let mut runs: Vec<Judged<'a>> = Vec::new();
+    for (id, verdict) in settled {
+        if !runs.last_mut().is_some_and(|run| run.takes(id, verdict)) {
+            runs.push(Judged { verdict: told(id, verdict), mutation_id: id, count: 1 });
+        }
+    }
+    runs
+}
+
+fn told<'a>(mutation_id: &'a MutationId, verdict: &'a Verdict) -> Told<'a> {
     let (status, rev, conflict, error) = match verdict {
         Verdict::Applied { rev, conflict } => ("applied", Some(*rev), conflict.as_deref(), None),
         Verdict::Merged { rev, conflict } => ("merged", Some(*rev), conflict.as_deref(), None),
@@ -135,7 +165,7 @@ fn judged<'a>(verdict: &'a Verdict, mutation_id: &'a str) -> Judged<'a> {
         Verdict::Cancelled => ("cancelled", None, None, None),
         Verdict::Discarded => ("discarded", None, None, None),
     };
-    Judged { verdict: Told { status, mutation_id, rev, conflict_id: conflict, error }, mutation_id }
+    Told { status, mutation_id, rev, conflict_id: conflict, error }
 }
 
 /// A run of mutation ids.
@@ -181,13 +211,12 @@ struct News<'a> {
 pub(super) fn drained(d: &Drained, engine: &WebEngine) -> String {
     let all = |c: &Arc<str>| json!({"collection": c, "source": "tab", "added": [], "updated": [], "removed": [], "all": true});
     let everything = |r: &Replica| r.collections().filter(|name| engine.shows(name)).map(all).collect();
-    let ids: Vec<String> = d.settled.iter().map(|(id, _)| id.to_string()).collect();
     text(&News {
         changes: if d.everything { &[] } else { &d.changes },
         everything: if d.everything { engine.read(everything) } else { Vec::new() },
         durable: d.durable.iter().map(ticket).collect(),
         failed: d.failed.iter().map(|f| json!({"ticket": f.ticket, "error": error_value(&f.error, "write")})).collect(),
-        settled: d.settled.iter().zip(&ids).map(|((_, verdict), id)| judged(verdict, id)).collect(),
+        settled: judged(&d.settled),
         resent: d.resent.iter().map(|(from, to)| [from.to_string(), to.to_string()]).collect(),
         events: d.notices.iter().filter_map(|n| notice(n, engine)).collect(),
         status: d.status,

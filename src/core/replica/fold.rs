@@ -36,10 +36,17 @@ impl Replica {
                     if let Some(place) = self.places.get(&id).copied()
                         && let Some(m) = self.queue.get(&place)
                     {
-                        let before = m.record.updated_at();
-                        let m = Mutation { attempted: true, ..self.attempted(m).into_owned() };
-                        self.note_stamped(&m.key, before, m.record.updated_at());
-                        self.queue_put(place, m);
+                        let stamped = match self.attempted(m) {
+                            Cow::Borrowed(_) => None,
+                            Cow::Owned(stamped) => Some((m.record.updated_at(), stamped)),
+                        };
+                        match stamped {
+                            None => self.queue_freeze(place),
+                            Some((before, stamped)) => {
+                                self.note_stamped(&stamped.key, before, stamped.record.updated_at());
+                                self.queue_put(place, Mutation { attempted: true, ..stamped });
+                            }
+                        }
                     }
                 }
             }
@@ -253,6 +260,16 @@ impl Replica {
         }
         self.name(&id, &once);
         old
+    }
+
+    /// It is sent as it is. A request attempts hundreds at once, so none is copied for it.
+    fn queue_freeze(&mut self, place: u64) {
+        let Some(m) = self.queue.get_mut(&place) else { return };
+        m.attempted = true;
+        let key = m.key.clone();
+        self.touch(&key);
+        self.touch_queue();
+        self.dirty_chunks.insert(place / super::segments::CHUNK);
     }
 
     fn name(&mut self, id: &MutationId, once: &[Once]) {

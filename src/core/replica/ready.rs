@@ -155,20 +155,24 @@ impl Replica {
         ids.into_iter().filter(|(id, root)| id != root).map(|(id, root)| (id.clone(), root.clone())).collect()
     }
 
+    /// Whether no earlier mutation of its record waits, and no decision about the record. `place`: where it stands in the queue.
+    fn is_next(&self, place: u64, m: &Mutation) -> bool {
+        self.slot(&m.key).is_some_and(|slot| slot.pending.first() == Some(&place) && slot.hold.is_none())
+    }
+
     /// The next request: oldest first, at most one mutation of each record, what others depend on before them, groups
-    /// whole, within the limits. `applied` took effect already, although it is in the queue still: what depends on it goes in its
-    /// place, not after all others. `held` says what cannot go now for other reasons. With each: whether it was sent before.
+    /// whole, nothing of a record that waits for the user, within the limits. `applied` took effect already, although it is in the queue
+    /// still: what depends on it goes in its place, not after all others. `held` says what cannot go now for other reasons. With each:
+    /// whether it was sent before.
     #[must_use]
     pub fn ready(&self, limits: Limits, applied: &[MutationId], held: impl Fn(&Mutation) -> bool) -> Vec<(MutationId, bool)> {
         let picked = applied.iter().filter_map(|id| self.pending(id)).map(|m| &m.id).collect();
-        let mut pick = Pick { replica: self, held: &held, picked, keys: HashSet::default(), out: Vec::new(), bytes: 0 };
+        let mut pick = Pick { replica: self, held: &held, picked, out: Vec::new(), bytes: 0 };
         loop {
             let before = pick.out.len();
             let mut later = false;
-            let mut passed: HashSet<&Key> = HashSet::default();
-            for m in self.queue() {
-                let next = passed.insert(&m.key) && !pick.keys.contains(&m.key);
-                if pick.picked.contains(&m.id) || !next {
+            for (place, m) in &self.queue {
+                if pick.picked.contains(&m.id) || !self.is_next(*place, m) {
                     continue;
                 }
                 let batch = match &m.group {
@@ -186,7 +190,6 @@ impl Replica {
                 }
                 pick.bytes += size;
                 for m in batch {
-                    pick.keys.insert(&m.key);
                     pick.picked.insert(&m.id);
                     pick.out.push((m.id.clone(), m.attempted));
                 }
@@ -203,7 +206,6 @@ struct Pick<'r, H> {
     replica: &'r Replica,
     held: &'r H,
     picked: HashSet<&'r MutationId>,
-    keys: HashSet<&'r Key>,
     out: Vec<(MutationId, bool)>,
     bytes: usize,
 }
@@ -221,8 +223,11 @@ impl<'r, H: Fn(&Mutation) -> bool> Pick<'r, H> {
     /// Every member of a group, or none: a group is never split (R2).
     fn whole(&self, group: &Arc<str>) -> Vec<&'r Mutation> {
         // What is doomed is judged: it goes nowhere, and nobody waits for it.
-        let members: Vec<&Mutation> = self.replica.queue().filter(|m| m.group.as_ref() == Some(group) && !m.doomed).collect();
-        let all = members.iter().all(|m| self.replica.is_first(m) && !self.keys.contains(&m.key) && self.free(m, Some(group)));
-        if all { members } else { Vec::new() }
+        let members = self.replica.queue.iter().filter(|(_, m)| m.group.as_ref() == Some(group) && !m.doomed);
+        let goes = |(place, m): (&u64, &'r Mutation)| {
+            let free = self.replica.is_next(*place, m) && !self.picked.contains(&m.id) && self.free(m, Some(group));
+            free.then_some(m)
+        };
+        members.map(goes).collect::<Option<_>>().unwrap_or_default()
     }
 }

@@ -39,6 +39,25 @@ test('a mutation that goes again under another id, and joins one that is awaited
   assert.deepEqual(told, [['applied'], ['merged'], ['merged']])
 })
 
+test('a run of verdicts: each mutation has its own, whoever waits for it and however', () => {
+  const verdicts = new Verdicts()
+  const lists = {}
+  const watch = (first, count) => verdicts.watch([{ first, count }], ABSENT, (list) => { lists[first] = list })
+  watch('c:3', 4)
+  watch('c:8', 2)
+  watch('d:4', 2)
+  verdicts.settle('c:2', { status: 'applied', mutationId: 'c:2', rev: 12 }, 3)
+  assert.deepEqual(lists, {})
+  verdicts.settle('c:5', { status: 'applied', mutationId: 'c:5', rev: 20 }, 4)
+  const applied = (number, rev) => ({ status: 'applied', mutationId: `c:${number}`, rev })
+  assert.deepEqual(lists, { 'c:3': [applied(3, 13), applied(4, 14), applied(5, 20), applied(6, 21)] })
+  const single = []
+  verdicts.of(one('c:10'), ABSENT).tell((verdict) => single.push(verdict))
+  watch('c:11', 1)
+  verdicts.settle('c:9', { status: 'applied', mutationId: 'c:9', rev: 30 }, 4)
+  assert.deepEqual([lists['c:8'], single, lists['c:11'], lists['d:4']], [[applied(8, 23), applied(9, 30)], [applied(10, 31)], [applied(11, 32)], undefined])
+})
+
 test('nothing queued, and the end', () => {
   const verdicts = new Verdicts()
   assert.deepEqual([heard(verdicts.of([], ABSENT)), heard(verdicts.of([null], ABSENT))], [['local'], ['local']])
