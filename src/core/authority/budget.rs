@@ -3,8 +3,9 @@
 //!
 //! Lives here: the counting, what is put off, what is left out when a request's things are loaded. Not here: verdicts (`judge`, `group`).
 //!
-//! Nothing depends on time or machine: the same request on the same data is put off at the same place. The first mutation is judged
-//! although its rows alone may take more, so every request gets on; one whose parents take more, and such a group, is refused for good. A later mutation of a record, or one that depends on it, does not pass one that was put off.
+//! Nothing depends on time or machine: the same request on the same data is put off at the same place. The first mutation is judged although its rows
+//! alone may take more, so every request gets on; one whose parents take more, and such a group, is refused for good. A later mutation of a record,
+//! or one that depends on it, does not pass one that was put off.
 
 use crate::core::authority::judge::{Arrival, rejected};
 use crate::core::authority::stage::Stage;
