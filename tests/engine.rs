@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 #[path = "engine/compaction.rs"]
 mod compaction;
+#[path = "support/journal.rs"]
+mod journal;
 
 type Device = Engine<MemoryJournal, Loopback, Manual>;
 

@@ -1,16 +1,16 @@
 //! Compaction: what it leaves as it was, when it begins, and what one that failed costs.
 
 use super::{Device, check_fold, insert, one, open, schema, update};
+use crate::journal::through;
 use homing::core::authority::MemoryServer;
 use homing::core::error::{Code, Error, Result};
-use homing::core::journal::Parts;
 use homing::core::plan::Intent;
 use homing::core::record::Key;
 use homing::core::replica::Replica;
 use homing::engine::{Engine, Options};
 use homing::platform::manual::World;
 use homing::storage::memory::MemoryJournal;
-use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use homing::storage::{Compacted, Compaction, Journal};
 use homing::transport::loopback::{Loopback, Network};
 
 #[test]
@@ -74,33 +74,14 @@ struct Full {
 }
 
 impl Journal for Full {
-    async fn load(&self) -> Result<Loaded> {
-        self.inner.load().await
-    }
-    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
-        self.inner.segments(compacted, names).await
-    }
-    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
-        self.inner.names(compacted).await
-    }
-    async fn tail(&self, after: Head) -> Result<Tail> {
-        self.inner.tail(after).await
-    }
-    async fn append(&self, head: Head, row: impl Into<Parts>) -> Result<Appended> {
-        self.inner.append(head, row).await
-    }
+    through! { load segments names tail append close destroy }
+
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         self.tried.set(self.tried.get() + 1);
         match self.full.get() {
             true => Err(Error::new(Code::StorageFull, "no room")),
             false => self.inner.compact(step).await,
         }
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-    async fn destroy(&self) -> Result<()> {
-        self.inner.destroy().await
     }
 }
 
