@@ -35,6 +35,8 @@ mod device_only;
 mod harness;
 #[path = "queue/ids.rs"]
 mod ids;
+#[path = "support/journal.rs"]
+mod journal;
 #[path = "queue/numbers.rs"]
 mod numbers;
 #[path = "queue/policies.rs"]

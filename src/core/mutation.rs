@@ -155,6 +155,9 @@ pub struct Mutation<R = Record> {
     /// Stamped by a clock whose error was not known yet: the `attempt` entry stamps it once more (DESIGN §3).
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
+    /// It moved from a store that knew what clock stamped it: not raw, although no offset may be known where it is now.
+    #[serde(rename = "v", default, skip_serializing_if = "std::ops::Not::not")]
+    pub stamped: bool,
     /// The app's idempotency keys: one per write that became this mutation.
     #[serde(rename = "y", default, skip_serializing_if = "Vec::is_empty")]
     pub once: Vec<Once>,
@@ -204,6 +207,7 @@ impl<R> Mutation<R> {
             doomed: false,
             resolves: None,
             raw: false,
+            stamped: false,
             once: Vec::new(),
             sent: None,
             attempted: false,
@@ -233,6 +237,7 @@ impl<R> Mutation<R> {
             doomed: self.doomed,
             resolves: self.resolves,
             raw: self.raw,
+            stamped: self.stamped,
             once: self.once,
             attempted: self.attempted,
         })

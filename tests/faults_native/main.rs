@@ -14,6 +14,8 @@ mod auth;
 mod batches;
 mod damage;
 mod formats;
+#[path = "../support/journal.rs"]
+mod journal;
 mod outages;
 mod pages;
 mod pushes;

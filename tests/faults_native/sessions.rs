@@ -1,5 +1,6 @@
 //! F30, F31 and ends: what arrives late, for another scope, or from a server that was restored, changes nothing it must not.
 
+use crate::journal::through;
 use crate::wire::*;
 use homing::core::authority::MemoryServer;
 use homing::core::error::Code;
@@ -416,6 +417,8 @@ struct Busy {
 }
 
 impl Journal for Busy {
+    through! { segments names tail append compact close destroy }
+
     async fn load(&self) -> homing::core::error::Result<homing::storage::Loaded> {
         let loaded = self.inner.load().await;
         if let Some(left) = self.left.get().checked_sub(1) {
@@ -426,31 +429,6 @@ impl Journal for Busy {
             self.tab.engine.durable().await;
         }
         loaded
-    }
-    async fn segments(&self, compacted: u64, names: &[String]) -> homing::core::error::Result<homing::storage::Segments> {
-        self.inner.segments(compacted, names).await
-    }
-    async fn names(&self, compacted: u64) -> homing::core::error::Result<Option<Vec<String>>> {
-        self.inner.names(compacted).await
-    }
-    async fn tail(&self, after: u64) -> homing::core::error::Result<homing::storage::Tail> {
-        self.inner.tail(after).await
-    }
-    async fn append(
-        &self,
-        head: u64,
-        row: impl Into<homing::core::journal::Parts>,
-    ) -> homing::core::error::Result<homing::storage::Appended> {
-        self.inner.append(head, row).await
-    }
-    async fn compact(&self, step: homing::storage::Compaction) -> homing::core::error::Result<homing::storage::Compacted> {
-        self.inner.compact(step).await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-    async fn destroy(&self) -> homing::core::error::Result<()> {
-        self.inner.destroy().await
     }
 }
 

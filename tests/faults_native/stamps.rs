@@ -1,8 +1,10 @@
 //! Stamps (F20): whatever the clocks of devices do, an edit beats the version it was made on and nobody wins by a wrong clock.
 
 use crate::wire::*;
+use homing::core::plan::Intent;
 use homing::core::record::Key;
 use homing::core::stamp::Stamp;
+use homing::engine::Request;
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -181,4 +183,48 @@ fn a_stamp_that_was_not_raw_does_not_become_raw_by_a_compaction() {
     let again = farm.open(&d.journal, manual(), "farm", 0);
     assert_eq!(again.engine.read(|r| r.digest()), d.engine.read(|r| r.digest()));
     assert!(again.engine.read(|r| r.queue().all(|m| !m.raw)));
+}
+
+/// The store that it moves from knew the server's clock; the one that it moves to does not yet.
+#[test]
+fn f20_what_moves_to_another_store_is_not_stamped_again() {
+    for case in 0..8 {
+        let (skew, sent, carries) = (if case & 1 == 0 { -2 * HOUR } else { 2 * HOUR }, case & 2 == 0, case & 4 == 0);
+        let what = format!("skew {skew} sent: {sent} carries: {carries}");
+        let farm = Farm::new(206);
+        let from = farm.open(&Default::default(), manual(), "farm", skew);
+        from.sync(&farm).unwrap();
+        from.insert(names(2));
+        from.wire.does(|s| if s.push { http(503) } else { Act::Pass });
+        if sent {
+            from.sync(&farm).unwrap_err();
+        }
+        farm.world.run(Box::pin(from.engine.durable()));
+        let written = stamp(&from, "f0");
+        assert!((written - farm.world.now()).abs() < 100, "{what}: {}", written - farm.world.now());
+        let to = farm.open(&Default::default(), manual(), "farm", skew);
+        let moved = match carries {
+            true => farm.world.run(Box::pin(to.engine.carry(&from.journal))),
+            false => farm.world.run(Box::pin(to.engine.adopt(&from.journal))),
+        };
+        assert_eq!(moved.unwrap(), 2, "{what}");
+        // It beats what moved, which is later by a clock that is behind.
+        to.update("f1", "edited here");
+        farm.world.run(Box::pin(to.engine.durable()));
+        let to = farm.open(&to.journal, manual(), "farm", skew);
+        farm.pass(60_000);
+        let edited = farm.world.now() - 60_000;
+        to.wire.does(|s| if s.push { Act::Reject("f0") } else { Act::Pass });
+        to.sync(&farm).unwrap();
+        to.wire.does(|_| Act::Pass);
+        let refused = to.engine.read(|r| r.dead_letters().map(|letter| letter.mutation.id.clone()).collect::<Vec<_>>());
+        for id in refused {
+            let intent = Intent::Retry { id, edited: None };
+            to.engine.write(Request { intents: vec![intent], ..Request::default() }).unwrap();
+        }
+        to.sync(&farm).unwrap();
+        assert_eq!((server_stamp(&farm, "f0"), stamp(&to, "f0")), (written, written), "{what}");
+        assert!((server_stamp(&farm, "f1") - edited).abs() < 1_000, "{what}: {}", server_stamp(&farm, "f1") - edited);
+        farm.check_once();
+    }
 }

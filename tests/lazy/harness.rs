@@ -1,17 +1,17 @@
 //! A farm whose devices have lazy collections: its schema, its server, and journals that tell what was read and wait when told.
 //! Not here: what is expected of them (`main.rs`).
 
+use crate::journal::through;
 use futures_channel::oneshot;
 use homing::core::authority::MemoryServer;
 use homing::core::error::Result;
-use homing::core::journal::Parts;
 use homing::core::plan::Intent;
 use homing::core::replica::Replica;
 use homing::core::schema::Schema;
 use homing::engine::{Engine, Options, Request};
 use homing::platform::manual::{Manual, World};
 use homing::storage::memory::MemoryJournal;
-use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use homing::storage::{Compacted, Compaction, Head, Journal, Segments};
 use homing::transport::loopback::{Loopback, Network};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,9 +33,8 @@ pub(crate) struct Counting {
 }
 
 impl Journal for Counting {
-    async fn load(&self) -> Result<Loaded> {
-        self.inner.load().await
-    }
+    through! { load names tail append close destroy }
+
     async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
         if self.stale.take() {
             return Ok(Segments::Stale);
@@ -47,27 +46,12 @@ impl Journal for Counting {
         self.read.borrow_mut().extend(names.iter().cloned());
         self.inner.segments(compacted, names).await
     }
-    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
-        self.inner.names(compacted).await
-    }
-    async fn tail(&self, after: Head) -> Result<Tail> {
-        self.inner.tail(after).await
-    }
-    async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
-        self.inner.append(expected_head, row).await
-    }
     async fn compact(&self, step: Compaction) -> Result<Compacted> {
         let gate = self.gate.take();
         if let Some(gate) = gate {
             gate.await.unwrap();
         }
         self.inner.compact(step).await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-    async fn destroy(&self) -> Result<()> {
-        self.inner.destroy().await
     }
 }
 

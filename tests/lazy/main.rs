@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test support outside of #[test] functions")]
 
 mod harness;
+#[path = "../support/journal.rs"]
+mod journal;
 
 use futures_channel::oneshot;
 use futures_util::future::join;

@@ -210,9 +210,9 @@ fn an_edit_of_a_dead_letter_that_is_lost_brings_it_back() {
     farm.agrees(&[("flocks/f", json!({"n": 7})), ("days/d", json!({"flockId": "f"}))]);
 }
 
-#[test]
-fn what_was_written_on_a_record_in_conflict_is_archived_where_nobody_knows_of_the_conflict() {
-    let mut farm = Farm::new(258, 2);
+/// The record asked/r is in conflict on device 1.
+fn disputed(seed: u64) -> Farm {
+    let farm = Farm::new(seed, 2);
     farm.insert(0, "asked", "r", &json!({"by": "nobody"}));
     farm.sync(0);
     farm.sync(1);
@@ -221,6 +221,12 @@ fn what_was_written_on_a_record_in_conflict_is_archived_where_nobody_knows_of_th
     farm.update(1, "asked", "r", &json!({"n": 2}));
     farm.sync(1);
     assert_eq!(farm.state(1, "asked", "r"), "conflict");
+    farm
+}
+
+#[test]
+fn what_was_written_on_a_record_in_conflict_is_archived_where_nobody_knows_of_the_conflict() {
+    let mut farm = disputed(258);
     farm.compact(1);
     farm.write(1, update("asked", "r", &json!({"n": 333})));
     assert_eq!(farm.damage(1, MemoryJournal::spoil_index), [Code::StorageLost]);
@@ -252,14 +258,7 @@ fn an_index_that_is_cut_behind_its_head_costs_what_was_cut() {
 
 #[test]
 fn a_held_version_that_a_cut_index_lacks_is_told_and_its_conflict_goes_on_waiting() {
-    let mut farm = Farm::new(260, 2);
-    farm.insert(0, "asked", "r", &json!({"by": "nobody"}));
-    farm.sync(0);
-    farm.sync(1);
-    farm.update(0, "asked", "r", &json!({"n": 1}));
-    farm.sync(0);
-    farm.update(1, "asked", "r", &json!({"n": 2}));
-    farm.sync(1);
+    let mut farm = disputed(260);
     farm.compact(1);
     assert_eq!(farm.damage(1, MemoryJournal::cut_index), [Code::StorageLost]);
     farm.sync(1);

@@ -1,6 +1,7 @@
 //! Taking over another database of this device: the page may end between any two rows, and what is taken over goes on being used.
 
 use crate::harness::*;
+use crate::journal::through;
 use homing::core::error::{Code, Error, Result};
 use homing::core::journal::Parts;
 use homing::core::mutation::Op;
@@ -8,7 +9,7 @@ use homing::core::plan::Intent;
 use homing::core::record::Key;
 use homing::core::schema::{Collection, Schema};
 use homing::storage::memory::MemoryJournal;
-use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use homing::storage::{Appended, Head, Journal};
 use serde_json::{Value, json};
 use std::cell::Cell;
 
@@ -22,18 +23,8 @@ struct Source<'f> {
 }
 
 impl Journal for Source<'_> {
-    async fn load(&self) -> Result<Loaded> {
-        self.inner.load().await
-    }
-    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
-        self.inner.segments(compacted, names).await
-    }
-    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
-        self.inner.names(compacted).await
-    }
-    async fn tail(&self, after: Head) -> Result<Tail> {
-        self.inner.tail(after).await
-    }
+    through! { load segments names tail compact close destroy }
+
     async fn append(&self, head: Head, row: impl Into<Parts>) -> Result<Appended> {
         if self.full {
             return Err(Error::new(Code::StorageFull, "no room"));
@@ -45,15 +36,6 @@ impl Journal for Source<'_> {
             farm.tab(0).durable().await;
         }
         self.inner.append(head, row).await
-    }
-    async fn compact(&self, step: Compaction) -> Result<Compacted> {
-        self.inner.compact(step).await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-    async fn destroy(&self) -> Result<()> {
-        self.inner.destroy().await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Lives here: crashes at any append or compaction, and what every tab's memory is compared with. Not here: what is
 //! done on a device (`acts`).
 
+use crate::journal::through;
 use crate::oracle::Oracle;
 use crate::world::LOCAL;
 use futures_util::FutureExt;
@@ -15,7 +16,7 @@ use homing::core::schema::Schema;
 use homing::engine::Engine;
 use homing::platform::manual::{Manual, World};
 use homing::storage::memory::MemoryJournal;
-use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Loaded, Segments, Tail};
+use homing::storage::{Appended, Compacted, Compaction, Head, Journal, Segments, Tail};
 use homing::transport::loopback::Loopback;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -148,18 +149,8 @@ impl Watched {
 }
 
 impl Journal for Watched {
-    async fn load(&self) -> Result<Loaded> {
-        self.inner.load().await
-    }
-    async fn segments(&self, compacted: Head, names: &[String]) -> Result<Segments> {
-        self.inner.segments(compacted, names).await
-    }
-    async fn names(&self, compacted: Head) -> Result<Option<Vec<String>>> {
-        self.inner.names(compacted).await
-    }
-    async fn tail(&self, after: Head) -> Result<Tail> {
-        self.inner.tail(after).await
-    }
+    through! { load segments names tail destroy }
+
     async fn append(&self, expected_head: Head, row: impl Into<Parts>) -> Result<Appended> {
         let (inner, row) = (self.inner.clone(), row.into());
         let copy = row.clone();
@@ -174,9 +165,6 @@ impl Journal for Watched {
         self.inner.compact(step).await
     }
     async fn close(&self) {}
-    async fn destroy(&self) -> Result<()> {
-        self.inner.destroy().await
-    }
 }
 
 /// A version a user has on screen and saves later.

@@ -18,6 +18,8 @@ mod acts;
 mod device;
 mod ending;
 mod groups;
+#[path = "../support/journal.rs"]
+mod journal;
 mod oracle;
 mod world;
 

@@ -3,8 +3,9 @@
 //!
 //! Lives here: the counting, what is put off, what is left out when a request's things are loaded. Not here: verdicts (`judge`, `group`).
 //!
-//! Nothing depends on time or machine: the same request on the same data is put off at the same place. The first mutation is judged
-//! although its rows alone may take more, so every request gets on; one whose parents take more, and such a group, is refused for good. A later mutation of a record, or one that depends on it, does not pass one that was put off.
+//! Nothing depends on time or machine: the same request on the same data is put off at the same place. The first mutation is judged although its rows
+//! alone may take more, so every request gets on; one whose parents take more, and such a group, is refused for good. A later mutation of a record,
+//! or one that depends on it, does not pass one that was put off.
 
 use crate::core::authority::judge::{Arrival, rejected};
 use crate::core::authority::stage::Stage;
@@ -252,15 +253,33 @@ fn put_off(stage: &mut Stage<'_>, members: &[Arrival<'_>]) -> Vec<WireResult> {
     members.iter().map(later).collect()
 }
 
-/// A result that says something, with or without its record: without where that is one too many. Such notices take half of it at most: who
-/// sends the same rows every time gets them every time, and what comes behind them has to be judged some day.
-pub(super) fn shortened(stage: &mut Stage<'_>, result: WireResult) -> WireResult {
-    let bytes = size(&result);
-    if stage.spent.bytes.saturating_add(bytes) > stage.snapshot().budget / 2 {
-        return WireResult { record: None, ..result };
+/// The stored row that a repeated one is compared with: what was left out for its length is asked for where a notice of it can be afforded.
+pub(super) fn compared_with(stage: &mut Stage<'_>, key: &Key) -> Option<Record> {
+    let there = stage.at_hand(key).map(|row| row.record.clone());
+    let size = there.as_ref().map(|row| row.text().len()).or_else(|| stage.snapshot().long.rows.get(key).copied())?;
+    // What is there counts, too: else there would be room for others when it was loaded, in every round.
+    if is_afforded(stage, size) && there.is_none() {
+        stage.row(key);
+        // The next mutation lacks nothing of it.
+        stage.lacked();
     }
-    stage.spent.bytes += bytes;
-    result
+    there
+}
+
+/// A result that says something, with or without its record: without where that is one too many.
+pub(super) fn shortened(stage: &mut Stage<'_>, result: WireResult) -> WireResult {
+    if is_afforded(stage, size(&result)) { result } else { WireResult { record: None, ..result } }
+}
+
+/// Takes so many bytes for a notice, if they are there. Notices, and what is looked up for them, take half of it at most: who sends the same rows
+/// every time gets them every time, and what comes behind them has to be judged some day.
+fn is_afforded(stage: &mut Stage<'_>, bytes: usize) -> bool {
+    let bytes = stage.spent.bytes.saturating_add(bytes);
+    let afforded = bytes <= stage.snapshot().budget / 2;
+    if afforded {
+        stage.spent.bytes = bytes;
+    }
+    afforded
 }
 
 /// Whether to look at what is there for a group takes more than any request may.

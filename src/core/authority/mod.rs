@@ -286,7 +286,8 @@ fn judge_row(stage: &mut Stage<'_>, row: &Pushed, mismatches: &judge::Mismatches
     let notice = match result.status {
         Outcome::Conflict if result.replayed => rows::beside(result, stage.at_hand(&key)),
         Outcome::Rejected | Outcome::Conflict | Outcome::Retry => return Some(result),
-        _ => row.outdated(&result, stage.row(&key).map(|stored| &stored.record))?,
+        _ if row.may_be_outdated(&result) => row.outdated(&result, &budget::compared_with(stage, &key)?)?,
+        _ => return None,
     };
     Some(budget::shortened(stage, notice))
 }

@@ -48,14 +48,17 @@ impl Pushed {
         }
     }
 
-    /// What its sender has to hear besides refusals: a row that bears no date was pushed before, so it is taken for a repetition, but the
-    /// record is another one by now. Perhaps it was meant to go back.
-    pub(super) fn outdated(&self, result: &WireResult, stored: Option<&Record>) -> Option<WireResult> {
+    /// Whether a row was pushed before and bears no date: it is taken for a repetition, and perhaps it was meant to go back.
+    pub(super) fn may_be_outdated(&self, result: &WireResult) -> bool {
+        !self.dated && result.replayed
+    }
+
+    /// What the sender of such a row has to hear besides refusals: the record is another one by now.
+    pub(super) fn outdated(&self, result: &WireResult, stored: &Record) -> Option<WireResult> {
         let carried = Record::parse(self.wire.record.as_ref()?.get()).ok()?;
         // By its `_rev`: numbers, ids of the server and merged fields make a row another one than what was sent, with nobody else's help.
-        let changed = |stored: &&Record| stored.rev() != result.rev && !stored.same_content(&carried);
-        let stored = stored.filter(|stored| !self.dated && result.replayed && changed(stored))?;
-        Some(WireResult {
+        let changed = stored.rev() != result.rev && !stored.same_content(&carried);
+        changed.then(|| WireResult {
             code: Some("outdated".to_owned()),
             message: Some(
                 "this row was pushed before, and is another one by now: give rows an _updatedAt, or the _rev they were made on".to_owned(),

@@ -189,8 +189,8 @@ impl Replica {
     /// Whether a write's stamp is a reading of a clock whose error is not known: that of this device, or that of the
     /// version before, which it had to beat.
     fn raw_after(&self, before: &Mutation, m: &Mutation) -> bool {
-        let beaten = || m.record.updated_at() == Stamp::next(before.record.updated_at(), Some(before.record.updated_at()));
-        self.is_clock_raw() || before.raw && beaten()
+        let beaten = m.record.updated_at() == Stamp::next(before.record.updated_at(), Some(before.record.updated_at()));
+        if beaten { before.raw } else { self.is_clock_raw() }
     }
 
     /// The mutation as it is once it was attempted: a raw stamp is moved to the server's clock, once: raw + offset, and later than
@@ -226,8 +226,9 @@ impl Replica {
     pub(super) fn append(&mut self, mut m: Mutation) {
         // Nothing waits for a record that is new.
         let last = if m.op == Op::Create { None } else { self.pending_of(&m.key).next_back() };
-        // What comes from another database may say so itself.
-        m.raw = m.raw || last.map_or(self.is_clock_raw(), |last| self.raw_after(last, &m));
+        // What comes from another store says it itself: this one need not know the clock yet.
+        let stamped = std::mem::take(&mut m.stamped);
+        m.raw = m.raw || !stamped && last.map_or(self.is_clock_raw(), |last| self.raw_after(last, &m));
         self.place += 1;
         if m.id.client == self.client {
             self.seq = self.seq.max(m.id.seq);

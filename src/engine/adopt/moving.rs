@@ -92,7 +92,7 @@ impl Moving<'_> {
         for (m, frozen) in refused.chain(held).chain(from.queue().map(|m| (m, frozen || m.attempted))) {
             let first = self.seen.insert(m.key.clone());
             let Some(id) = self.number(m, frozen) else { continue };
-            let moved = Mutation { id: id.clone(), ..self.moved(m, first, id != m.id) };
+            let moved = Mutation { id: id.clone(), stamped: !m.raw, ..self.moved(m, first, id != m.id) };
             self.taken.add(id.clone());
             if !frozen {
                 self.taken.add(version_id(&m.key, &m.record));

@@ -317,3 +317,42 @@ fn what_is_unknown_when_nothing_more_is_loaded_is_put_off() {
     let judged = evaluate(&schema, &request, &Snapshot { last: true, ..snapshot }, Stamp(NOW));
     assert_eq!((judged.results[0].status, judged.effects.rows.len(), judged.effects.receipts.len()), (Retry, 0, 0));
 }
+
+#[test]
+fn what_repeated_rows_are_compared_with_is_no_more_than_half_of_it() {
+    let mut farm = Farm::new();
+    let rows: Vec<Value> = (0..60).map(|n| json!({"id": format!("f{n:03}"), "n": 1})).collect();
+    let dated: Vec<Value> = (0..60).map(|n| json!({"id": format!("d{n:03}"), "n": 1, "_updatedAt": at(1000)})).collect();
+    for (name, rows) in [("f", &rows), ("d", &dated)] {
+        farm.rows_push("flocks", rows);
+        for n in 0..60 {
+            let id = format!("{name}{n:03}");
+            let base_rev = Some(farm.rev(("flocks", &id)));
+            let edit = mutation(&format!("{name}:{}", n + 1), Op::Update, ("flocks", &id), 9000, &json!({"text": "x".repeat(3_000)}));
+            assert_eq!(farm.one(WireMutation { base_rev, ..edit }).status, Applied);
+        }
+    }
+    let all = farm.server.everything(SCOPE).unwrap();
+    let size = |key: &Key| all.rows[key].record.text().len();
+    for (rows, told, most) in [(&rows, 6, 20_000), (&dated, 0, 0)] {
+        let changes = vec![WireChanges { collection: "flocks".into(), records: rows.iter().map(raw).collect() }];
+        let request = PushRequest { changes, ..request(Vec::new()) };
+        // As a store does that finds all of them too long to be loaded at once.
+        let long = Long { rows: all.rows.keys().map(|key| (key.clone(), size(key))).collect(), ..Long::default() };
+        let mut snapshot = Snapshot { rows: HashMap::new(), long, budget: 40_000, asked: needs(&request), ..all.clone() };
+        let schema = Schema::parse(SCHEMA).unwrap();
+        let (mut loaded, mut rounds) = (0, 0);
+        let judged = loop {
+            let judged = evaluate(&schema, &request, &snapshot, Stamp(NOW));
+            loaded += judged.missing.rows.iter().map(size).sum::<usize>();
+            rounds += 1;
+            if judged.missing.is_empty() {
+                break judged;
+            }
+            judged.missing.rows.iter().for_each(|key| snapshot.found_row(key.clone(), Ok(all.rows[key].clone())));
+        };
+        assert!(loaded <= most && rounds <= 2, "{loaded} in {rounds} rounds");
+        assert_eq!(judged.results.iter().filter(|r| r.code.as_deref() == Some("outdated")).count(), told, "{:?}", judged.results);
+        assert_eq!(judged.results.len(), told);
+    }
+}
