@@ -9,9 +9,10 @@
 /** What the queue and the protocol rest on. @type {readonly Mutant[]} */
 export const NAMED = [
   { name: 'receipt', file: 'src/core/authority/judge.rs', find: 'if let Some(receipt) = stage.receipt(id) {', replace: 'if let Some(receipt) = stage.receipt(id).filter(|_| false) {' },
-  { name: 'freeze', file: 'src/core/replica/fold.rs', find: 'let m = Mutation { attempted: true, ..self.attempted(m).into_owned() };', replace: 'let m = self.attempted(m).into_owned();' },
+  { name: 'freeze', file: 'src/core/replica/fold.rs', find: 'm.attempted = true;', replace: '' },
+  { name: 'freeze: also what is stamped anew', file: 'src/core/replica/fold.rs', find: 'Mutation { attempted: true, ..stamped }', replace: 'stamped' },
   { name: 'head check', file: 'src/storage/memory.rs', find: 'let stale = expected_head != self.head();', replace: 'let stale = false && expected_head != self.head();' },
-  { name: 'order', file: 'src/core/replica/ready.rs', find: 'let next = passed.insert(&m.key) && !pick.keys.contains(&m.key);', replace: 'let next = passed.insert(&m.key) || true;' },
+  { name: 'order', file: 'src/core/replica/ready.rs', find: ' || !self.is_next(*place, m) {', replace: ' {' },
   { name: 'session drop', file: 'src/engine/mod.rs', find: 'match self.inner.memory.as_it_is().closed {', replace: 'match false && self.inner.memory.as_it_is().closed {' },
   { name: 'cursor with its rows', file: 'src/core/replica/response.rs', find: 'if !self.adopts(response) {\n            return false;', replace: 'if !self.adopts(response) {\n            self.standing.cursor = Some(response.cursor.clone());\n            return false;' },
   { name: 'coalesce after send', file: 'src/core/plan/enqueue.rs', find: '!last.attempted && !last.imported', replace: '!last.imported' },
@@ -142,7 +143,7 @@ export const RULES = [
   { name: 'wire: undeclared references are found', file: 'src/core/plan/depends.rs', find: 'for id in named_ids(record.text()) {', replace: 'for id in named_ids("") {', by: '--test queue dependencies::coalescing_adds_no_dependency' },
   { name: 'R2: coalescing adds no dependency', file: 'src/core/plan/enqueue.rs', find: '(own_group || !adds)', replace: '(own_group || !adds || true)', by: '--test queue dependencies::coalescing_adds_no_dependency' },
   { name: 'R2: rows with an unknown id are written again', file: 'src/core/authority/judge.rs', find: '=> stage.rewrite(&wire.record_id)?,\n', replace: '=> {}\n', by: '--test queue ids::a_row_accepted_with_an_unknown_id' },
-  { name: 'R2: a group is sent whole', file: 'src/core/replica/ready.rs', find: 'if all { members } else { Vec::new() }', replace: 'if all { members } else { members.into_iter().take(1).collect() }', by: '--test queue dependencies::a_group_waits_whole' },
+  { name: 'R2: a group is sent whole', file: 'src/core/replica/ready.rs', find: 'members.map(goes).collect::<Option<_>>().unwrap_or_default()', replace: 'members.filter_map(goes).take(1).collect()', by: '--test queue dependencies::a_group_waits_whole' },
   { name: 'R4: a create of a mapped id is a repeat', file: 'src/core/authority/judge.rs', find: '        && stage.server_id(&wire.record_id).is_none()\n', replace: '', by: '--lib authority::tests::flow::server_ids_are_given_once' },
   { name: 'R4: the map is kept', file: 'src/core/replica/remap.rs', find: '        self.given.insert(from, (collection, to));\n', replace: '        let _ = (from, collection, to);\n', by: '--test queue ids::' },
   { name: 'R5: the mark leaves out what was never sent, too', file: 'src/engine/sync.rs', find: 'filter(|m| m.id.client == *client).map(|m| m.id.seq).min();', replace: 'filter(|m| m.id.client == *client && m.attempted).map(|m| m.id.seq).min();', by: '--test queue rules::what_waits_unsent' },
