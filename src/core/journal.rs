@@ -12,7 +12,7 @@ mod row;
 mod unfolded;
 
 pub use parts::Parts;
-pub use row::{Stored, decode, encode, encode_all, encode_parts};
+pub use row::{Stored, decode, encode, encode_parts, encode_writes};
 pub(crate) use row::{read_lines, write_lines};
 pub use unfolded::{Unfolded, Unreadable};
 
@@ -302,17 +302,17 @@ impl<R> Settled<R> {
         Self { id, status, rev: None, record: None, record_id: None, archived: None, code: None, message: None, path: None }
     }
 
-    fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Settled<S>, E> {
+    fn try_map<S, E>(&self, f: &mut impl FnMut(&R) -> Result<S, E>) -> Result<Settled<S>, E> {
         Ok(Settled {
-            record: self.record.map(&mut *f).transpose()?,
-            archived: self.archived.map(&mut *f).transpose()?,
-            id: self.id,
+            record: self.record.as_ref().map(&mut *f).transpose()?,
+            archived: self.archived.as_ref().map(&mut *f).transpose()?,
+            id: self.id.clone(),
             status: self.status,
             rev: self.rev,
-            record_id: self.record_id,
-            code: self.code,
-            message: self.message,
-            path: self.path,
+            record_id: self.record_id.clone(),
+            code: self.code.clone(),
+            message: self.message.clone(),
+            path: self.path.clone(),
         })
     }
 }
@@ -366,8 +366,8 @@ impl Entry {
     }
 }
 
-fn map_all<R, S, E>(list: Vec<R>, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Vec<S>, E> {
-    list.into_iter().map(f).collect()
+fn map_all<R, S, E>(list: &[R], f: &mut impl FnMut(&R) -> Result<S, E>) -> Result<Vec<S>, E> {
+    list.iter().map(f).collect()
 }
 
 impl<R> Change<R> {
@@ -381,20 +381,24 @@ impl<R> Change<R> {
         }
     }
 
-    fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Change<S>, E> {
+    fn try_map<S, E>(&self, f: &mut impl FnMut(&R) -> Result<S, E>) -> Result<Change<S>, E> {
         Ok(match self {
-            Change::Creates { collection, first, records, imported, depends_on } => {
-                Change::Creates { collection, first, records: map_all(records, f)?, imported, depends_on }
-            }
+            Change::Creates { collection, first, records, imported, depends_on } => Change::Creates {
+                collection: collection.clone(),
+                first: first.clone(),
+                records: map_all(records, f)?,
+                imported: *imported,
+                depends_on: depends_on.clone(),
+            },
             Change::Add(m) => Change::Add(m.try_map(f)?),
             Change::Swap(m) => Change::Swap(m.try_map(f)?),
-            Change::Drop { id, discarded } => Change::Drop { id, discarded },
-            Change::Mine { key, record } => Change::Mine { key, record: f(record)? },
-            Change::Unhold { key } => Change::Unhold { key },
+            Change::Drop { id, discarded } => Change::Drop { id: id.clone(), discarded: *discarded },
+            Change::Mine { key, record } => Change::Mine { key: key.clone(), record: f(record)? },
+            Change::Unhold { key } => Change::Unhold { key: key.clone() },
             Change::DeadEdit(m) => Change::DeadEdit(m.try_map(f)?),
-            Change::Undead { id } => Change::Undead { id },
-            Change::Redepend { from, to } => Change::Redepend { from, to },
-            Change::Local { collection, record } => Change::Local { collection, record: f(record)? },
+            Change::Undead { id } => Change::Undead { id: id.clone() },
+            Change::Redepend { from, to } => Change::Redepend { from: from.clone(), to: to.clone() },
+            Change::Local { collection, record } => Change::Local { collection: collection.clone(), record: f(record)? },
         })
     }
 }
@@ -404,38 +408,45 @@ impl<R> Entry<R> {
     ///
     /// # Errors
     /// Whatever `f` answers.
-    pub fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Entry<S>, E> {
+    pub fn try_map<S, E>(&self, f: &mut impl FnMut(&R) -> Result<S, E>) -> Result<Entry<S>, E> {
         Ok(match self {
-            Entry::Open { client, format } => Entry::Open { client, format },
-            Entry::Write(changes) => Entry::Write(changes.into_iter().map(|c| c.try_map(f)).collect::<Result<_, E>>()?),
-            Entry::Attempt(ids) => Entry::Attempt(ids),
+            Entry::Open { client, format } => Entry::Open { client: client.clone(), format: *format },
+            Entry::Write(changes) => Entry::write(changes, f)?,
+            Entry::Attempt(ids) => Entry::Attempt(ids.clone()),
             Entry::Forget => Entry::Forget,
-            Entry::Purge { before } => Entry::Purge { before },
+            Entry::Purge { before } => Entry::Purge { before: *before },
             Entry::GiveUp { at, results } => {
-                Entry::GiveUp { at, results: results.into_iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()? }
+                Entry::GiveUp { at: *at, results: results.iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()? }
             }
             Entry::Response(r) => {
-                let r = *r;
                 let mut changes = Vec::with_capacity(r.changes.len());
-                for page in r.changes {
-                    changes.push(Page { collection: page.collection, rows: map_all(page.rows, f)? });
+                for page in &r.changes {
+                    changes.push(Page { collection: page.collection.clone(), rows: map_all(&page.rows, f)? });
                 }
-                let results = r.results.into_iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()?;
+                let results = r.results.iter().map(|s| s.try_map(f)).collect::<Result<_, E>>()?;
                 Entry::Response(Box::new(Response {
                     changes,
                     results,
-                    asked: r.asked,
-                    cursor: r.cursor,
-                    epoch: r.epoch,
-                    scope: r.scope,
+                    asked: r.asked.clone(),
+                    cursor: r.cursor.clone(),
+                    epoch: r.epoch.clone(),
+                    scope: r.scope.clone(),
                     rev: r.rev,
                     has_more: r.has_more,
                     reset: r.reset,
                     offset: r.offset,
                     at: r.at,
-                    quarantined: r.quarantined,
+                    quarantined: r.quarantined.clone(),
                 }))
             }
         })
+    }
+
+    /// A local write of these changes, with another representation of their records.
+    ///
+    /// # Errors
+    /// Whatever `f` answers.
+    pub(crate) fn write<Q, E>(changes: &[Change<Q>], f: &mut impl FnMut(&Q) -> Result<R, E>) -> Result<Self, E> {
+        Ok(Entry::Write(changes.iter().map(|c| c.try_map(f)).collect::<Result<_, E>>()?))
     }
 }

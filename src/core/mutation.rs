@@ -218,27 +218,27 @@ impl<R> Mutation<R> {
     ///
     /// # Errors
     /// Whatever `f` answers.
-    pub fn try_map<S, E>(self, f: &mut impl FnMut(R) -> Result<S, E>) -> Result<Mutation<S>, E> {
+    pub fn try_map<S, E>(&self, f: &mut impl FnMut(&R) -> Result<S, E>) -> Result<Mutation<S>, E> {
         Ok(Mutation {
-            record: f(self.record)?,
-            base: self.base.map(&mut *f).transpose()?,
-            sent: self.sent.map(f).transpose()?,
-            id: self.id,
+            record: f(&self.record)?,
+            base: self.base.as_ref().map(&mut *f).transpose()?,
+            sent: self.sent.as_ref().map(f).transpose()?,
+            id: self.id.clone(),
             op: self.op,
-            key: self.key,
+            key: self.key.clone(),
             base_rev: self.base_rev,
-            on: self.on,
-            changed: self.changed,
-            texts: self.texts,
-            depends_on: self.depends_on,
+            on: self.on.clone(),
+            changed: self.changed.clone(),
+            texts: self.texts.clone(),
+            depends_on: self.depends_on.clone(),
             imported: self.imported,
-            retry_of: self.retry_of,
-            group: self.group,
+            retry_of: self.retry_of.clone(),
+            group: self.group.clone(),
             doomed: self.doomed,
-            resolves: self.resolves,
+            resolves: self.resolves.clone(),
             raw: self.raw,
             stamped: self.stamped,
-            once: self.once,
+            once: self.once.clone(),
             attempted: self.attempted,
         })
     }

@@ -3,7 +3,7 @@
 use super::load::{entries_of, load};
 use super::{Durable, Engine, Failed, Memory, Verdict};
 use crate::core::error::{Error, Result};
-use crate::core::journal::{Change, Entry, FORMAT, Parts, encode_all, encode_parts};
+use crate::core::journal::{Change, Entry, FORMAT, Parts, encode_parts, encode_writes};
 use crate::core::mutation::{Mutation, MutationId};
 use crate::core::own;
 use crate::core::record::Key;
@@ -255,7 +255,7 @@ impl super::Speculation {
 impl Memory {
     fn encode_group(&self, count: usize) -> Result<Parts> {
         let plans = self.speculative.iter().take(count).flat_map(|s| s.plans.iter());
-        encode_all(plans.filter(|p| !p.changes.is_empty()).map(|p| Entry::Write(p.changes.clone())))
+        encode_writes(plans.map(|p| p.changes.as_slice()).filter(|changes| !changes.is_empty()))
     }
 
     /// The first `count` speculative writes are durable.

@@ -21,27 +21,35 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
 /// # Errors
 /// The same.
 pub fn encode_parts(entries: &[Entry]) -> Result<Parts> {
-    encode_all(entries.iter().cloned())
+    let mut lines = Lines::default();
+    let numbered: Vec<Entry<u32>> = entries.iter().map(|entry| entry.try_map(&mut |r| lines.add(r))).collect::<Result<_>>()?;
+    write_lines(&numbered, &lines.texts)
 }
 
-/// [`encode_parts`] of what nobody else needs.
+/// [`encode_parts`] of local writes, one entry each.
 ///
 /// # Errors
 /// The same.
-pub fn encode_all(entries: impl Iterator<Item = Entry>) -> Result<Parts> {
-    let mut lines = Vec::new();
-    let mut end = 0;
-    let mut numbered = Vec::new();
-    for entry in entries {
-        numbered.push(entry.try_map(&mut |record: Record| {
-            end += record.text().len();
-            lines.push(record.shared_text());
-            let at = u32::try_from(end).map_err(|_| Error::new(Code::TooLarge, "one commit holds at most 4 GiB"))?;
-            end += 1;
-            Ok::<u32, Error>(at)
-        })?);
+pub fn encode_writes<'c>(writes: impl Iterator<Item = &'c [Change]>) -> Result<Parts> {
+    let mut lines = Lines::default();
+    let numbered: Vec<Entry<u32>> = writes.map(|changes| Entry::write(changes, &mut |r| lines.add(r))).collect::<Result<_>>()?;
+    write_lines(&numbered, &lines.texts)
+}
+
+/// The records of a row, and where the last line ends.
+#[derive(Default)]
+struct Lines {
+    texts: Vec<Text>,
+    end: usize,
+}
+
+impl Lines {
+    /// Adds a line; where it ends.
+    fn add(&mut self, record: &Record) -> Result<u32> {
+        self.end += record.text().len() + usize::from(!self.texts.is_empty());
+        self.texts.push(record.shared_text());
+        u32::try_from(self.end).map_err(|_| Error::new(Code::TooLarge, "one commit holds at most 4 GiB"))
     }
-    write_lines(&numbered, &lines)
 }
 
 /// A JSON head line followed by record lines.
@@ -119,11 +127,11 @@ impl Stored {
             Ok(if shared { line } else { Text::from(&*line) })
         };
         let unreadable = |e: Error| lost(format!("a stored record is unreadable: {e}"));
-        let one = |entry: Entry<u32>| match entry.is_only_creates() {
-            true => entry.try_map(&mut |to| Record::parse_built(next(to)?).map_err(unreadable)),
-            false => entry.try_map(&mut |to| Record::parse_own(next(to)?).map_err(unreadable)),
+        let one = |entry: &Entry<u32>| match entry.is_only_creates() {
+            true => entry.try_map(&mut |to| Record::parse_built(next(*to)?).map_err(unreadable)),
+            false => entry.try_map(&mut |to| Record::parse_own(next(*to)?).map_err(unreadable)),
         };
-        entries.into_iter().map(one).collect()
+        entries.iter().map(one).collect()
     }
 }
 

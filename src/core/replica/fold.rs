@@ -264,7 +264,7 @@ impl Replica {
     }
 
     /// It is sent as it is. A request attempts hundreds at once, so none is copied for it.
-    fn queue_freeze(&mut self, place: u64) {
+    pub(crate) fn queue_freeze(&mut self, place: u64) {
         let Some(m) = self.queue.get_mut(&place) else { return };
         m.attempted = true;
         let key = m.key.clone();

@@ -185,7 +185,7 @@ impl Replica {
         let mut lines = Vec::new();
         let mut dead = Vec::with_capacity(self.dead.len());
         for d in self.dead.values() {
-            let mutation = d.mutation.clone().try_map(&mut |r: Record| number(&mut lines, &r))?;
+            let mutation = d.mutation.try_map(&mut |r| number(&mut lines, r))?;
             dead.push(DeadLetter { mutation, code: d.code.clone(), message: d.message.clone(), path: d.path.clone(), at: d.at });
         }
         let (mut holds, mut origins) = (Vec::new(), Vec::new());

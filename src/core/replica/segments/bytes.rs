@@ -58,7 +58,7 @@ impl SegmentPlan {
                 let raw = Range::runs(mutations.iter().map(|(_, m)| m).filter(|m| m.raw && plain(m)).map(|m| &m.id));
                 let mut numbered = Vec::with_capacity(entries.len());
                 for entry in entries {
-                    numbered.push(entry.try_map(&mut |r: Record| number(&mut lines, &r))?);
+                    numbered.push(entry.try_map(&mut |r| number(&mut lines, r))?);
                 }
                 write_all(&QueueHead { places, raw, entries: numbered }, &lines)
             }

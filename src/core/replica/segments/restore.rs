@@ -94,7 +94,7 @@ impl Replica {
         replica.answered = index.answered.into_iter().map(|a| (a.once.key.clone(), a)).collect();
         for d in index.dead {
             let id = d.mutation.id.clone();
-            match d.mutation.try_map(&mut |n| line(n)) {
+            match d.mutation.try_map(&mut |n| line(*n)) {
                 Ok(mutation) => {
                     _ = replica.dead_put(DeadLetter { mutation, code: d.code, message: d.message, path: d.path, at: d.at });
                 }
@@ -165,8 +165,8 @@ impl Replica {
 
     fn restore_chunk(&mut self, bytes: &[u8]) -> Result<()> {
         let (head, lines): (QueueHead, _) = read_lines(bytes)?;
-        let mut read = |n: u32| -> Result<Record> {
-            lines.get(n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own((*t).into()))
+        let mut read = |n: &u32| -> Result<Record> {
+            lines.get(*n as usize).ok_or_else(|| lost("the queue is cut short")).and_then(|t| Record::parse_own((*t).into()))
         };
         let mut places = head.places.into_iter().flat_map(|(first, n)| first..first.saturating_add(n));
         let mut raw = head.raw.iter().flat_map(Range::ids).peekable();
@@ -182,9 +182,7 @@ impl Replica {
                 }
                 Entry::Attempt(ranges) => {
                     for place in ranges.iter().flat_map(Range::ids).filter_map(|id| self.places.get(&id).copied()).collect::<Vec<_>>() {
-                        if let Some(m) = self.queue.get(&place).cloned() {
-                            self.queue_put(place, Mutation { attempted: true, ..m });
-                        }
+                        self.queue_freeze(place);
                     }
                 }
                 _ => return Err(lost("the queue is unreadable")),
