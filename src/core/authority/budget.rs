@@ -253,27 +253,30 @@ fn put_off(stage: &mut Stage<'_>, members: &[Arrival<'_>]) -> Vec<WireResult> {
     members.iter().map(later).collect()
 }
 
-/// The stored row that a repeated one is compared with: what was left out for its length is asked for where a notice of it can be afforded.
-pub(super) fn compared_with(stage: &mut Stage<'_>, key: &Key) -> Option<Record> {
+/// The stored row that a repeated one is compared with, and whether a notice that brings it is paid for. What was left out for its length is
+/// asked for where that can be afforded; what is long and at hand for another reason is not compared for nothing, either.
+pub(super) fn compared_with(stage: &mut Stage<'_>, key: &Key) -> Option<(Record, bool)> {
     let there = stage.at_hand(key).map(|row| row.record.clone());
     let size = there.as_ref().map(|row| row.text().len()).or_else(|| stage.snapshot().long.rows.get(key).copied())?;
+    let share = stage.snapshot().asked.longest(stage.snapshot().budget);
     // What is there counts, too: else there would be room for others when it was loaded, in every round.
-    if is_afforded(stage, size) && there.is_none() {
+    let paid = afford(stage, size);
+    if paid && there.is_none() {
         stage.row(key);
         // The next mutation lacks nothing of it.
         stage.lacked();
     }
-    there
+    there.filter(|_| paid || size <= share).map(|row| (row, paid))
 }
 
 /// A result that says something, with or without its record: without where that is one too many.
 pub(super) fn shortened(stage: &mut Stage<'_>, result: WireResult) -> WireResult {
-    if is_afforded(stage, size(&result)) { result } else { WireResult { record: None, ..result } }
+    if afford(stage, size(&result)) { result } else { WireResult { record: None, ..result } }
 }
 
-/// Takes so many bytes for a notice, if they are there. Notices, and what is looked up for them, take half of it at most: who sends the same rows
-/// every time gets them every time, and what comes behind them has to be judged some day.
-fn is_afforded(stage: &mut Stage<'_>, bytes: usize) -> bool {
+/// Takes so many bytes for a notice, if they are there; whether they were. Notices, and what is looked up for them, take half of it at most: who
+/// sends the same rows every time gets them every time, and what comes behind them has to be judged some day.
+fn afford(stage: &mut Stage<'_>, bytes: usize) -> bool {
     let bytes = stage.spent.bytes.saturating_add(bytes);
     let afforded = bytes <= stage.snapshot().budget / 2;
     if afforded {

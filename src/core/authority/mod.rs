@@ -286,7 +286,11 @@ fn judge_row(stage: &mut Stage<'_>, row: &Pushed, mismatches: &judge::Mismatches
     let notice = match result.status {
         Outcome::Conflict if result.replayed => rows::beside(result, stage.at_hand(&key)),
         Outcome::Rejected | Outcome::Conflict | Outcome::Retry => return Some(result),
-        _ if row.may_be_outdated(&result) => row.outdated(&result, &budget::compared_with(stage, &key)?)?,
+        _ if row.may_be_outdated(&result) => {
+            let (stored, paid) = budget::compared_with(stage, &key)?;
+            let notice = row.outdated(&result, &stored)?;
+            return Some(if paid { notice } else { WireResult { record: None, ..notice } });
+        }
         _ => return None,
     };
     Some(budget::shortened(stage, notice))
