@@ -2,7 +2,7 @@
 //!
 //! A part of the oracle: it reads changes, requests, answers and stored rows. Not here: what an app groups (`acts`).
 
-use crate::oracle::{Before, atoms};
+use crate::oracle::{Atom, Before, atoms, reached};
 use homing::core::authority::{MemoryServer, StoredRow};
 use homing::core::journal::Change;
 use homing::core::mutation::Mutation;
@@ -78,13 +78,13 @@ impl Groups {
     }
 
     /// The server committed a push; before it, it stood at `before`.
-    pub(crate) fn committed(&mut self, push: &Push<'_>, before: u64) {
-        self.nobody_is_missing(push);
+    pub(crate) fn committed(&mut self, push: &Push<'_>, before: u64, all: &BTreeMap<u64, Atom>) {
+        self.nobody_is_missing(push, all);
         self.nobody_stands_alone(push, before);
     }
 
     /// Where one of a group took effect, all of them were there; one that a rule sends again has another number.
-    fn nobody_is_missing(&self, Push { request, server, scope, .. }: &Push<'_>) {
+    fn nobody_is_missing(&self, Push { request, server, scope, .. }: &Push<'_>, all: &BTreeMap<u64, Atom>) {
         for m in request.mutations.iter().filter(|m| m.retry_of.is_none()) {
             let Some(members) = m.group.as_deref().and_then(|group| self.written.get(group)).filter(|all| all.contains_key(&m.id)) else {
                 continue;
@@ -95,8 +95,10 @@ impl Groups {
             };
             // What was refused when it was created and is deleted here was never anywhere: that its deletion is not sent is its effect
             // (seed 7427), also where another device has made another record of that id since (seed 8290).
-            let another =
-                |row: &StoredRow, own: &HashSet<u64>| !own.is_empty() && !atoms(row.record.text()).iter().any(|a| own.contains(a));
+            let another = |row: &StoredRow, own: &HashSet<u64>| {
+                let grown = reached(all, own.iter().copied().collect());
+                !own.is_empty() && !atoms(row.record.text()).iter().any(|a| grown.contains(a))
+            };
             let gone = |m: &Member| m.deletes && server.row(scope, &m.key).is_none_or(|row| another(row, &m.own));
             let missing: Vec<_> = members.values().filter(|member| !with(&member.key) && !gone(member)).map(|member| &member.key).collect();
             assert!(!took_effect || missing.is_empty(), "{} took effect without {missing:?} of its group", m.id);

@@ -55,8 +55,8 @@ pub(crate) struct Effects {
 /// The records an entry touches as they were before: shown, confirmed; and what leaves the queue: because a person says so, or not.
 pub(crate) struct Before {
     shown: Vec<(Key, Option<Record>, Option<Record>)>,
-    /// Those of them whose create waits.
-    created: HashSet<Key>,
+    /// Those of them whose create was sent and waits, with the values it has.
+    created: HashMap<Key, Vec<u64>>,
     given_up: Vec<Record>,
     dropped: Vec<Mutation>,
 }
@@ -71,8 +71,11 @@ impl Before {
     /// The values of a record that is deleted, without elements of sets that another device's record of that id lends to one whose create
     /// waits: who sees them in it does not see that record (seed 16043).
     fn without_lent(&self, key: &Key, shown: &BTreeMap<String, u64>, confirmed: Option<&Record>) -> BTreeMap<String, u64> {
-        let theirs: Vec<u64> = confirmed.filter(|_| self.created.contains(key)).map(|r| atoms(r.text())).unwrap_or_default();
-        let lent = |pointer: &str, atom: &u64| theirs.contains(atom) && pointer.ends_with(&format!("/v{atom}."));
+        let theirs = confirmed.map(|r| atoms(r.text())).unwrap_or_default();
+        let mine = self.created.get(key);
+        let lent = |pointer: &str, atom: &u64| {
+            mine.is_some_and(|mine| !mine.contains(atom)) && theirs.contains(atom) && pointer.ends_with(&format!("/v{atom}."))
+        };
         shown.iter().filter(|(pointer, atom)| !lent(pointer, atom)).map(|(p, a)| (p.clone(), *a)).collect()
     }
 }
@@ -111,11 +114,12 @@ impl Oracle {
     }
 
     pub(crate) fn before(&self, replica: &Replica, changes: &[Change]) -> Before {
-        let mut before = Before { shown: Vec::new(), created: HashSet::new(), given_up: Vec::new(), dropped: Vec::new() };
+        let mut before = Before { shown: Vec::new(), created: HashMap::new(), given_up: Vec::new(), dropped: Vec::new() };
         let mut key = |key: &Key| {
             if key.collection.as_ref() != ARCHIVE && !before.shown.iter().any(|(k, ..)| k == key) {
                 before.shown.push((key.clone(), replica.view(key), replica.confirmed(key).cloned()));
-                before.created.extend(replica.pending_of(key).filter(|m| m.op == Op::Create).map(|m| m.key.clone()));
+                let sent = replica.pending_of(key).filter(|m| m.op == Op::Create && m.attempted);
+                before.created.extend(sent.map(|m| (m.key.clone(), atoms(m.record.text()))));
             }
         };
         for change in changes {
@@ -212,18 +216,13 @@ impl Oracle {
 
     /// Whether a version with these values was made from `from`, by edits that replaced knowingly.
     fn led_to(&self, from: &Record, values: &BTreeMap<String, u64>) -> bool {
-        let mut reached: Vec<u64> = atoms(from.text());
-        for n in 0.. {
-            let Some(at) = reached.get(n) else { break };
-            let later: Vec<u64> = self.atoms.get(at).map(|a| a.replaced_by.iter().copied().collect()).unwrap_or_default();
-            reached.extend(later.into_iter().filter(|a| !reached.contains(a)).collect::<Vec<_>>());
-        }
+        let reached = reached(&self.atoms, atoms(from.text()));
         from.is_deleted() || values.values().any(|a| reached.contains(a))
     }
 
     /// The server committed a push: which of its mutations had an effect.
     pub(crate) fn committed(&mut self, push: &Push<'_>, told: bool) {
-        self.groups.committed(push, self.server.rev);
+        self.groups.committed(push, self.server.rev, &self.atoms);
         let Push { request, server, scope, .. } = push;
         for m in request.mutations.iter().filter(|m| m.op == Op::Delete) {
             // Deleting what is not there (any more) has no effect to look for.
@@ -310,6 +309,16 @@ impl Oracle {
         facts.for_each(|a| *times.entry(a).or_default() += 1);
         assert!(times.values().all(|n| *n == 1), "one fact, several rows: {times:?}");
     }
+}
+
+/// These values and all that replaced them knowingly.
+pub(crate) fn reached(all: &BTreeMap<u64, Atom>, mut from: Vec<u64>) -> Vec<u64> {
+    for n in 0.. {
+        let Some(at) = from.get(n) else { break };
+        let later: Vec<u64> = all.get(at).map(|a| a.replaced_by.iter().copied().collect()).unwrap_or_default();
+        from.extend(later.into_iter().filter(|a| !from.contains(a)).collect::<Vec<_>>());
+    }
+    from
 }
 
 /// What leaves the queue though nobody gave it up is there again under another number, or was deleted before it was sent.
