@@ -98,7 +98,7 @@ export class Turns {
   #have(release: () => void, stolen: boolean): () => void {
     this.#beaten = performance.now()
     if (stolen) this.#beat()
-    const first = setTimeout(this.#beat, FIRST_BEAT_MS)
+    const first = setTimeout(() => this.lasts(), FIRST_BEAT_MS)
     const beating = setInterval(() => this.lasts(), BEAT_MS)
     const end = (): void => {
       clearTimeout(first)

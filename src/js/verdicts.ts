@@ -90,7 +90,7 @@ export class Verdicts {
     if (count === 1 && this.#runs.size === 0) return this.#tell(mutationId, verdict)
     const { client, from } = parse(mutationId)
     const nth = (n: number): Verdict => n > 0 && 'rev' in verdict ? { ...verdict, mutationId: `${client}:${from + n}`, rev: verdict.rev + n } : verdict
-    if (this.#awaited.size + this.#singles.size > 0) for (let n = 0; n < count; n++) this.#tell(`${client}:${from + n}`, nth(n))
+    if (this.#awaited.size + this.#singles.size > 0) for (let n = 0; n < count; n++) this.#tell(n === 0 ? mutationId : `${client}:${from + n}`, nth(n))
     for (const run of this.#runs) {
       if (client !== run.client) continue
       const last = Math.min(from + count, run.from + run.count)

@@ -218,7 +218,7 @@ impl Fetch {
     async fn custom(&self, function: &Function, request: String) -> Result<SyncResponse, TransportError> {
         let token = self.token(false).await?;
         let given = token.as_deref().map_or(JsValue::NULL, JsValue::from);
-        let (signal, _running) = self.signal()?;
+        let (signal, running) = self.signal()?;
         let failed = |why: JsValue| {
             let failure = custom_failure(why, token.as_deref());
             if matches!(failure, TransportError::Http { status: 401, .. }) {
@@ -229,6 +229,7 @@ impl Fetch {
         };
         let asked = function.call3(&JsValue::NULL, &request.as_str().into(), &given, &signal).map_err(failed)?;
         let answer = JsFuture::from(Promise::resolve(&asked)).await.map_err(failed)?;
+        running.over();
         let text = answer.as_string().ok_or_else(|| TransportError::BadResponse("the transport did not give an answer".into()))?;
         self.count(request.len(), text.len());
         if self.inner.closed.get() {
