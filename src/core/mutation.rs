@@ -155,7 +155,7 @@ pub struct Mutation<R = Record> {
     /// Stamped by a clock whose error was not known yet: the `attempt` entry stamps it once more (DESIGN §3).
     #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
-    /// It moved from a store that knew what clock stamped it: not raw, although no offset may be known where it is now.
+    /// It comes from where it was known what clock stamped it (another store, a dead letter): not raw, although no offset may be known here and now.
     #[serde(rename = "v", default, skip_serializing_if = "std::ops::Not::not")]
     pub stamped: bool,
     /// The app's idempotency keys: one per write that became this mutation.

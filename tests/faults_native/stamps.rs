@@ -228,3 +228,41 @@ fn f20_what_moves_to_another_store_is_not_stamped_again() {
         farm.check_once();
     }
 }
+
+#[test]
+fn f20_what_was_written_on_a_refused_create_is_stamped_once_when_that_is_retried() {
+    for case in 0..6 {
+        let (skew, how) = (if case & 1 == 0 { -2 * HOUR } else { 2 * HOUR }, case >> 1);
+        let farm = Farm::new(207);
+        let d = farm.open(&Default::default(), manual(), "farm", skew);
+        // In a group, so that the edit is a mutation of its own.
+        let made = |id: &str| Intent::Insert { collection: "flocks".into(), records: vec![(id.into(), r#"{"name":"new"}"#.into())] };
+        d.engine.write(Request { intents: vec![made("f0"), made("f1")], atomic: true, ..Request::default() }).unwrap();
+        farm.pass(1_000);
+        d.update("f0", "edited");
+        let edited = farm.world.now();
+        farm.pass(60_000);
+        d.wire.does(|s| if s.push { Act::Reject("f0") } else { Act::Pass });
+        d.sync(&farm).unwrap();
+        d.wire.does(|_| Act::Pass);
+        // As it is; edited as a letter before; edited with the retry.
+        if how == 1 {
+            d.update("f0", "edited again");
+        }
+        let refused = d.engine.read(|r| r.dead_letters().map(|letter| letter.mutation.clone()).collect::<Vec<_>>());
+        let again = refused.into_iter().map(|m| {
+            let text = (how == 2 && m.key.id.as_ref() == "f0").then(|| r#"{"id":"f0","name":"edited again"}"#.into());
+            Intent::Retry { id: m.id, edited: text }
+        });
+        d.engine.write(Request { intents: again.collect(), ..Request::default() }).unwrap();
+        let most = if how == 0 { 0 } else { farm.world.now() - edited };
+        farm.pass(60_000);
+        d.sync(&farm).unwrap();
+        assert_eq!(name(&d, "f0"), if how == 0 { "edited" } else { "edited again" });
+        // What has to beat a clock that is ahead is a millisecond later than that.
+        let late = server_stamp(&farm, "f0") - edited;
+        assert!((-1_000..most + 1_000).contains(&late), "case {case}: {late}");
+        assert_eq!(server_stamp(&farm, "f0"), stamp(&d, "f0"), "case {case}");
+        farm.check_once();
+    }
+}

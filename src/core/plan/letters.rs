@@ -87,7 +87,7 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
             plan.mutations = Some(Range { first: new.clone(), count: 1 });
         }
         plan.changes.extend(retried(replica, &dead.id, &new));
-        plan.changes.push(Change::Add(Mutation {
+        let mut m = Mutation {
             id: new,
             record,
             changed,
@@ -98,7 +98,10 @@ pub(super) fn retry(replica: &Replica, id: &MutationId, edited: Option<&str>, co
             on: None,
             retry_of: Some(dead.id.clone()),
             ..dead.clone()
-        }));
+        };
+        m.raw = replica.raw_after(dead, &m);
+        m.stamped = !m.raw;
+        plan.changes.push(Change::Add(m));
     }
     Ok(plan)
 }

@@ -148,7 +148,8 @@ impl Replica {
             }
             Change::DeadEdit(m) => {
                 if let Some(old) = self.dead.get(&m.id).cloned() {
-                    self.dead_put(DeadLetter { mutation: m.clone(), ..old.clone() });
+                    let raw = self.raw_after(&old.mutation, m);
+                    self.dead_put(DeadLetter { mutation: Mutation { raw, ..m.clone() }, ..old.clone() });
                     undo.push(Step::Dead { id: m.id.clone(), old: Some(Box::new(old)) });
                 }
             }
@@ -187,10 +188,10 @@ impl Replica {
     }
 
     /// Whether a write's stamp is a reading of a clock whose error is not known: that of this device, or that of the
-    /// version before, which it had to beat.
-    fn raw_after(&self, before: &Mutation, m: &Mutation) -> bool {
-        let beaten = m.record.updated_at() == Stamp::next(before.record.updated_at(), Some(before.record.updated_at()));
-        if beaten { before.raw } else { self.is_clock_raw() }
+    /// version before, whose stamp it has, or had to beat.
+    pub(crate) fn raw_after(&self, before: &Mutation, m: &Mutation) -> bool {
+        let (was, at) = (before.record.updated_at(), m.record.updated_at());
+        if at == was || at == Stamp::next(was, Some(was)) { before.raw } else { self.is_clock_raw() }
     }
 
     /// The mutation as it is once it was attempted: a raw stamp is moved to the server's clock, once: raw + offset, and later than
@@ -244,9 +245,7 @@ impl Replica {
         if let Err(at) = slot.pending.binary_search(&place) {
             slot.pending.insert(at, place);
         }
-        self.touch(&m.key);
-        self.touch_queue();
-        self.dirty_chunks.insert(place / super::segments::CHUNK);
+        self.touch_place(place, &m.key);
         self.places.insert(m.id.clone(), place);
         if let Some(conflict) = &m.resolves {
             *self.decided.entry(conflict.clone()).or_default() += 1;
@@ -268,7 +267,12 @@ impl Replica {
         let Some(m) = self.queue.get_mut(&place) else { return };
         m.attempted = true;
         let key = m.key.clone();
-        self.touch(&key);
+        self.touch_place(place, &key);
+    }
+
+    /// The mutation at a place is another one, or none.
+    fn touch_place(&mut self, place: u64, key: &Key) {
+        self.touch(key);
         self.touch_queue();
         self.dirty_chunks.insert(place / super::segments::CHUNK);
     }
@@ -303,9 +307,7 @@ impl Replica {
         self.unname(&m);
         self.places.remove(&m.id);
         self.slot_mut(&m.key).pending.retain(|p| *p != place);
-        self.touch(&m.key);
-        self.touch_queue();
-        self.dirty_chunks.insert(place / super::segments::CHUNK);
+        self.touch_place(place, &m.key);
         Some(m)
     }
 

@@ -90,7 +90,8 @@ impl Replica {
                     }
                     below = later.id.clone();
                     self.outputs.push(Output::Settled(Box::new(Settled { id: later.id, ..result.clone() })));
-                    m.record = later.record;
+                    // What was never attempted may have a raw stamp still.
+                    (m.record, m.raw) = (later.record, later.raw);
                     groups.extend(later.group);
                 }
             }
