@@ -85,7 +85,7 @@ export function insertBatchHead(collection: string, count: number): string {
 function checkNewIds(records: readonly Members[]): void {
   for (let at = 0; at < records.length; at++) {
     const { id } = records[at] as Members
-    if (id !== undefined) checkNewId(id, `/${at}/id`)
+    if (id !== undefined) checkNewId(id, at)
   }
 }
 

@@ -1,16 +1,11 @@
 // The rows of one collection in the page: what the worker said, and on top of it what was written here and not planned there yet.
 // Not here: what a write makes of a row (`provisional.ts`), who is told (`session.ts`).
 
-import { PIECE_ROWS, type Piece } from './protocol.js'
+import { PackedRows } from './packed.js'
+import type { Piece } from './protocol.js'
 import { NOTHING_LOCAL, next, type Local, type Step } from './provisional.js'
 import { isDead, looksSame, textOf, type Slot } from './slot.js'
 import type { Members } from '../values.js'
-
-/** Rows of a piece are counted with so many bits. */
-const ROW_BITS = Math.ceil(Math.log2(PIECE_ROWS))
-const ROW_MASK = 2 ** ROW_BITS - 1
-const UTF8 = new TextDecoder()
-type Rows = Pick<Piece, 'texts' | 'ends'>
 
 interface Waiting { readonly seq: number; readonly step: Step; readonly at: number }
 /** A record with steps on top of it. */
@@ -18,15 +13,20 @@ interface Pile { below: Slot | undefined; steps: Waiting[] }
 /** The insert of many new records. */
 export interface Insertion { readonly seq: number; readonly at: number }
 
+/** The number of a row that was there when it opened, or the id of another one. */
+type Place = number | string
+
 /** What became of a record for those who look; null: nothing. */
 export type Kind = 'added' | 'updated' | 'removed' | null
 
 export class Mirror {
-  /** In order, tombstones included. A number: of a piece, and of a row in it. */
-  #rows = new Map<string, Slot | number>()
-  /** What was there when it opened: bytes are nothing that the collector has to look at or move. */
-  readonly #pieces: Rows[] = []
-  #dead = new Set<string>()
+  /** What was there when it opened. */
+  #packed = new PackedRows()
+  /** What those rows are now, where that is something else. */
+  readonly #changed = new Map<number, Slot>()
+  /** All others, in order behind them; tombstones included. */
+  #rows = new Map<string, Slot>()
+  #dead = new Set<Place>()
   readonly #piles = new Map<string, Pile>()
   /** Records that are nothing but new: a pile of one step, made when something else happens to them. */
   readonly #fresh = new Map<string, Insertion>()
@@ -38,28 +38,35 @@ export class Mirror {
   }
 
   get count(): number {
-    return this.#rows.size - this.#dead.size
+    return this.#packed.size + this.#rows.size - this.#dead.size
+  }
+
+  #placeOf(id: string): Place {
+    const row = this.#packed.find(id)
+    return row < 0 ? id : row
+  }
+
+  #at(place: Place): Slot | undefined {
+    return typeof place === 'string' ? this.#rows.get(place) : this.#changed.get(place) ?? this.#packed.text(place)
   }
 
   /** The version shown, or the tombstone. */
   view(id: string): Slot | undefined {
-    return this.#slot(this.#rows.get(id))
-  }
-
-  #slot(found: Slot | number | undefined): Slot | undefined {
-    if (typeof found !== 'number') return found
-    const { texts, ends } = this.#pieces[found >>> ROW_BITS] as Rows
-    const row = found & ROW_MASK
-    return UTF8.decode(texts.subarray(row === 0 ? 0 : ends[row - 1], (ends[row] as number) - 1))
+    return this.#at(this.#placeOf(id))
   }
 
   /** Whether there is anything under that id. */
   knows(id: string): boolean {
-    return this.#rows.has(id) || this.#piles.has(id)
+    return this.#isThere(this.#placeOf(id)) || this.#piles.has(id)
+  }
+
+  #isThere(place: Place): boolean {
+    return typeof place === 'number' || this.#rows.has(place)
   }
 
   isLive(id: string): boolean {
-    return this.#rows.has(id) && !this.#dead.has(id)
+    const place = this.#placeOf(id)
+    return this.#isThere(place) && !this.#dead.has(place)
   }
 
   /** What the worker knows of a record with writes on their way; undefined for any other. */
@@ -70,25 +77,24 @@ export class Mirror {
   }
 
   live(): string[] {
-    const texts: string[] = []
-    const pieces: string[][] = []
-    for (const [id, found] of this.#rows) {
-      if (this.#dead.has(id)) continue
-      if (typeof found === 'number') {
-        const piece = found >>> ROW_BITS
-        texts.push((pieces[piece] ??= linesOf(this.#pieces[piece]?.texts))[found & ROW_MASK] as string)
-      } else texts.push(textOf(found))
+    const live: string[] = []
+    for (const [first, texts] of this.#packed.texts()) {
+      texts.forEach((text, at) => {
+        const row = first + at
+        if (this.#packed.has(row) && !this.#dead.has(row)) live.push(textOf(this.#changed.get(row) ?? text))
+      })
     }
-    return texts
+    for (const [id, slot] of this.#rows) if (!this.#dead.has(id)) live.push(textOf(slot))
+    return live
   }
 
   dead(): string[] {
-    return [...this.#dead].map((id) => textOf(this.view(id) ?? '{}'))
+    return [...this.#dead].map((place) => textOf(this.#at(place) ?? '{}'))
   }
 
   /** Shows a new record as it will be planned, unless one of that id is known: whether it did. */
   insert(id: string, row: Members, insertion: Insertion): boolean {
-    if (this.#rows.has(id) || this.#piles.has(id)) return false
+    if (this.knows(id)) return false
     this.#rows.set(id, row)
     this.#fresh.set(id, insertion)
     return true
@@ -144,18 +150,17 @@ export class Mirror {
   }
 
   /** Rows of the first reading: nobody looks yet. */
-  fill({ ids, texts, ends, dead }: Piece): void {
-    const first = (this.#pieces.push({ texts, ends }) - 1) << ROW_BITS
-    const names = ids.split('\n')
-    names.forEach((id, row) => this.#rows.set(id, first + row))
-    for (const row of dead) this.#dead.add(names[row] as string)
+  fill(piece: Piece): void {
+    const first = this.#packed.fill(piece)
+    for (const at of piece.dead) this.#dead.add(first + at)
   }
 
   /** All there is, instead of what was; what was written here stays on top. */
   replace(rows: Iterable<readonly [string, string]>): void {
     for (const id of [...this.#fresh.keys()]) this.#pileOf(id)
     this.#rows = new Map()
-    this.#pieces.length = 0
+    this.#packed = new PackedRows()
+    this.#changed.clear()
     this.#dead = new Set()
     for (const [id, text] of rows) {
       this.#rows.set(id, text)
@@ -171,20 +176,18 @@ export class Mirror {
   rename(pairs: readonly (readonly [string, string])[]): void {
     for (const [from] of pairs) this.#pileOf(from)
     const renamed = new Map(pairs)
-    const arrived = new Set(renamed.values())
-    const rows = new Map<string, Slot | number>()
-    for (const [id, found] of this.#rows) {
-      const to = renamed.get(id)
-      if (to !== undefined) rows.set(to, found)
-      else if (!arrived.has(id)) rows.set(id, found)
-    }
-    this.#rows = rows
+    const moved = pairs.map(([from]) => ({ place: this.#placeOf(from), pile: this.#piles.get(from) }))
     for (const [from, to] of pairs) {
-      if (this.#dead.delete(from)) this.#dead.add(to)
-      const pile = this.#piles.get(from)
       this.#piles.delete(from)
-      if (pile !== undefined) this.#piles.set(to, pile)
+      if (!renamed.has(to)) this.#remove(this.#placeOf(to))
     }
+    this.#rows = new Map(Array.from(this.#rows, ([id, slot]) => [renamed.get(id) ?? id, slot]))
+    this.#dead = new Set(Array.from(this.#dead, (place) => (typeof place === 'string' ? renamed.get(place) ?? place : place)))
+    pairs.forEach(([, to], at) => {
+      const { place, pile } = moved[at] as { place: Place; pile: Pile | undefined }
+      if (typeof place === 'number') this.#packed.rename(place, to)
+      if (pile !== undefined) this.#piles.set(to, pile)
+    })
   }
 
   #onTop({ below, steps }: Pile, id: string): Slot | undefined {
@@ -196,21 +199,27 @@ export class Mirror {
     if (before === slot) return null
     const was = this.isLive(id)
     const same = looksSame(before, slot)
-    if (slot === undefined) {
-      this.#rows.delete(id)
-      this.#dead.delete(id)
-    } else {
-      this.#rows.set(id, slot)
-      if (isDead(slot)) this.#dead.add(id)
-      else this.#dead.delete(id)
-    }
+    this.#set(id, slot)
     if (same) return null
     const is = this.isLive(id)
     return was ? is ? 'updated' : 'removed' : is ? 'added' : null
   }
-}
 
-/** The texts of a piece. */
-export function linesOf(texts: Uint8Array | undefined): string[] {
-  return UTF8.decode(texts).split('\n')
+  #set(id: string, slot: Slot | undefined): void {
+    const place = this.#placeOf(id)
+    if (slot === undefined) return this.#remove(place)
+    if (typeof place === 'number') this.#changed.set(place, slot)
+    else this.#rows.set(place, slot)
+    if (isDead(slot)) this.#dead.add(place)
+    else this.#dead.delete(place)
+  }
+
+  #remove(place: Place): void {
+    this.#dead.delete(place)
+    if (typeof place === 'string') this.#rows.delete(place)
+    else {
+      this.#changed.delete(place)
+      this.#packed.delete(place)
+    }
+  }
 }

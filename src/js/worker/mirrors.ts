@@ -2,7 +2,8 @@
 // one collection (`mirror.ts`), what the worker says and who hears of it (`remote.ts`).
 
 import type { Change } from '../engine.js'
-import { Mirror, linesOf, type Kind } from './mirror.js'
+import { Mirror, type Kind } from './mirror.js'
+import { linesOf } from './packed.js'
 import type { Piece, RowsNews } from './protocol.js'
 import type { LocalOf } from './provisional.js'
 

@@ -4,7 +4,7 @@ import { build } from 'esbuild'
 import { fileURLToPath } from 'node:url'
 
 const SOURCE = fileURLToPath(new URL('../../../src/js/', import.meta.url))
-const NAMES = { asking: 'asking', changes: 'changes', errors: 'errors', observable: 'observable', operations: 'operations', options: 'options', query: 'query', rows: 'rows', turns: 'turns', utf8: 'utf8', validate: 'validate', values: 'values', verdicts: 'verdicts', mapping: 'document/mapping', matching: 'document/matching', rebase: 'document/rebase', exporting: 'document/exporting', refresh: 'document/refresh', store: 'document/store', digest: 'worker/digest', lists: 'worker/lists', mirror: 'worker/mirror', provisional: 'worker/provisional', slot: 'worker/slot', batch: 'worker/batch', keys: 'worker/keys', naming: 'worker/naming', remote: 'worker/remote' }
+const NAMES = { asking: 'asking', changes: 'changes', errors: 'errors', observable: 'observable', operations: 'operations', options: 'options', query: 'query', rows: 'rows', turns: 'turns', utf8: 'utf8', validate: 'validate', values: 'values', verdicts: 'verdicts', mapping: 'document/mapping', matching: 'document/matching', rebase: 'document/rebase', exporting: 'document/exporting', refresh: 'document/refresh', store: 'document/store', digest: 'worker/digest', lists: 'worker/lists', mirror: 'worker/mirror', packed: 'worker/packed', provisional: 'worker/provisional', slot: 'worker/slot', batch: 'worker/batch', keys: 'worker/keys', naming: 'worker/naming', remote: 'worker/remote' }
 
 const { outputFiles: [file] } = await build({
   stdin: { contents: Object.entries(NAMES).map(([name, path]) => `export * as ${name} from './${path}.ts'`).join('\n'), resolveDir: SOURCE },

@@ -95,3 +95,10 @@ test('ids', () => {
   for (const id of ['', 'a'.repeat(129), 'a\u0000', 'a\u0085', '\ud800', 7, null, {}]) assert.deepEqual(refusal(() => checkNewId(id)), { code: 'invalid-id', path: '/id' }, JSON.stringify(id))
   assert.equal(refusal(() => checkNewId('$row_1')).code, 'invalid-id')
 })
+
+test('what a page has added to all objects is in no record', (t) => {
+  Object.prototype.added = { by: 'the page' }
+  t.after(() => { delete Object.prototype.added })
+  const { text, copy } = modules.validate.checkedRecord({ id: 'a', n: { m: 1 } })
+  assert.deepEqual([text, Object.keys(copy), Object.keys(copy.n)], ['{"id":"a","n":{"m":1}}', ['id', 'n'], ['m']])
+})

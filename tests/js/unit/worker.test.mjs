@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { modules } from './modules.mjs'
 
-const { digest, keys, lists, mirror, slot, batch, naming, remote } = modules
+const { digest, keys, lists, mirror, packed, slot, batch, naming, remote } = modules
 
 /** Numbers from a seed, so that a failure comes again. */
 const randomFrom = (seed) => naming.randomFrom(seed / 2 ** 32)
@@ -181,6 +181,66 @@ test('rows of the opening are read from their pieces, tombstones too, until some
   assert.deepEqual(page.view('own'), own, 'what was written here stays')
   page.drop('own', 1, false)
   assert.deepEqual([page.settle('own'), page.view('own')], ['removed', undefined])
+})
+
+test('rows of the opening are found, changed, renamed, deleted and brought back like those of a Map', () => {
+  let [renamed, returned] = [0, 0]
+  for (let seed = 1; seed <= 60; seed++) {
+    const random = randomFrom(seed)
+    const any = (list) => list[Math.floor(random() * list.length)]
+    const page = new mirror.Mirror()
+    let known = new Map()
+    const names = [...Array.from({ length: 30 + seed * 3 }, (_, n) => `${'é'.repeat(n % 3)}r${n}`), 'late', 'later']
+    const text = (id, n, at = null) => JSON.stringify({ id, n, _deletedAt: at })
+    for (let from = 0; from < names.length - 2; from += 40) {
+      const ids = names.slice(from, Math.min(from + 40, names.length - 2))
+      const [rows, dead] = [ids.map((id, at) => text(id, at, at % 9 === 8 ? 'x' : null)), ids.flatMap((_, at) => (at % 9 === 8 ? [at] : []))]
+      page.fill({ ids: ids.join('\n'), ...inPiece(rows), dead })
+      ids.forEach((id, at) => known.set(id, rows[at]))
+    }
+    for (let round = 0; round < 200; round++) {
+      const id = any(names)
+      const draw = random()
+      if (draw < 0.2) {
+        // Also into the place of another one, and two that change places.
+        const [from, to] = [any([...known.keys()]), random() < 0.7 ? `n${round}` : any(names)]
+        const pairs = from === to ? [] : random() < 0.3 && known.has(to) ? [[from, to], [to, from]] : [[from, to]]
+        page.rename(pairs)
+        const now = new Map(pairs)
+        known = new Map([...known].filter(([one]) => now.has(one) || !pairs.some(([, two]) => two === one)).map(([one, row]) => [now.get(one) ?? one, row]))
+        names.push(...pairs.map(([, two]) => two).filter((two) => !names.includes(two)))
+        renamed += pairs.length
+      } else {
+        const row = draw < 0.4 ? undefined : text(id, round + 100, draw < 0.5 ? 'x' : null)
+        if (row !== undefined && !known.has(id)) returned++
+        page.receive(id, row)
+        if (row === undefined) known.delete(id)
+        else known.set(id, row)
+      }
+      for (const one of names) {
+        assert.equal(page.view(one), known.get(one), `seed ${seed}, round ${round}: ${one}`)
+        assert.equal(page.isLive(one), known.has(one) && !slot.isDead(known.get(one)), `seed ${seed}, round ${round}: ${one}`)
+      }
+    }
+    const live = [...known.values()].filter((row) => !slot.isDead(row))
+    assert.deepEqual(page.live(), live, `seed ${seed}: in order`)
+    assert.deepEqual([page.count, page.dead().sort()], [live.length, [...known.values()].filter(slot.isDead).sort()], `seed ${seed}`)
+  }
+  assert.ok(renamed > 1000 && returned > 500, `${renamed} renamed, ${returned} back`)
+})
+
+test('what is found by its id is that id, also where ids fall together', (t) => {
+  // Without chance the hash of a text is its letters, in whatever order.
+  t.mock.method(crypto, 'getRandomValues', (numbers) => numbers)
+  const rows = new packed.PackedRows()
+  assert.equal(rows.find('a'), -1)
+  const ids = ['abb', 'ab', 'a', 'bab', 'ba', 'b']
+  assert.equal(rows.fill({ ids: ids.join('\n'), ...inPiece(ids), dead: [] }), 0)
+  const numbers = [...ids, 'bba', '', 'ab\na'].map((id) => rows.find(id))
+  assert.deepEqual(numbers, [0, 1, 2, 3, 4, 5, -1, -1, -1])
+  rows.rename(1, 'bbab')
+  rows.delete(2)
+  assert.deepEqual([rows.find('ab'), rows.find('bbab'), rows.text(1), rows.find('a'), rows.size], [-1, 1, 'ab', -1, 5])
 })
 
 test('records that come without an id get one each, in their order; rows of a document one of their content', () => {
