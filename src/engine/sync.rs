@@ -295,7 +295,8 @@ impl Memory {
             // What it counts and adds is this client's, too: under the other one's name it could be taken for what that one did. A name
             // for each of them, so that no two counts get one.
             let types = self.replica.rules(&m.key).types;
-            let root = m.on.as_ref().and_then(|on| roots.get(on).copied()).or(m.base.as_ref()).unwrap_or(&m.record);
+            let root = m.on.as_ref().and_then(|on| roots.get(on).copied());
+            let root = root.unwrap_or(merge::Root { version: m.base.as_ref().unwrap_or(&m.record), is_first: m.base.is_none() });
             roots.insert(&m.id, root);
             let own =
                 |record: Record, other: &&str| merge::renamed(&record, root, other, &format!("{client}:{other}"), types).unwrap_or(record);

@@ -277,3 +277,37 @@ fn a_copied_profile_takes_nothing_of_others_under_its_new_name() {
         farm.agrees(&[("flocks/g", json!({})), ("flocks/h", json!({})), ("teams/t", want)]);
     }
 }
+
+/// *clone*, R19: two copies of a profile add to a set in a record that neither had sent: both count their additions under one name, and
+/// what each added is another addition. So is what stands on an edit made behind it.
+#[test]
+fn what_copies_of_a_profile_added_to_an_unsent_record_is_in_it() {
+    for behind in [false, true] {
+        let mut farm = Farm::new(11, 2);
+        // Who does not know the server's clock attempts nothing.
+        farm.sync(0);
+        farm.insert(0, "teams", "t", &json!({"members": ["a"], "wins": 1}));
+        farm.update(0, "teams", "t", &json!({"members": ["a", "b"], "wins": 2}));
+        let copy = farm.copied_profile(0);
+        farm.update(0, "teams", "t", &json!({"members": ["a", "b", "mine"], "wins": 3}));
+        farm.update(copy, "teams", "t", &json!({"members": ["a", "b", "theirs"]}));
+        farm.sync(0);
+        if behind {
+            farm.network.faults.set(PerFault::default().with(Fault::LostRequest, 1000));
+            farm.fails_to_sync(copy);
+            farm.network.faults.set(PerFault::default());
+            farm.update(copy, "teams", "t", &json!({"members": ["a", "b", "theirs", "later"]}));
+        }
+        assert_eq!(farm.queue(copy).len(), 1 + usize::from(behind));
+        farm.sync(copy);
+        for d in [0, 1, copy] {
+            farm.sync(d);
+            farm.check_fold(d);
+        }
+        assert_ne!(farm.client(copy), farm.client(0));
+        let mut members: Vec<String> = serde_json::from_value(farm.server()["teams/t"]["members"].clone()).unwrap();
+        members.sort();
+        let wanted: &[&str] = if behind { &["a", "b", "later", "mine", "theirs"] } else { &["a", "b", "mine", "theirs"] };
+        assert_eq!((members, &farm.server()["teams/t"]["wins"]), (wanted.iter().map(ToString::to_string).collect(), &json!(3)));
+    }
+}

@@ -19,8 +19,8 @@ mod typed;
 pub(crate) use fields::{Patch, check_field_times, merge_patch, same_times};
 pub use fields::{changed_pointers, clamp_fields, overlay, stamp_fields, values_at};
 pub(crate) use typed::{
-    check as check_types, first as first_types, is_plain, join as join_types, join_back as join_types_back, onto as types_onto, preferred,
-    renamed, rest, same as same_types, seen_texts, spared, written,
+    Root, check as check_types, first as first_types, is_plain, join as join_types, join_back as join_types_back, onto as types_onto,
+    preferred, renamed, rest, same as same_types, seen_texts, spared, written,
 };
 
 use crate::core::error::Result;

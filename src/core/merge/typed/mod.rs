@@ -154,19 +154,32 @@ pub(crate) fn written(previous: &Record, new: &Record, actor: &str, types: &Type
     body.into_record()
 }
 
-/// `record` with what `from` counted and added in it since `root` under the name `to`; what others did stays theirs.
+/// What was known when what `from` did in a version began.
+#[derive(Clone, Copy)]
+pub(crate) struct Root<'r> {
+    pub(crate) version: &'r Record,
+    /// It is the first version itself: nothing was known before.
+    pub(crate) is_first: bool,
+}
+
+/// `record` with what `from` counted and added in it since `root` under the name `to`; what others did stays theirs. In a first version,
+/// what was added is under the new name, too: an element that both copies have is one element under either. What was counted stays: of
+/// two copies of a count, under two names, both would count.
 ///
 /// # Errors
 /// `invalid-record` when a text is broken.
-pub(crate) fn renamed(record: &Record, root: &Record, from: &str, to: &str, types: &Types) -> Result<Record> {
+pub(crate) fn renamed(record: &Record, root: Root<'_>, from: &str, to: &str, types: &Types) -> Result<Record> {
     if types.is_empty() {
         return Ok(record.clone());
     }
-    let (mut body, root) = (Body::of(record)?, Body::of(root)?);
+    let (mut body, version) = (Body::of(record)?, Body::of(root.version)?);
     for (name, kind) in types {
         let state = match kind {
-            FieldType::Counter => body.counter(name).renamed(&root.counter(name), from, to).state(),
-            FieldType::Set => body.set(name).renamed(&root.set(name), from, to).state(),
+            FieldType::Counter => body.counter(name).renamed(&version.counter(name), from, to).state(),
+            FieldType::Set => {
+                let known = if root.is_first { 0 } else { version.set(name).added_by(from) };
+                body.set(name).renamed(known, from, to).state()
+            }
             _ => continue,
         };
         body.put_state(name, state);

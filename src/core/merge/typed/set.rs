@@ -110,9 +110,13 @@ impl Set {
         self
     }
 
-    /// What `from` added since `root`, under another name.
-    pub(super) fn renamed(mut self, root: &Self, from: &str, to: &str) -> Self {
-        let known = root.seen.get(from).copied().unwrap_or(0);
+    /// How many additions by `who` it has seen.
+    pub(super) fn added_by(&self, who: &str) -> u64 {
+        self.seen.get(who).copied().unwrap_or(0)
+    }
+
+    /// What `from` added after the first `known` additions, under another name.
+    pub(super) fn renamed(mut self, known: u64, from: &str, to: &str) -> Self {
         for dots in self.elements.values_mut().chain([&mut self.seen]) {
             if let Some(n) = dots.get(from).copied().filter(|n| *n > known) {
                 dots.remove(from);
